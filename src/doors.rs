@@ -6,10 +6,12 @@
 
 mod admin;
 mod data;
+mod pending;
 mod room;
 mod status;
 
 pub use admin::{Admin, AdminError, KeyspaceChange, KeyspaceSpec, Lost, Member, TokenInfo};
-pub use data::{Data, Pending, name_of};
+pub use data::{Data, name_of};
+pub use pending::Pending;
 pub use room::Room;
 pub use status::{KeyspaceStatus, NodeState, NodeStatus, Status};

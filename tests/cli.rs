@@ -275,7 +275,7 @@ fn keyspaces_are_made_and_listed() {
     );
     assert_eq!(
         (output.status.code(), text(&output.stdout)),
-        (Some(0), "created keyspace carts (SELECT 1)\n")
+        (Some(0), "created keyspace carts (SELECT carts)\n")
     );
     let body: serde_json::Value =
         serde_json::from_str(asked[0].split_once("  ").unwrap().1).unwrap();

@@ -213,14 +213,21 @@ pub enum SetExpiry {
     At(u64),
 }
 
+/// A key's mark, its place in a scan, is this many upper bits of its hash. Together with the number
+/// of a partition it has 53 bits, which a client that keeps numbers as doubles does not spoil. Keys
+/// that share a mark come in one page, so few should: one in thousands does in a partition of a
+/// million.
+pub const MARK_BITS: u32 = 41;
+
 /// Operations on a whole partition at one replica.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PartitionOp {
-    /// Up to `count` live keys after `after`, in the partition's own order, which never changes:
-    /// [`Reply::Keys`].
+    /// The live keys from a mark on, in the partition's own order, which never changes and is the
+    /// same on every replica: `count` keys if there are as many, and all others that share the mark
+    /// of the last: [`Reply::Keys`].
     Scan {
-        /// The last key of the previous page.
-        after: Option<Bytes>,
+        /// Where the page begins: 0, or what the previous page ended with.
+        from: u64,
         /// The size of the page.
         count: u32,
     },
@@ -229,6 +236,8 @@ pub enum PartitionOp {
     /// Removes every key. The executing replica first learns what the replicas of the level hold,
     /// and removes that too: [`Reply::Done`].
     Clear,
+    /// The number of live keys that will expire: [`Reply::Integer`].
+    Expiring,
 }
 
 /// What a key holds. If concurrent writers gave a key several kinds, all of them are kept, and the
@@ -279,8 +288,8 @@ pub enum Reply {
     Keys {
         /// The keys.
         keys: Vec<Bytes>,
-        /// What to pass as `after` for the next page; `None` after the last page.
-        next: Option<Bytes>,
+        /// What to pass as `from` for the next page; `None` after the last page.
+        next: Option<u64>,
     },
 }
 

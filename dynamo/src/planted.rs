@@ -191,4 +191,6 @@ quorate_crdt::bugs! {
     STREAMED_AT_ONCE = "streamed-at-once": "a partition is streamed although another replica remembers the missing events";
     /// The same replica is asked for help each time.
     ONE_HELPER_FOR_EVER = "one-helper-for-ever": "a replica waits for help from one that cannot give it";
+    /// A page of a scan ends anywhere.
+    PAGE_SPLITS_MARK = "page-splits-mark": "a scan in small pages never gets past two keys with one mark";
 }

@@ -154,7 +154,7 @@ impl Replica {
 
     /// The latest stamp of any live entry.
     pub fn latest_stamp(&self) -> Hlc {
-        let rows = self.rows.keys_after(None).flat_map(|(_, rows)| rows.iter());
+        let rows = self.rows.keys().flat_map(|(_, rows)| rows.iter());
         rows.flat_map(|(_, _, row)| row.iter())
             .filter_map(|(_, payload)| payload.stamp())
             .max()
@@ -191,9 +191,26 @@ impl Replica {
         self.residuals.filled(&self.context, name).covers(events)
     }
 
-    /// The keys after `after`, in order, with their live rows.
-    pub fn keys_after(&self, after: Option<&Bytes>) -> impl Iterator<Item = (&Bytes, &KeyRows)> {
-        self.rows.keys_after(after)
+    /// The number of keys that exist at this time. Costs a step for each key that has expired and
+    /// has not been removed yet.
+    pub fn keys_alive(&self, unix_millis: u64) -> u64 {
+        self.rows.keys_alive(unix_millis)
+    }
+
+    /// The number of keys that exist at this time and will expire.
+    pub fn keys_expiring(&self, unix_millis: u64) -> u64 {
+        self.rows.keys_expiring(unix_millis)
+    }
+
+    /// All keys, in order, with their live rows.
+    pub fn keys(&self) -> impl Iterator<Item = (&Bytes, &KeyRows)> {
+        self.rows.keys()
+    }
+
+    /// The keys from a mark on, in order, each with its mark and its live rows. See
+    /// [`MARK_BITS`](crate::op::MARK_BITS).
+    pub fn keys_from(&self, mark: u64) -> impl Iterator<Item = (u64, &Bytes, &KeyRows)> {
+        self.rows.keys_from(mark)
     }
 
     /// Keys that expire at or before `unix_millis`, and keys of which only an expiry is left.

@@ -151,8 +151,8 @@ impl Create {
         let made: Value = http::post(globals, "/v1/keyspaces", &body)?;
         match globals.output {
             Output::Table => output::line(format_args!(
-                "created keyspace {} (SELECT {})",
-                self.name, made["id"]
+                "created keyspace {name} (SELECT {name})",
+                name = self.name
             ))?,
             Output::Json => output::line(made)?,
         }

@@ -8,7 +8,7 @@ use quorate_control::topology::{KeyspaceId, Replication};
 use quorate_dynamo::consistency::Consistency;
 use serde::{Deserialize, Serialize};
 
-use super::data::Pending;
+use super::pending::Pending;
 use super::status::NodeState;
 
 /// What a face needs to administer the cluster. Every call goes through the control group, so it

@@ -3,15 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_control::topology::Topology;
+use quorate_control::topology::{KeyspaceId, Topology};
 use quorate_crdt::NodeId;
 use quorate_dynamo::op::{Answer, Receipt, Request, RequestError};
-use tokio::sync::oneshot;
 
-use super::{Room, Status};
-
-/// An answer that is still to come. A dropped sender means that the node is stopping.
-pub type Pending<T> = oneshot::Receiver<T>;
+use super::{AdminError, Pending, Room, Status};
 
 /// What a face needs from a node. Cheap to clone behind an [`Arc`], callable from any task.
 pub trait Data: Send + Sync + 'static {
@@ -33,6 +29,10 @@ pub trait Data: Send + Sync + 'static {
     /// How many replicas besides the executing one are known to have every event of `receipts` (the
     /// minimum over them). Answers as soon as that is at least `replicas`, or after `timeout`.
     fn wait(&self, receipts: Vec<Receipt>, replicas: u32, timeout: Duration) -> Pending<u32>;
+
+    /// The keyspace of this name. If there is none, it is made like `default`, which needs the
+    /// quorum of the control group.
+    fn open_keyspace(&self, name: &str) -> Pending<Result<KeyspaceId, AdminError>>;
 
     /// The topology that the node acts on.
     fn topology(&self) -> Arc<Topology>;

@@ -4,6 +4,7 @@
 //! operations of [`crate::doors::Data`], or answers it at once; `connection` keeps replies in
 //! order; [`serve`] accepts connections. [`client`] is the other side, for our own tools.
 
+mod admit;
 pub mod client;
 #[expect(
     clippy::unnecessary_wraps,
@@ -11,17 +12,18 @@ pub mod client;
 )]
 mod commands;
 mod connection;
-mod cursors;
 mod encode;
 mod glob;
-mod held;
 mod output;
 pub mod parse;
+mod process;
 mod refuse;
 mod serve;
 mod server;
 mod session;
+mod stats;
 mod table;
+mod transaction;
 mod work;
 
 pub use serve::serve;

@@ -80,6 +80,40 @@ impl Data for Doors {
         pending
     }
 
+    fn open_keyspace(&self, name: &str) -> Pending<Result<KeyspaceId, AdminError>> {
+        let topology = self.topology();
+        if let Some((keyspace, _)) = topology.keyspace_named(name) {
+            return at_once(Ok(keyspace));
+        }
+        let replication = topology
+            .keyspaces
+            .get(&KeyspaceId(0))
+            .map_or(Replication::Auto, |default| default.replication.clone());
+        let made = self.create_keyspace(KeyspaceSpec {
+            name: name.into(),
+            replication,
+            partitions: None,
+            read: None,
+            write: None,
+        });
+        let (shared, name) = (Arc::clone(&self.shared), name.to_owned());
+        self.later(async move {
+            match made.await.unwrap_or(Err(AdminError::Stopping)) {
+                // Somebody else was faster, and this node will hear of it.
+                Err(AdminError::Exists) => {
+                    shared
+                        .acts_on(|topology| topology.keyspace_named(&name).is_some())
+                        .await;
+                    let topology = shared.hub.topology();
+                    let made = topology.keyspace_named(&name);
+                    made.map(|(keyspace, _)| keyspace)
+                        .ok_or(AdminError::TimedOut)
+                }
+                made => made,
+            }
+        })
+    }
+
     fn topology(&self) -> Arc<Topology> {
         self.shared.hub.topology()
     }

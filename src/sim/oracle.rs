@@ -403,7 +403,7 @@ impl Knowledge {
     fn payloads_of(&mut self, node: NodeId, replicas: &[(At, Arc<Replica>)]) {
         let mut twice = None;
         for (at, replica) in replicas {
-            for (key, rows) in replica.keys_after(None) {
+            for (key, rows) in replica.keys() {
                 for (kind, field, row) in rows.iter() {
                     for (dot, payload) in row.iter() {
                         let put = xxh3_64(&wire::encode(&(key, kind as u8, field, payload)));

@@ -205,7 +205,6 @@ async fn commands_that_would_pretend_are_refused() {
     let mut raw = face.raw().await;
     for (command, name) in [
         ("SETNX k v", "setnx"),
-        ("MULTI", "multi"),
         ("watch k", "watch"),
         ("SPOP s", "spop"),
         ("SET k v NX", "set … nx"),
@@ -270,7 +269,7 @@ async fn unknown_commands_are_told_as_redis_does() {
 }
 
 #[tokio::test]
-async fn a_scan_shows_every_key_that_stays() {
+async fn a_scan_shows_every_key_that_stays_whoever_gives_each_page() {
     let face = Face::start().await;
     let mut client = face.client().await;
     let key = |number: usize| format!("key:{number:03}").into_bytes();
@@ -282,6 +281,8 @@ async fn a_scan_shows_every_key_that_stays() {
     for _ in 0..301 {
         client.receive().await.unwrap();
     }
+    let another = face.another().await;
+    let mut pages_from = [face.client().await, another.client().await];
     for (options, expected) in [
         (&[][..], 301),
         (&[&b"COUNT"[..], b"7"], 301),
@@ -290,7 +291,8 @@ async fn a_scan_shows_every_key_that_stays() {
     ] {
         let (mut cursor, mut seen, mut pages) = (b"0".to_vec(), BTreeSet::new(), 0);
         loop {
-            let page = client
+            // A cursor says by itself where the scan continues.
+            let page = pages_from[pages % 2]
                 .command(&[&[&b"SCAN"[..], &cursor], options].concat())
                 .await
                 .unwrap();
@@ -330,7 +332,8 @@ async fn a_scan_shows_every_key_that_stays() {
     );
     let mut raw = face.raw().await;
     raw.ask("SCAN x", "-ERR invalid cursor/").await;
-    raw.ask("SCAN 18446744073709551615", "-ERR invalid cursor/")
+    raw.ask("SCAN 18446744073709551615", "*2/$1/0/*0/").await;
+    raw.ask("SCAN 18446744073709551616", "-ERR invalid cursor/")
         .await;
     raw.ask("SCAN 0 COUNT 0", "-ERR syntax error/").await;
     raw.ask("SCAN 0 MATCH", "-ERR syntax error/").await;
@@ -345,7 +348,35 @@ async fn a_scan_shows_every_key_that_stays() {
     ] {
         raw.ask(&command, refused).await;
     }
-    raw.ask("SCAN 549755813888000", "*2/$1/0/*0/").await;
+    raw.ask(&format!("SCAN {}", 4_u64 << 41), "*2/$1/0/*0/")
+        .await;
+}
+
+#[tokio::test]
+async fn a_scan_of_one_key_comes_in_one_page() {
+    let face = Face::start().await;
+    let mut raw = face.raw().await;
+    raw.ask("HSET h f 1 g 2", ":2/").await;
+    raw.ask("SADD s a b", ":2/").await;
+    let wrong = "-WRONGTYPE Operation against a key holding the wrong kind of value/";
+    for (command, reply) in [
+        ("HSCAN h 0", "*2/$1/0/*4/$1/f/$1/1/$1/g/$1/2/"),
+        ("HSCAN h 0 MATCH g COUNT 1", "*2/$1/0/*2/$1/g/$1/2/"),
+        ("HSCAN h 0 NOVALUES", "*2/$1/0/*2/$1/f/$1/g/"),
+        ("HSCAN h 0 MATCH f NOVALUES", "*2/$1/0/*1/$1/f/"),
+        ("CL ALL HSCAN h 7", "*2/$1/0/*0/"),
+        ("HSCAN none 0", "*2/$1/0/*0/"),
+        ("HSCAN s 0", wrong),
+        ("HSCAN h x", "-ERR invalid cursor/"),
+        ("HSCAN h 0 TYPE set", "-ERR syntax error/"),
+        ("SSCAN s 0", "*2/$1/0/*2/$1/a/$1/b/"),
+        ("SSCAN s 0 MATCH b*", "*2/$1/0/*1/$1/b/"),
+        ("SSCAN s 0 NOVALUES", "-ERR syntax error/"),
+        ("SSCAN s 0 COUNT 0", "-ERR syntax error/"),
+        ("SSCAN h 0", wrong),
+    ] {
+        raw.ask(command, reply).await;
+    }
 }
 
 #[tokio::test]

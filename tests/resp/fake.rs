@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use quorate::doors::{Data, Pending, Room, Status};
+use quorate::doors::{AdminError, Data, Pending, Room, Status};
 use quorate_control::topology::{
     ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Partition, Placement, Replication, Topology,
 };
@@ -65,12 +65,14 @@ pub(crate) struct State {
     /// The receipts and arguments of every `wait`.
     pub(crate) waits: Vec<(Vec<Receipt>, u32, Duration)>,
     pub(crate) loading: bool,
+    /// Whether the control group has no quorum.
+    pub(crate) minority: bool,
     /// Whether reads whose answers find no room are refused.
     pub(crate) bounded: bool,
 }
 
 pub(crate) struct Fake {
-    topology: Arc<Topology>,
+    topology: Mutex<Arc<Topology>>,
     state: Mutex<State>,
 }
 
@@ -110,7 +112,7 @@ impl Fake {
             ]),
         };
         Arc::new(Self {
-            topology: Arc::new(topology),
+            topology: Mutex::new(Arc::new(topology)),
             state: Mutex::default(),
         })
     }
@@ -155,6 +157,11 @@ pub(crate) fn partition(key: &[u8]) -> Partition {
     Partition(key.iter().map(|byte| u16::from(*byte)).sum::<u16>() % PARTITIONS)
 }
 
+/// A key's place in a scan. Many keys have the same.
+fn mark(key: &[u8]) -> u64 {
+    key.iter().map(|byte| u64::from(*byte)).sum::<u64>() % 100 + (1 << 40)
+}
+
 fn now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -178,8 +185,28 @@ impl Data for Fake {
         receiver
     }
 
+    fn open_keyspace(&self, name: &str) -> Pending<Result<KeyspaceId, AdminError>> {
+        let (sender, receiver) = oneshot::channel();
+        let mut topology = self.topology.lock().unwrap();
+        let known = topology.keyspace_named(name).map(|(keyspace, _)| keyspace);
+        let answer = match known {
+            Some(keyspace) => Ok(keyspace),
+            None if self.state().minority => Err(AdminError::NoQuorum),
+            None => {
+                let keyspaces = &mut Arc::make_mut(&mut topology).keyspaces;
+                let keyspace = KeyspaceId(keyspaces.keys().last().unwrap().0 + 1);
+                let mut like_default = keyspaces[&KeyspaceId(0)].clone();
+                like_default.name = Arc::from(name);
+                keyspaces.insert(keyspace, like_default);
+                Ok(keyspace)
+            }
+        };
+        sender.send(answer).ok();
+        receiver
+    }
+
     fn topology(&self) -> Arc<Topology> {
-        Arc::clone(&self.topology)
+        Arc::clone(&self.topology.lock().unwrap())
     }
 
     fn node(&self) -> NodeId {
@@ -251,22 +278,27 @@ impl State {
             PartitionOp::Count => {
                 Reply::Integer(self.values.keys().filter(|key| here(key)).count() as i64)
             }
+            PartitionOp::Expiring => {
+                let expiring = self.expiries.keys().filter(|key| here(key));
+                Reply::Integer(expiring.filter(|key| self.values.contains_key(key)).count() as i64)
+            }
             PartitionOp::Clear => {
                 self.values.retain(|key, _| !here(key));
                 Reply::Done
             }
-            PartitionOp::Scan { after, count } => {
-                let rest = self
-                    .values
-                    .keys()
-                    .filter(|key| here(key))
-                    .map(|at| at.key.clone());
-                let mut keys: Vec<Bytes> = rest
-                    .filter(|key| after.as_ref().is_none_or(|after| key > after))
+            PartitionOp::Scan { from, count } => {
+                let rest = self.values.keys().filter(|key| here(key));
+                let mut rest: Vec<(u64, Bytes)> = rest
+                    .map(|at| (mark(&at.key), at.key.clone()))
+                    .filter(|(mark, _)| mark >= from)
                     .collect();
-                let more = keys.len() > *count as usize;
-                keys.truncate(*count as usize);
-                let next = if more { keys.last().cloned() } else { None };
+                rest.sort();
+                let next = rest.get(*count as usize - 1).and_then(|(last, _)| {
+                    let mut after = rest.iter().map(|(mark, _)| *mark);
+                    after.find(|mark| mark > last)
+                });
+                rest.retain(|(mark, _)| next.is_none_or(|next| *mark < next));
+                let keys = rest.into_iter().map(|(_, key)| key).collect();
                 Reply::Keys { keys, next }
             }
         }

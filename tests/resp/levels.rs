@@ -112,7 +112,6 @@ async fn a_name_goes_only_before_what_is_done_once() {
         ("FLUSHDB", "flushdb"),
         ("FLUSHALL", "flushall"),
         ("SCAN 0", "scan"),
-        ("WAIT 0 1", "wait"),
         ("GET k", "get"),
         ("MGET k", "mget"),
     ] {
@@ -122,6 +121,11 @@ async fn a_name_goes_only_before_what_is_done_once() {
         raw.ask(&format!("REQ a {command}"), &refused).await;
         raw.ask(&format!("REQ a CL ONE {command}"), &refused).await;
     }
+    raw.ask(
+        "REQ a WAIT 0 1",
+        "-ERR REQ must precede a command on data, not 'wait'/",
+    )
+    .await;
     assert!(face.fake.state().log.is_empty());
     raw.ask("REQ a SADD s x", ":1/").await;
 }
@@ -248,14 +252,24 @@ async fn a_password_opens_the_door() {
 async fn keyspaces_by_number_and_by_name() {
     let face = Face::start().await;
     let mut raw = face.raw().await;
-    raw.ask("SELECT 2", "+OK/").await;
+    raw.ask("SELECT carts", "+OK/").await;
     raw.ask("SET k v", "+OK/").await;
     raw.ask("SELECT default", "+OK/").await;
     raw.ask("GET k", "$-1/").await;
     raw.ask("SELECT carts", "+OK/").await;
     raw.ask("GET k", "$1/v/").await;
-    raw.ask("SELECT 1", "-ERR DB index is out of range/").await;
-    raw.ask("SELECT -1", "-ERR DB index is out of range/").await;
+    for outside in ["-1", "16", "9223372036854775807"] {
+        raw.ask(
+            &format!("SELECT {outside}"),
+            "-ERR DB index is out of range/",
+        )
+        .await;
+    }
+    raw.ask(
+        "CL ONE SELECT 0",
+        "-ERR CL must precede a command on data, not 'select'/",
+    )
+    .await;
     raw.ask("SELECT nope", "-ERR invalid DB index/").await;
     raw.ask("SELECT carts", "+OK/").await;
     raw.ask("DBSIZE", ":1/").await;
@@ -265,6 +279,45 @@ async fn keyspaces_by_number_and_by_name() {
         face.fake.state().log.last().unwrap().keyspace,
         KeyspaceId(2)
     );
+}
+
+#[tokio::test]
+async fn a_database_number_is_a_keyspace_that_is_made_when_it_is_selected() {
+    let face = Face::start().await;
+    let (mut first, mut second) = (face.raw().await, face.raw().await);
+    first.ask("SELECT 1", "+OK/").await;
+    first.ask("SET k v", "+OK/").await;
+    second.ask("GET k", "$-1/").await;
+    second.ask("SELECT 1", "+OK/").await;
+    second.ask("GET k", "$1/v/").await;
+    second.ask("SELECT default", "+OK/").await;
+    second.ask("SELECT db1", "+OK/").await;
+    second.ask("GET k", "$1/v/").await;
+    second.ask("SELECT 0", "+OK/").await;
+    second.ask("GET k", "$-1/").await;
+    let mut client = face.client().await;
+    client.command(&[b"SELECT", b"15"]).await.unwrap();
+    let info = client.command(&[b"CLIENT", b"INFO"]).await.unwrap();
+    let info = String::from_utf8_lossy(info.bytes().unwrap()).into_owned();
+    assert!(info.contains(" db=15 "), "{info}");
+    client.command(&[b"SELECT", b"carts"]).await.unwrap();
+    let info = client.command(&[b"CLIENT", b"INFO"]).await.unwrap();
+    let info = String::from_utf8_lossy(info.bytes().unwrap()).into_owned();
+    assert!(info.contains(" db=carts "), "{info}");
+    face.fake.state().minority = true;
+    first.ask("SELECT 15", "+OK/").await;
+    first
+        .ask(
+            "SELECT 7",
+            "-ERR the keyspace db7 does not exist and could not be made: the control group has no quorum; try again when a majority of its voters can be reached/",
+        )
+        .await;
+    first
+        .ask(
+            "SET k v",
+            "-ERR not run: the last SELECT was refused; nothing was applied/",
+        )
+        .await;
 }
 
 #[tokio::test]

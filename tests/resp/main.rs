@@ -11,5 +11,7 @@ mod commands;
 mod connections;
 mod fake;
 mod levels;
+mod operators;
 mod pipelines;
+mod transactions;
 mod wire;

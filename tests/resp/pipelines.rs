@@ -146,7 +146,7 @@ async fn what_finds_no_room_is_asked_for_again_unless_it_was_overtaken() {
 async fn state_changes_hold_for_what_follows_and_not_for_what_came_before() {
     let face = Face::start().await;
     let mut raw = face.raw().await;
-    raw.send("GET k\r\nHELLO 3\r\nGET k\r\nRESET\r\nGET k\r\nSELECT 2\r\nSET k v\r\nSELECT 0\r\nGET k\r\n").await;
+    raw.send("GET k\r\nHELLO 3\r\nGET k\r\nRESET\r\nGET k\r\nSELECT carts\r\nSET k v\r\nSELECT 0\r\nGET k\r\n").await;
     raw.expect("$-1/%7/$6/server/$7/quorate/$7/version/$5/7.2.0/$5/proto/:3/$2/id/:1/$4/mode/$10/standalone/").await;
     raw.expect("$4/role/$6/master/$7/modules/*0/_/+RESET/$-1/+OK/+OK/+OK/$-1/")
         .await;

@@ -30,9 +30,17 @@ impl Face {
     }
 
     pub(crate) async fn with(config: RespConfig) -> Self {
+        Self::before(Fake::new(), config).await
+    }
+
+    /// Another face of the same node, which knows nothing of this one: as after a restart.
+    pub(crate) async fn another(&self) -> Self {
+        Self::before(Arc::clone(&self.fake), RespConfig::default()).await
+    }
+
+    async fn before(fake: Arc<Fake>, config: RespConfig) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let fake = Fake::new();
         let (stop, stopped) = watch::channel(false);
         let served = tokio::spawn(serve(listener, Arc::clone(&fake) as _, config, stopped));
         Self {

@@ -18,6 +18,7 @@ mod once;
 mod order;
 mod remains;
 mod repair;
+mod scan;
 mod streams;
 mod trust;
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::row::{RowKey, RowKind, RowName};
+use crate::op::MARK_BITS;
 
 /// A key's position in its partition: by hash, then by bytes. The hash decides nearly every
 /// comparison without reading the key, which lies elsewhere in memory. Replicas exchange ranges in
@@ -21,6 +22,20 @@ impl Position {
             hash: xxh3_64(key),
             key: key.clone(),
         }
+    }
+
+    /// A position before all keys with this mark or a greater one, and after all others; `None` if
+    /// no mark is that great.
+    pub(super) fn before(mark: u64) -> Option<Self> {
+        (mark >> MARK_BITS == 0).then(|| Self {
+            hash: mark << (u64::BITS - MARK_BITS),
+            key: Bytes::new(),
+        })
+    }
+
+    /// Where the key comes in a scan.
+    pub(super) fn mark(&self) -> u64 {
+        self.hash >> (u64::BITS - MARK_BITS)
     }
 }
 

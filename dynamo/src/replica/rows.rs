@@ -52,6 +52,8 @@ pub(super) struct Rows {
     /// Keys by the time at which the reaper must look at them.
     due: BTreeSet<(u64, Bytes)>,
     count: u64,
+    /// Keys of which more is left than an expiry or remembered requests.
+    valued: u64,
     /// Roughly the memory that all rows take.
     bytes: usize,
     digest: u128,
@@ -250,17 +252,32 @@ impl Rows {
         self.key(&row.key)?.get(row.kind, &row.field)
     }
 
-    /// The keys after `after`, by position.
-    pub(super) fn keys_after(
-        &self,
-        after: Option<&Bytes>,
-    ) -> impl Iterator<Item = (&Bytes, &KeyRows)> {
-        let from = after.map_or(Bound::Unbounded, |after| {
-            Bound::Excluded(Position::of(after))
-        });
+    /// All keys, by position.
+    pub(super) fn keys(&self) -> impl Iterator<Item = (&Bytes, &KeyRows)> {
         self.keys
-            .range((from, Bound::Unbounded))
+            .iter()
             .map(|(position, rows)| (&position.key, rows))
+    }
+
+    /// The keys from a mark on, by position, each with its mark.
+    pub(super) fn keys_from(&self, mark: u64) -> impl Iterator<Item = (u64, &Bytes, &KeyRows)> {
+        Position::before(mark)
+            .into_iter()
+            .flat_map(|from| self.keys.range(from..))
+            .map(|(position, rows)| (position.mark(), &position.key, rows))
+    }
+
+    /// The number of keys that exist at this time. Costs a step for each key that has expired and
+    /// has not been removed yet.
+    pub(super) fn keys_alive(&self, unix_millis: u64) -> u64 {
+        let expired = self.expired(unix_millis);
+        let expired = expired.filter(|key| self.key(key).is_some_and(KeyRows::has_value));
+        self.valued - expired.count() as u64
+    }
+
+    /// The number of keys that exist at this time and will expire.
+    pub(super) fn keys_expiring(&self, unix_millis: u64) -> u64 {
+        (self.due.len() - self.expired(unix_millis).count()) as u64
     }
 
     /// Keys that expire at or before `unix_millis`, earliest first. Keys of which only an expiry is
@@ -277,7 +294,7 @@ impl Rows {
     pub(super) fn update<R>(&mut self, name: &RowKey, change: impl FnOnce(&mut Row) -> R) -> R {
         let position = Position::of(&name.key);
         let rows = self.keys.entry(position).or_default();
-        let was_due = rows.due();
+        let (was_due, had_value) = (rows.due(), rows.has_value());
         let row = rows.rows.get_or_make(RowName::new(name.kind, &name.field));
         let weight = row_weight(name, row);
         let (was_live, before) = (!row.is_empty(), row_digest(&mut self.scratch, name, row));
@@ -300,6 +317,7 @@ impl Rows {
             was_due.map(|at| self.due.remove(&(at, name.key.clone())));
             self.due.extend(due.map(|at| (at, name.key.clone())));
         }
+        self.valued = self.valued + u64::from(rows.has_value()) - u64::from(had_value);
         if rows.counts == [0; RowKind::COUNT] {
             self.keys.remove(&Position::of(&name.key));
         }

@@ -52,7 +52,7 @@ impl Replica {
                     .is_some_and(|stamp| stamp.unix_millis() > unix_millis)
         };
         let mut found = Vec::new();
-        for (key, rows) in self.rows.keys_after(None) {
+        for (key, rows) in self.rows.keys() {
             for (kind, field, row) in rows.iter() {
                 let name = || RowKey {
                     key: key.clone(),

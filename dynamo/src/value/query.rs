@@ -5,7 +5,11 @@ use bytes::Bytes;
 use super::fold::{Scalar, kind_of, live, number, ranges_about, scalar};
 use super::token::token;
 use crate::op::{Expiry, Kind, PartitionOp, Query, Reply, RequestError};
+use crate::planted;
 use crate::replica::{KeyRows, Payload, Range, Replica, RowKind};
+
+/// The most keys that a page of a scan asks for.
+const SCAN_KEYS_MAX: u32 = 10_000;
 
 /// Answers a query from what the replica has.
 pub(crate) fn query(
@@ -151,30 +155,36 @@ fn siblings(rows: &KeyRows) -> Reply {
     }
 }
 
+fn counted(keys: u64) -> Reply {
+    Reply::Integer(i64::try_from(keys).unwrap_or(i64::MAX))
+}
+
 /// Answers a scan or count of the whole partition.
 pub(crate) fn partition(replica: &Replica, op: &PartitionOp, unix_millis: u64) -> Reply {
-    let alive = |(key, rows): (&Bytes, &KeyRows)| {
-        (kind_of(rows).is_some() && rows.expires_at().is_none_or(|at| at > unix_millis))
-            .then(|| key.clone())
+    let alive = |rows: &KeyRows| {
+        kind_of(rows).is_some() && rows.expires_at().is_none_or(|at| at > unix_millis)
     };
     match op {
-        PartitionOp::Scan { after, count } => {
-            let count = (*count).clamp(1, 10_000) as usize;
-            let keys: Vec<Bytes> = replica
-                .keys_after(after.as_ref())
-                .filter_map(alive)
-                .take(count)
-                .collect();
-            let next = if keys.len() == count {
-                keys.last().cloned()
-            } else {
-                None
-            };
+        PartitionOp::Scan { from, count } => {
+            let count = (*count).clamp(1, SCAN_KEYS_MAX) as usize;
+            let (mut keys, mut next, mut last) = (Vec::new(), None, None);
+            for (mark, key, rows) in replica.keys_from(*from) {
+                // The next page begins with a mark. So a page that ended between two keys of one
+                // mark would begin again where it began, or leave the second out.
+                let between = last != Some(mark) || planted::PAGE_SPLITS_MARK.is_planted();
+                if keys.len() >= count && between {
+                    next = Some(mark);
+                    break;
+                }
+                if alive(rows) {
+                    keys.push(key.clone());
+                }
+                last = Some(mark);
+            }
             Reply::Keys { keys, next }
         }
-        PartitionOp::Count => {
-            Reply::Integer(number(replica.keys_after(None).filter_map(alive).count()))
-        }
+        PartitionOp::Count => counted(replica.keys_alive(unix_millis)),
+        PartitionOp::Expiring => counted(replica.keys_expiring(unix_millis)),
         PartitionOp::Clear => Reply::Done,
     }
 }

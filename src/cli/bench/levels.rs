@@ -87,17 +87,16 @@ fn unless_refused(answer: Result<Value, ClientError>) -> Result<Option<Value>, C
 /// Parses `INFO keyspaces`: `keyspace2:name=carts,partitions=64,read=ONE,write=R=1,W=2`. A keyspace
 /// is named as for `SELECT`.
 fn of_keyspace(info: &str, wanted: Option<&str>) -> Option<Pair> {
-    let wanted = wanted.unwrap_or("0");
+    let wanted = match wanted {
+        None | Some("0") => "default".to_owned(),
+        Some(number) if number.parse::<i64>().is_ok() => format!("db{number}"),
+        Some(name) => name.to_owned(),
+    };
     info.lines().find_map(|line| {
-        let (number, rest) = line.strip_prefix("keyspace")?.split_once(":name=")?;
+        let (_, rest) = line.strip_prefix("keyspace")?.split_once(":name=")?;
         let (name, rest) = rest.split_once(",partitions=")?;
         let (read, write) = rest.split_once(",read=")?.1.split_once(",write=")?;
-        let chosen = if wanted.parse::<i64>().is_ok() {
-            wanted == number
-        } else {
-            wanted == name
-        };
-        chosen.then(|| Pair {
+        (wanted == name).then(|| Pair {
             read: read.into(),
             write: write.into(),
         })

@@ -97,6 +97,10 @@ impl Data for Fake {
         now(0)
     }
 
+    fn open_keyspace(&self, name: &str) -> Pending<Result<KeyspaceId, AdminError>> {
+        unreachable!("nobody opens {name} over HTTP")
+    }
+
     fn topology(&self) -> Arc<Topology> {
         let node = |name: &str| NodeInfo {
             name: name.into(),

@@ -1,14 +1,18 @@
 //! What each command does: turns its arguments into operations, or answers at once.
 
+pub(crate) mod absent;
 pub(crate) mod admin;
 pub(crate) mod client;
 pub(crate) mod command;
 pub(crate) mod connection;
+pub(crate) mod database;
 pub(crate) mod hashes;
+pub(crate) mod info;
 pub(crate) mod keys;
 pub(crate) mod own;
 pub(crate) mod scan;
 pub(crate) mod sets;
+pub(crate) mod slowlog;
 pub(crate) mod strings;
 
 use bytes::Bytes;

@@ -3,27 +3,29 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use quorate_dynamo::Consistency;
+use bytes::BytesMut;
 use quorate_dynamo::op::{Op, Request, RequestError};
-use quorate_dynamo::protocol::RequestId;
 use smallvec::SmallVec;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::held::Held;
+use super::admit::{Admitted, admit};
 use super::output::Output;
-use super::parse::{Args, Command, Parser};
+use super::parse::{Command, Parser, REQUEST_BYTES_MAX};
 use super::refuse::Refused;
 use super::server::{Counters, Server};
-use super::session::{Asked, Level, Session, Wanted, observes, writes};
-use super::table::{self, Flags, NEEDS_SERIAL, Run, Spec};
-use super::work::{Outcome, Outcomes, Shape, Work, answer};
+use super::session::{Session, observes, writes};
+use super::stats::{SlowEntry, SlowLog};
+use super::table::{self, Run};
+use super::transaction::{Next, Transaction};
+use super::work::{Outcome, Outcomes, Shape, Work, answer, now_ms};
 use crate::doors::{Pending, Room};
 
 /// The room for one read.
@@ -31,12 +33,22 @@ const READ_BYTES: usize = 16 * 1024;
 /// How long a client that broke the protocol may continue to send before it is cut off. Guess: 16
 /// MiB on a slow link.
 const FAREWELL: Duration = Duration::from_secs(5);
-/// How many bytes of an unknown command's arguments are repeated to the client. Redis: 128.
-const ECHO_BYTES: usize = 128;
+
+/// A command that has begun to run.
+#[derive(Debug)]
+struct Begun {
+    /// Its number in the table.
+    number: usize,
+    /// Whether the slow log may show it.
+    is_logged: bool,
+    command: Command,
+    at: Instant,
+}
 
 /// A command whose requests are under way.
 #[derive(Debug)]
 struct InFlight {
+    begun: Begun,
     shape: Shape,
     writes: bool,
     answers: SmallVec<[UnderWay; 1]>,
@@ -100,8 +112,8 @@ impl Turn {
 #[derive(Debug)]
 pub(crate) struct Connection {
     session: Session,
+    transaction: Transaction,
     parser: Parser,
-    input: BytesMut,
     output: Output,
     in_flight: VecDeque<InFlight>,
     /// The requests of all commands in `in_flight`.
@@ -114,15 +126,16 @@ pub(crate) struct Connection {
     strangers_until: Instant,
     /// The client broke the protocol.
     broken: bool,
+    /// Another client has asked that this one leave.
+    leave: Arc<Notify>,
 }
 
 impl Connection {
     /// A connection that has been accepted and registered.
-    pub(crate) fn new(stream: TcpStream, session: Session) -> Self {
+    pub(crate) fn new(stream: TcpStream, session: Session, leave: Arc<Notify>) -> Self {
         let config = &session.server.config;
         Self {
             parser: Parser::default(),
-            input: BytesMut::new(),
             output: Output::new(stream, config.write_stall),
             in_flight: VecDeque::new(),
             requests: 0,
@@ -131,6 +144,8 @@ impl Connection {
             turn: Turn::default(),
             strangers_until: Instant::now() + config.greeting,
             broken: false,
+            leave,
+            transaction: Transaction::default(),
             session,
         }
     }
@@ -138,14 +153,33 @@ impl Connection {
     /// Serves until the client leaves, breaks the protocol or does not read, or until the server
     /// stops. Everything that was submitted is answered first.
     pub(crate) async fn run(mut self) -> io::Result<()> {
+        let ended = self.serve_all().await;
+        // One that the system gives means that the client is gone.
+        let stalled = |error: &io::Error| {
+            error.kind() == io::ErrorKind::TimedOut && error.raw_os_error().is_none()
+        };
+        if ended.as_ref().is_err_and(stalled) {
+            let client = self.session.server.clients.find(self.session.id);
+            tracing::warn!(
+                client = client.map(|client| client.address.to_string()),
+                "cut off a client that sent commands and did not read the replies: it should read \
+                 while it sends, or send shorter pipelines"
+            );
+        }
+        ended
+    }
+
+    async fn serve_all(&mut self) -> io::Result<()> {
         loop {
             self.serve_buffered().await?;
             self.settle().await?;
             self.output.write().await?;
+            let sent = mem::take(&mut self.output.sent);
+            Counters::add(&self.session.server.counters.output, sent);
             if self.session.closing {
                 return self.close().await;
             }
-            if !self.read().await? {
+            if !self.output.has_read() && !self.read().await? {
                 return Ok(());
             }
         }
@@ -167,13 +201,14 @@ impl Connection {
     /// Waits for bytes; false if there will be none. An idle connection holds no buffer, and one
     /// that has not authenticated holds its place only for a while.
     async fn read(&mut self) -> io::Result<bool> {
-        if self.input.is_empty() {
-            self.input = BytesMut::new();
+        if self.output.input.is_empty() {
+            self.output.input = BytesMut::new();
         }
         loop {
             let in_time = tokio::select! {
                 ready = self.output.stream.readable() => ready.map(|()| true)?,
                 _ = self.session.stop.wait_for(|stop| *stop) => return Ok(false),
+                () = self.leave.notified() => return Ok(false),
                 () = sleep_until(self.strangers_until), if !self.session.authenticated => false,
             };
             if !in_time {
@@ -181,8 +216,9 @@ impl Connection {
                 self.output.write().await?;
                 return Ok(false);
             }
-            self.input.reserve(READ_BYTES);
-            match self.output.stream.try_read_buf(&mut self.input) {
+            let Output { stream, input, .. } = &mut self.output;
+            input.reserve(READ_BYTES);
+            match stream.try_read_buf(input) {
                 Ok(length) => return Ok(length > 0),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
@@ -194,17 +230,16 @@ impl Connection {
     async fn serve_buffered(&mut self) -> io::Result<()> {
         while !self.session.closing {
             self.parser.trust(self.session.authenticated);
-            match self.parser.next(&mut self.input) {
+            self.output.ahead = if self.session.authenticated {
+                REQUEST_BYTES_MAX
+            } else {
+                0
+            };
+            match self.parser.next(&mut self.output.input) {
                 Ok(Some(command)) => {
                     let before = self.output.encoder.out.len();
                     self.serve(&command).await?;
-                    let grown = self.output.encoder.out.len().saturating_sub(before);
-                    // Before the next command gets its reply, so that replies to a slow reader do
-                    // not pile up.
-                    self.output.write_if_full().await?;
-                    if self.turn.is_over(command.bytes(), grown) {
-                        yield_now().await;
-                    }
+                    self.pause(&command, before).await?;
                 }
                 Ok(None) => return Ok(()),
                 Err(error) => {
@@ -220,89 +255,192 @@ impl Connection {
         Ok(())
     }
 
-    /// Runs one command; its reply may still be under way afterwards.
-    async fn serve(&mut self, command: &Command) -> io::Result<()> {
-        Counters::add(&self.session.server.counters.commands, 1);
-        let admitted = match self.session.held.take(command.args(0)) {
-            Some(Held::Discarded) => {
-                self.settle().await?;
-                self.output.encoder.ok();
-                return Ok(());
-            }
-            Some(Held::Refused(refused)) => Err(refused),
-            None => admit(&mut self.session, command.args(0)),
-        };
-        let served = match admitted {
-            Ok(admitted) => self.execute(admitted).await?,
-            Err(refused) => Err(refused),
-        };
-        if let Err(refused) = served {
-            self.settle().await?;
-            self.output.encoder.error(&refused.to_string());
+    /// After a command, before which there were `before` bytes of replies: writes them before the
+    /// next command gets its reply, so that replies to a slow reader do not pile up, and gives
+    /// others their turn.
+    async fn pause(&mut self, command: &Command, before: usize) -> io::Result<()> {
+        let grown = self.output.encoder.out.len().saturating_sub(before);
+        self.output.write_if_full().await?;
+        if self.turn.is_over(command.bytes(), grown) {
+            yield_now().await;
         }
         Ok(())
     }
 
-    async fn execute(&mut self, admitted: Admitted<'_>) -> io::Result<Result<(), Refused>> {
+    /// Runs or queues one command; its reply may still be under way afterwards.
+    async fn serve(&mut self, command: &Command) -> io::Result<()> {
+        let counters = &self.session.server.counters;
+        Counters::add(&counters.commands, 1);
+        Counters::add(&counters.input, command.bytes() as u64);
+        let admitted = admit(&mut self.session, command.args(0));
+        let number = admitted.as_ref().ok().map(|admitted| admitted.number);
+        let found = admitted.as_ref().map(|admitted| admitted.spec);
+        let next = self.transaction.next(command, found.map_err(Clone::clone));
+        if let (Next::Exec(_) | Next::Done, Some(number)) = (&next, number) {
+            let stats = &self.session.server.stats;
+            stats.ran(number, Duration::ZERO, Vec::new());
+        }
+        match next {
+            Next::Run => self.run_one(command, admitted).await,
+            Next::Refused(refused) => self.run_one(command, Err(refused)).await,
+            Next::Exec(commands) => self.exec(commands).await,
+            Next::Done => {
+                self.settle().await?;
+                self.output.encoder.ok();
+                Ok(())
+            }
+            Next::Queued => {
+                self.settle().await?;
+                self.output.encoder.simple("QUEUED");
+                Ok(())
+            }
+        }
+    }
+
+    /// Runs the commands of a transaction like a pipeline. Their replies are the elements of its
+    /// own, and some may still be under way afterwards.
+    async fn exec(&mut self, commands: Vec<Command>) -> io::Result<()> {
+        self.settle().await?;
+        self.output.encoder.array(commands.len());
+        for command in commands {
+            let before = self.output.encoder.out.len();
+            let admitted = admit(&mut self.session, command.args(0));
+            self.run_one(&command, admitted).await?;
+            self.pause(&command, before).await?;
+        }
+        Ok(())
+    }
+
+    /// Runs a command that may run, or says why it may not.
+    async fn run_one(
+        &mut self,
+        command: &Command,
+        admitted: Result<Admitted<'_>, Refused>,
+    ) -> io::Result<()> {
+        match admitted {
+            Ok(admitted) => {
+                let begun = Begun {
+                    number: admitted.number,
+                    is_logged: admitted.spec.is_logged(),
+                    command: command.clone(),
+                    at: Instant::now(),
+                };
+                self.execute(admitted, begun).await
+            }
+            Err(refused) => {
+                self.settle().await?;
+                self.output.encoder.error(&refused.to_string());
+                let errors = mem::take(&mut self.output.encoder.errors);
+                let number = table::commands().resolve(command.args(0));
+                let number = number.map(|(number, _)| number);
+                self.session.server.stats.rejected(number, errors);
+                Ok(())
+            }
+        }
+    }
+
+    async fn execute(&mut self, admitted: Admitted<'_>, mut begun: Begun) -> io::Result<()> {
         let Admitted {
             spec,
             args,
             level,
             named,
+            ..
         } = admitted;
+        if !matches!(spec.run, Run::Data(_)) {
+            self.settle().await?;
+            // What came before it is not its time.
+            begun.at = Instant::now();
+        }
         let before = (self.session.read, self.session.write);
         if let Some(level) = level {
             (self.session.read, self.session.write) = level;
         }
         self.session.named = named;
-        let result = match spec.run {
+        let mut strings = Vec::new();
+        let ran = match spec.run {
             Run::Data(run) => match run(&self.session, args) {
-                Ok(work) => self.submit(work).await.map(Ok),
-                Err(refused) => Ok(Err(refused)),
+                Ok(work) => {
+                    let submitted = self.submit(work, begun).await;
+                    (self.session.read, self.session.write) = before;
+                    self.session.named = None;
+                    return submitted;
+                }
+                Err(refused) => {
+                    self.settle().await?;
+                    Err(refused)
+                }
             },
             Run::Alone(run) => {
-                self.settle().await?;
-                match run(&mut self.session, args, &mut self.output.encoder).await {
-                    Ok(strings) => self.output.bulks(strings).await.map(Ok),
-                    Err(refused) => Ok(Err(refused)),
-                }
+                let ran = run(&mut self.session, args, &mut self.output.encoder).await;
+                ran.map(|rest| strings = rest)
             }
             Run::Local(run) => {
-                self.settle().await?;
-                self.session.named = None;
                 let known = self.session.authenticated;
-                let result = run(&mut self.session, args, &mut self.output.encoder);
+                let ran = run(&mut self.session, args, &mut self.output.encoder);
                 // `RESET` restarts the time to authenticate, but not for a client that never did: a
                 // stranger could keep its place by resetting.
                 if known && !self.session.authenticated {
                     self.strangers_until = Instant::now() + self.session.server.config.greeting;
                 }
-                return Ok(result);
+                ran
             }
-            Run::About(run) => {
-                self.settle().await?;
-                self.session.named = None;
-                return Ok(run(table::commands(), args, &mut self.output.encoder));
+            Run::About(run) => run(table::commands(), args, &mut self.output.encoder),
+            // What takes effect before a transaction runs has nothing left to do in it.
+            Run::Transaction(_) => {
+                self.output.encoder.ok();
+                Ok(())
             }
-            Run::Prefix => Ok(Err(Refused::Prefix {
+            Run::Prefix => Err(Refused::Prefix {
                 prefix: "CL",
                 name: spec.name,
-            })),
+            }),
         };
-        (self.session.read, self.session.write) = before;
+        // Other commands change the levels for good.
+        if level.is_some() {
+            (self.session.read, self.session.write) = before;
+        }
         self.session.named = None;
-        result
+        let took = begun.at.elapsed();
+        if let Err(refused) = ran {
+            self.output.encoder.error(&refused.to_string());
+        }
+        self.output.bulks(strings).await?;
+        self.answered(&begun, took);
+        Ok(())
+    }
+
+    /// Notes that a command has been answered, after `took`.
+    fn answered(&mut self, begun: &Begun, took: Duration) {
+        let server = &self.session.server;
+        let errors = mem::take(&mut self.output.encoder.errors);
+        server.stats.ran(begun.number, took, errors);
+        if begun.is_logged
+            && server.stats.slow.takes(took)
+            && let Some(client) = server.clients.find(self.session.id)
+        {
+            server.stats.slow.add(SlowEntry {
+                number: 0,
+                at: now_ms() / 1000,
+                micros: took.as_micros() as u64,
+                words: SlowLog::shortened(begun.command.args(0)),
+                client: client.address,
+                name: client.name,
+            });
+        }
     }
 
     /// Submits the requests of one command. A command that takes two rounds could be overtaken by
     /// the next, so it is answered first.
-    async fn submit(&mut self, work: Work) -> io::Result<()> {
+    async fn submit(&mut self, work: Work, begun: Begun) -> io::Result<()> {
         let (writes, alone) = (work.ops.iter().any(writes), work.ops.iter().any(observes));
         // A named change takes two rounds too.
         let alone = alone || (writes && self.session.named.is_some());
         let Work { ops, shape } = work;
         if ops.len() > self.window.0 {
-            return self.submit_in_windows(ops.into_vec(), shape, writes).await;
+            return self
+                .submit_in_windows(ops.into_vec(), shape, writes, &begun)
+                .await;
         }
         if self.requests + ops.len() > self.window.0 {
             self.settle().await?;
@@ -311,6 +449,7 @@ impl Connection {
         let answers = ops.into_iter().enumerate();
         let answers = answers.map(|(part, op)| self.under_way(op, part)).collect();
         self.in_flight.push_back(InFlight {
+            begun,
             shape,
             writes,
             answers,
@@ -325,6 +464,7 @@ impl Connection {
         ops: Vec<Op>,
         shape: Shape,
         writes: bool,
+        begun: &Begun,
     ) -> io::Result<()> {
         self.settle().await?;
         let mut outcomes = Outcomes::with_capacity(ops.len());
@@ -334,6 +474,7 @@ impl Connection {
             let pending: Vec<_> = window.map(|(part, op)| self.under_way(op, part)).collect();
             self.gather(pending, &mut outcomes).await;
         }
+        let took = begun.at.elapsed();
         answer(
             shape,
             writes,
@@ -342,6 +483,7 @@ impl Connection {
             &mut self.output,
         )
         .await?;
+        self.answered(begun, took);
         self.room.clear();
         Ok(())
     }
@@ -358,6 +500,7 @@ impl Connection {
     /// Waits for everything under way and answers it in order.
     async fn settle(&mut self) -> io::Result<()> {
         while let Some(InFlight {
+            begun,
             shape,
             writes,
             answers,
@@ -366,6 +509,7 @@ impl Connection {
             self.requests -= answers.len();
             let mut outcomes = Outcomes::with_capacity(answers.len());
             self.gather(answers, &mut outcomes).await;
+            let took = begun.at.elapsed();
             answer(
                 shape,
                 writes,
@@ -374,6 +518,7 @@ impl Connection {
                 &mut self.output,
             )
             .await?;
+            self.answered(&begun, took);
             self.output.write_if_full().await?;
             self.room.clear();
         }
@@ -429,151 +574,16 @@ async fn outcome(session: &mut Session, answer: Pending<Outcome>) -> Outcome {
     outcome
 }
 
-/// A command that may run.
-struct Admitted<'a> {
-    spec: &'static Spec,
-    args: Args<'a>,
-    /// The levels of a `CL` prefix, for this command only.
-    level: Option<(Level, Level)>,
-    /// The name of a `REQ` prefix, for this command only.
-    named: Option<RequestId>,
-}
-
-/// Finds the command and makes the checks that are the same for all: name, number of arguments,
-/// authentication, readiness.
-fn admit<'a>(session: &mut Session, args: Args<'a>) -> Result<Admitted<'a>, Refused> {
-    let mut admitted = Admitted {
-        spec: find(session, args)?,
-        args,
-        level: None,
-        named: None,
-    };
-    if !session.authenticated && !admitted.spec.flags.has(Flags::NO_AUTH) {
-        return Err(Refused::NoAuth);
-    }
-    let mut asked = None;
-    while matches!(admitted.spec.run, Run::Prefix) {
-        let word = admitted.args.get(1);
-        let (prefix, again) = if admitted.spec.name == "cl" {
-            let level = Asked::parse(word)?;
-            asked = if let Wanted::Level(level) = level.consistency {
-                Some(level)
-            } else {
-                None
-            };
-            (
-                "CL",
-                admitted
-                    .level
-                    .replace((level.over(session.read), level.over(session.write)))
-                    .is_some(),
-            )
-        } else {
-            let named = RequestId::new(Bytes::copy_from_slice(word)).ok_or(Refused::RequestName)?;
-            ("REQ", admitted.named.replace(named).is_some())
-        };
-        if again {
-            return Err(Refused::Prefix {
-                prefix,
-                name: admitted.spec.name,
-            });
-        }
-        admitted.args = admitted.args.skip(2);
-        admitted.spec = find(session, admitted.args)?;
-        if matches!(admitted.spec.run, Run::Local(_) | Run::About(_)) {
-            return Err(Refused::Prefix {
-                prefix,
-                name: admitted.spec.name,
-            });
-        }
-    }
-    let Spec { name, flags, .. } = *admitted.spec;
-    if admitted.named.is_some() && !admitted.spec.takes_name() {
-        return Err(Refused::Unnamed { name });
-    }
-    if let Some(level) = asked.filter(|level| flags.has(Flags::ONE_REPLICA) && !asks_one(*level)) {
-        return Err(Refused::OneReplica { name, level });
-    }
-    ready(session, admitted.spec)?;
-    Ok(admitted)
-}
-
-/// Whether a read at this level asks one replica.
-fn asks_one(level: Consistency) -> bool {
-    matches!(
-        level,
-        Consistency::One | Consistency::LocalOne | Consistency::Numeric { read: 1, .. }
-    )
-}
-
-fn ready(session: &mut Session, spec: &Spec) -> Result<(), Refused> {
-    let is_on_data = spec.flags.has(Flags::WRITE) || spec.flags.has(Flags::READONLY);
-    session.held.keyspace(is_on_data)?;
-    if spec.flags.has(Flags::LOADING) || session.ready() {
-        Ok(())
-    } else {
-        Err(Refused::Loading)
-    }
-}
-
-/// The table entry for these words, if there are as many as it takes.
-fn find(session: &mut Session, args: Args<'_>) -> Result<&'static Spec, Refused> {
-    let name = args.get(0);
-    let Some(spec) = table::commands().find(name) else {
-        return Err(unknown(session, args));
-    };
-    let sub = if args.len() > 1 {
-        spec.subcommand(args.get(1))
-    } else {
-        None
-    };
-    let (found, full) = match sub {
-        Some(sub) => (sub, format_args!("{}|{}", spec.name, sub.name).to_string()),
-        None if spec.takes(args.len()) => return Ok(spec),
-        None => (spec, spec.name.to_owned()),
-    };
-    if found.takes(args.len()) {
-        Ok(found)
-    } else {
-        Err(Refused::Arity { name: full })
-    }
-}
-
-/// The error for an unknown command. A browser that was made to post to this port is disconnected
-/// at once.
-fn unknown(session: &mut Session, args: Args<'_>) -> Refused {
-    let name = args.get(0);
-    if let Some(&(name, reason)) = NEEDS_SERIAL
-        .iter()
-        .find(|(known, _)| known.as_bytes().eq_ignore_ascii_case(name))
-    {
-        session.held.begin_transaction(name);
-        return Refused::NeedsSerial { name, reason };
-    }
-    if name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:") {
-        session.closing = true;
-    }
-    let mut shown = String::new();
-    for arg in args.iter(1) {
-        if shown.len() >= ECHO_BYTES {
-            break;
-        }
-        let room = (ECHO_BYTES - shown.len()).min(arg.len());
-        shown.extend(["'", &String::from_utf8_lossy(&arg[..room]), "' "]);
-    }
-    let name = String::from_utf8_lossy(&name[..name.len().min(ECHO_BYTES)]).into_owned();
-    Refused::UnknownCommand { name, args: shown }
-}
-
 /// Registers a new connection. It leaves the list when it is dropped.
 pub(crate) fn open(
     stream: TcpStream,
     server: &Arc<Server>,
     stop: tokio::sync::watch::Receiver<bool>,
 ) -> io::Result<Connection> {
-    let id = server.clients.enter(stream.peer_addr()?);
+    let (id, leave) = server.clients.enter(stream.peer_addr()?);
     Ok(Connection::new(
         stream,
         Session::new(Arc::clone(server), id, stop),
+        leave,
     ))
 }

@@ -2,6 +2,9 @@
 
 use bytes::{BufMut, BytesMut};
 
+/// What comes before a text in RESP3.
+const VERBATIM: &[u8] = b"txt:";
+
 /// The two protocol versions. A connection starts in RESP2 and switches with `HELLO`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Protocol {
@@ -29,7 +32,12 @@ pub(crate) struct Encoder {
     pub out: BytesMut,
     /// The protocol version of all replies from now on.
     pub protocol: Protocol,
+    /// The codes of the errors since they were last taken.
+    pub errors: Vec<ErrorCode>,
 }
+
+/// The first word of an error.
+pub(crate) type ErrorCode = Box<str>;
 
 impl Encoder {
     /// A status line. `text` must not contain a line end.
@@ -44,7 +52,20 @@ impl Encoder {
 
     /// An error line; line ends in `text` become blanks, so that no text can forge a second reply.
     pub(crate) fn error(&mut self, text: &str) {
+        let code = text.split(' ').next().unwrap_or(text);
+        self.errors.push(code.into());
         self.line(b'-', text.as_bytes());
+    }
+
+    /// A text for people, which RESP3 tells from other strings.
+    pub(crate) fn text(&mut self, text: &str) {
+        if self.protocol == Protocol::Resp2 {
+            return self.bulk(text.as_bytes());
+        }
+        self.header(b'=', VERBATIM.len() + text.len());
+        self.out.put_slice(VERBATIM);
+        self.out.put_slice(text.as_bytes());
+        self.bulk_end();
     }
 
     /// A number.

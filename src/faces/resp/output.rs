@@ -4,11 +4,15 @@
 //! reply. So a client that reads slowly, or asks for a lot with a short request, holds up only
 //! itself, and nobody pays for it in memory.
 
+use std::future::poll_fn;
 use std::io;
+use std::mem;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::yield_now;
 use tokio::time::timeout;
@@ -20,14 +24,27 @@ const OUTPUT_BYTES_MAX: usize = 256 * 1024;
 /// A string at least this long is written in place instead of being copied first. Guess: copying
 /// less is cheaper than a system call.
 const BORROWED_BYTES_MIN: usize = 64 * 1024;
+/// The room for one read while replies wait.
+const READ_BYTES: usize = 16 * 1024;
 
-/// The replies to one client.
+/// The replies to one client, and what it sends meanwhile.
 #[derive(Debug)]
 pub(crate) struct Output {
     /// The connection.
     pub stream: TcpStream,
     /// Replies that wait to be written.
     pub encoder: Encoder,
+    /// What the client has sent and nobody has parsed yet.
+    pub input: BytesMut,
+    /// How much of it is read while replies wait to be written. Many clients send a whole pipeline
+    /// before they read the first reply: if neither side reads, both wait for ever.
+    pub ahead: usize,
+    /// Bytes written since this was last taken.
+    pub sent: u64,
+    /// Something was read while replies waited.
+    has_read: bool,
+    /// The client sends no more.
+    ended: bool,
     /// How long the client may leave replies unread.
     stall: Duration,
 }
@@ -37,8 +54,18 @@ impl Output {
         Self {
             stream,
             encoder: Encoder::default(),
+            input: BytesMut::new(),
+            ahead: 0,
+            sent: 0,
+            has_read: false,
+            ended: false,
             stall,
         }
+    }
+
+    /// Whether something was read while replies waited; true once.
+    pub(crate) fn has_read(&mut self) -> bool {
+        mem::take(&mut self.has_read)
     }
 
     /// A string of any bytes.
@@ -49,7 +76,7 @@ impl Output {
         }
         self.encoder.bulk_head(bytes.len());
         self.write().await?;
-        send(&mut self.stream, &mut bytes, self.stall).await?;
+        self.send(&mut bytes).await?;
         self.encoder.bulk_end();
         Ok(())
     }
@@ -87,24 +114,46 @@ impl Output {
         if self.encoder.out.is_empty() {
             return Ok(());
         }
-        send(&mut self.stream, &mut self.encoder.out, self.stall).await?;
-        self.encoder.out = BytesMut::new();
+        let mut out = mem::take(&mut self.encoder.out);
+        self.send(&mut out).await
+    }
+
+    /// Writes all of `bytes`. Others get their turn between two pieces, because the faces share
+    /// their thread with the network.
+    async fn send(&mut self, bytes: &mut impl Buf) -> io::Result<()> {
+        while bytes.has_remaining() {
+            let moved = timeout(self.stall, poll_fn(|waker| self.move_on(waker, bytes))).await;
+            moved.map_err(|_elapsed| io::Error::from(io::ErrorKind::TimedOut))??;
+            if bytes.has_remaining() {
+                yield_now().await;
+            }
+        }
         Ok(())
     }
-}
 
-/// Writes all of `bytes`. Others get their turn between two pieces, because the faces share their
-/// thread with the network.
-async fn send(stream: &mut TcpStream, bytes: &mut impl Buf, stall: Duration) -> io::Result<()> {
-    while bytes.has_remaining() {
-        let mut piece = bytes.take(OUTPUT_BYTES_MAX);
-        let written = timeout(stall, stream.write_buf(&mut piece)).await;
-        if written.map_err(|_elapsed| io::Error::from(io::ErrorKind::TimedOut))?? == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
+    /// Writes some of `bytes`, or reads what the client sends while it takes nothing.
+    fn move_on(&mut self, waker: &mut Context<'_>, bytes: &mut impl Buf) -> Poll<io::Result<()>> {
+        let chunk = bytes.chunk();
+        let piece = &chunk[..chunk.len().min(OUTPUT_BYTES_MAX)];
+        if let Poll::Ready(written) = Pin::new(&mut self.stream).poll_write(waker, piece) {
+            let written = written?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            bytes.advance(written);
+            self.sent += written as u64;
+            return Poll::Ready(Ok(()));
         }
-        if bytes.has_remaining() {
-            yield_now().await;
+        if self.ended || self.input.len() >= self.ahead {
+            return Poll::Pending;
         }
+        self.input.reserve(READ_BYTES);
+        let read = ready!(pin!(self.stream.read_buf(&mut self.input)).poll(waker))?;
+        if read == 0 {
+            self.ended = true;
+            return Poll::Pending;
+        }
+        self.has_read = true;
+        Poll::Ready(Ok(()))
     }
-    Ok(())
 }

@@ -6,7 +6,7 @@ use quorate_dynamo::consistency::{Consistency, UnknownLevel};
 use quorate_dynamo::op::RequestError;
 use quorate_dynamo::protocol::Refusal;
 
-use crate::doors::name_of;
+use crate::doors::{AdminError, name_of};
 
 /// A command that the face itself refuses; nothing was applied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,12 +29,24 @@ pub(crate) enum Refused {
         "ERR not run: MULTI was refused, and so is everything up to EXEC or DISCARD; nothing was applied"
     )]
     InRefusedTransaction,
-    #[error("EXECABORT Transaction discarded because MULTI was refused; nothing was applied")]
+    /// A command was refused since `MULTI`.
+    #[error("EXECABORT Transaction discarded because of previous errors.")]
     ExecAbort,
+    #[error("EXECABORT Transaction discarded because {name} was refused; nothing was applied")]
+    ExecAbortBy { name: &'static str },
+    /// `EXEC` itself was refused.
+    #[error("EXECABORT Transaction discarded because of: {}", .refused.trim_start_matches("ERR "))]
+    ExecAbortOver { refused: String },
     #[error("ERR MULTI calls can not be nested")]
     NestedTransaction,
+    #[error("ERR {} without MULTI", .name.to_uppercase())]
+    WithoutMulti { name: &'static str },
+    #[error(
+        "ERR the commands since MULTI would have more than {max} bytes; nothing will be applied"
+    )]
+    TransactionTooLong { max: usize },
     /// After a refused `SELECT`.
-    #[error("ERR not run: the keyspace of the last SELECT does not exist; nothing was applied")]
+    #[error("ERR not run: the last SELECT was refused; nothing was applied")]
     Unselected,
     #[error("ERR syntax error")]
     Syntax,
@@ -52,6 +64,8 @@ pub(crate) enum Refused {
     KeyspaceNumber,
     #[error("ERR invalid DB index")]
     KeyspaceName,
+    #[error("ERR the keyspace {name} does not exist and could not be made: {error}")]
+    NoKeyspace { name: String, error: AdminError },
     #[error("ERR {0}")]
     Level(UnknownLevel),
     #[error("ERR {level} is not offered by this version")]
@@ -106,6 +120,24 @@ pub(crate) enum Refused {
     NoProtocol,
     #[error("ERR Protocol version is not an integer or out of range")]
     ProtocolVersion,
+    #[error("ERR Unknown client type '{name}'")]
+    ClientType { name: String },
+    #[error("ERR Invalid client ID")]
+    ClientNumber,
+    #[error("ERR No such client")]
+    NoSuchClient,
+    #[error("ERR This instance has cluster support disabled")]
+    NoCluster,
+    /// A Redis command that no version will have, or that is not there yet for want of work.
+    #[error("ERR '{name}' is not offered: {reason}")]
+    NotOffered {
+        name: &'static str,
+        reason: &'static str,
+    },
+    #[error("ERR Unsupported option {name}")]
+    ExpireOption { name: String },
+    #[error("ERR count should be greater than or equal to -1")]
+    SlowCount,
     #[error("ERR Client names cannot contain spaces, newlines or special characters.")]
     ClientName,
     #[error("ERR a name of {bytes} bytes is more than the {max} allowed")]
@@ -118,6 +150,12 @@ pub(crate) enum Refused {
         "ERR CONFIG SET failed (possibly related to argument '{name}') - can't set immutable config"
     )]
     FixedSetting { name: String },
+    #[error(
+        "ERR CONFIG SET failed (possibly related to argument '{name}') - argument couldn't be parsed into an integer"
+    )]
+    NumberSetting { name: String },
+    #[error("ERR The server is running without a config file")]
+    NoConfigFile,
     #[error("ERR more than {max} keys match; use SCAN")]
     TooManyKeys { max: usize },
     #[error("ERR Invalid command specified")]

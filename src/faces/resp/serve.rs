@@ -14,6 +14,7 @@ use tokio::time::{sleep, timeout};
 use super::connection::{self, Connection};
 use super::refuse::Refused;
 use super::server::{Counters, RespConfig, Server};
+use super::table;
 use crate::doors::Data;
 use crate::limits::Guest;
 
@@ -37,7 +38,8 @@ pub async fn serve(
     config: RespConfig,
     mut stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    let server = Arc::new(Server::new(data, config, listener.local_addr()?));
+    let (address, commands) = (listener.local_addr()?, table::commands().names());
+    let server = Arc::new(Server::new(data, config, address, commands));
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {

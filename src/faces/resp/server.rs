@@ -7,8 +7,11 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::cursors::Cursors;
+use quorate_control::topology::KeyspaceId;
+use tokio::sync::Notify;
+
 use super::encode::Protocol;
+use super::stats::Stats;
 use crate::config::{Durability, Secret};
 use crate::doors::Data;
 use crate::limits::{self, Guests};
@@ -58,10 +61,10 @@ pub(crate) struct Server {
     pub address: SocketAddr,
     /// All open connections.
     pub clients: Clients,
-    /// Positions of scans under way.
-    pub cursors: Cursors,
     /// The totals shown by `INFO stats`.
     pub counters: Counters,
+    /// What became of commands.
+    pub stats: Stats,
     /// The bytes of answers that clients have not taken yet.
     pub answers: Arc<AtomicUsize>,
     /// When the face started.
@@ -69,16 +72,20 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn new(data: Arc<dyn Data>, config: RespConfig, address: SocketAddr) -> Self {
-        let (clients, cursors, counters) =
-            (Clients::default(), Cursors::default(), Counters::default());
+    /// What all connections to `address` share; `commands` are the names of all commands.
+    pub(crate) fn new(
+        data: Arc<dyn Data>,
+        config: RespConfig,
+        address: SocketAddr,
+        commands: impl Iterator<Item = String>,
+    ) -> Self {
         Self {
             data,
             config,
             address,
-            clients,
-            cursors,
-            counters,
+            clients: Clients::default(),
+            counters: Counters::default(),
+            stats: Stats::new(commands),
             answers: Arc::default(),
             started: Instant::now(),
         }
@@ -103,12 +110,30 @@ pub(crate) struct Counters {
     pub connections: AtomicU64,
     /// Connections turned away because there were too many.
     pub rejected: AtomicU64,
+    /// Bytes received.
+    pub input: AtomicU64,
+    /// Bytes sent.
+    pub output: AtomicU64,
 }
 
 impl Counters {
     /// Adds `count` to one of the totals.
     pub(crate) fn add(counter: &AtomicU64, count: u64) {
         counter.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Begins to count again.
+    pub(crate) fn reset(&self) {
+        let Self {
+            commands,
+            connections,
+            rejected,
+            input,
+            output,
+        } = self;
+        for counter in [commands, connections, rejected, input, output] {
+            counter.store(0, Ordering::Relaxed);
+        }
     }
 }
 
@@ -127,10 +152,12 @@ pub(crate) struct ClientInfo {
     pub library_version: String,
     /// The user of the last `AUTH`.
     pub user: String,
-    /// The number of its keyspace.
-    pub keyspace: u32,
+    /// Its keyspace.
+    pub keyspace: KeyspaceId,
     /// Its protocol version.
     pub protocol: Protocol,
+    /// Tells the connection to end.
+    pub leave: Arc<Notify>,
 }
 
 /// The open connections, by number. Locked only at connect, at close and by commands about clients.
@@ -141,9 +168,10 @@ pub(crate) struct Clients {
 }
 
 impl Clients {
-    /// Adds a connection and returns its number.
-    pub(crate) fn enter(&self, address: SocketAddr) -> u64 {
+    /// Adds a connection and returns its number, and what tells it to end.
+    pub(crate) fn enter(&self, address: SocketAddr) -> (u64, Arc<Notify>) {
         let id = self.last.fetch_add(1, Ordering::Relaxed) + 1;
+        let leave = Arc::new(Notify::new());
         let info = ClientInfo {
             address,
             since: Instant::now(),
@@ -151,11 +179,12 @@ impl Clients {
             library: String::new(),
             library_version: String::new(),
             user: "default".to_owned(),
-            keyspace: 0,
+            keyspace: KeyspaceId(0),
             protocol: Protocol::Resp2,
+            leave: Arc::clone(&leave),
         };
         self.with(|clients| clients.insert(id, info));
-        id
+        (id, leave)
     }
 
     /// Removes a connection.

@@ -10,7 +10,6 @@ use quorate_dynamo::op::{Answer, Op, PartitionOp, Receipt, Request, RequestError
 use quorate_dynamo::protocol::RequestId;
 use tokio::sync::watch;
 
-use super::held::Holds;
 use super::refuse::Refused;
 use super::server::Server;
 use super::work::Outcome;
@@ -136,8 +135,9 @@ pub(crate) struct Session {
     pub receipts: BTreeMap<(KeyspaceId, Partition), Receipt>,
     /// Becomes true when the server is to stop.
     pub stop: watch::Receiver<bool>,
-    /// Commands that must not run because an earlier one was refused.
-    pub held: Holds,
+    /// The last `SELECT` was refused. Clients often do not look at the answer, and data must not go
+    /// to a keyspace that they did not choose.
+    pub unselected: bool,
     /// Close the connection after the replies so far.
     pub closing: bool,
     /// The datacenter of the node, once the node knows it.
@@ -160,7 +160,7 @@ impl Session {
             named: None,
             receipts: BTreeMap::new(),
             stop,
-            held: Holds::default(),
+            unselected: false,
             closing: false,
             datacenter: None,
             server,

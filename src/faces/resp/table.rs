@@ -2,14 +2,17 @@
 //! derived.
 
 mod entries;
+mod node;
 #[cfg(test)]
 mod page;
+mod refused;
 mod spec;
 
 use std::sync::LazyLock;
 
-pub(crate) use entries::{NEEDS_SERIAL, TABLE};
-pub(crate) use spec::{Commands, Flags, Group, Run, RunFuture, Spec};
+pub(crate) use entries::TABLE;
+pub(crate) use refused::{NEEDS_SERIAL, NOT_OFFERED};
+pub(crate) use spec::{Commands, Flags, Group, Run, RunFuture, Spec, Step};
 
 static COMMANDS: LazyLock<Commands> = LazyLock::new(|| Commands::new(TABLE));
 

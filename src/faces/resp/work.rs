@@ -61,6 +61,8 @@ pub(crate) enum Shape {
     Each,
     /// The number in a field of a hash, for which Redis has an error of its own.
     FieldNumber,
+    /// What `OBJECT ENCODING` calls a kind.
+    Encoding,
 }
 
 /// Milliseconds since 1970 by this machine's clock, the origin of clients' relative expiries.
@@ -68,6 +70,13 @@ pub(crate) fn now_ms() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_millis() as u64)
+}
+
+/// Microseconds since 1970 by this machine's clock.
+pub(crate) fn now_micros() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_micros() as u64)
 }
 
 /// The result of one request.
@@ -248,6 +257,14 @@ async fn single(shape: Shape, reply: Reply, to: &mut Output) -> io::Result<()> {
         (Shape::Values, Reply::Pairs(pairs)) => {
             to.encoder.array(pairs.len());
             to.bulks(pairs.into_iter().map(|(_, value)| value)).await
+        }
+        (Shape::Encoding, Reply::Kind(kind)) => {
+            match kind {
+                None => to.encoder.null(),
+                Some(Kind::String) => to.encoder.bulk(b"raw"),
+                Some(Kind::Hash | Kind::Set) => to.encoder.bulk(b"hashtable"),
+            }
+            Ok(())
         }
         (_, Reply::Expiry(expiry)) => {
             to.encoder.integer(expiry_number(shape, expiry, now_ms()));

@@ -5,13 +5,14 @@ use quorate_control::store::Space;
 use quorate_crdt::NodeId;
 use quorate_dynamo::Consistency as C;
 use quorate_dynamo::op::{
-    KEY_BYTES_MAX, Mutation, Op, Query, Reply, RequestError, SIBLINGS_MAX, VALUE_BYTES_MAX,
+    KEY_BYTES_MAX, Mutation, Op, PartitionOp, Query, Reply, RequestError, SIBLINGS_MAX,
+    VALUE_BYTES_MAX,
 };
 use quorate_dynamo::protocol::Message;
 use quorate_gossip::quic::carry;
 use quorate_gossip::wire::FRAME_BYTES_MAX;
 
-use super::cores::{Cores, secs};
+use super::cores::{Cores, PLACE, secs};
 use super::drill::{Drills, Verdict, holds};
 
 pub(super) const DRILLS: Drills = &[
@@ -26,7 +27,37 @@ pub(super) const DRILLS: Drills = &[
     ("hints-uncounted", "hints-too-large", hints),
     ("ranges-fit-a-frame", "large-key-not-read", large_key),
     ("parts-mixed-up", "message-torn", long_message),
+    ("page-splits-mark", "scan-without-end", scanned),
 ];
+
+/// A partition is scanned key by key; two of its keys have one mark.
+fn scanned() -> Verdict {
+    let mut net = Cores::new(1, 1, |_| {});
+    let keys = ["k503221", "k2406207", "a", "b"];
+    for key in keys {
+        holds(net.set(1, key, "v", C::One), "healthy")?;
+    }
+    let (mut from, mut seen) = (Some(0), 0);
+    for _ in 0..keys.len() {
+        let Some(mark) = from else { break };
+        let scan = Op::Partition(
+            PLACE.partition,
+            PartitionOp::Scan {
+                from: mark,
+                count: 1,
+            },
+        );
+        let ticket = net.submit(1, scan, C::One, None);
+        let Some(Ok(Reply::Keys { keys, next })) = net.answer(ticket) else {
+            return holds(false, "a scan is answered");
+        };
+        (from, seen) = (next, seen + keys.len());
+    }
+    holds(
+        from.is_none() && seen == keys.len(),
+        format!("{seen} of {} keys, then {from:?}", keys.len()),
+    )
+}
 
 /// A message longer than a frame travels between two short ones on one stream.
 fn long_message() -> Verdict {

@@ -318,7 +318,7 @@ fn a_key_of_the_nodes_own_is_refused() {
         .next()
         .expect("one partition");
     let own = replica
-        .keys_after(None)
+        .keys()
         .map(|(key, _)| key.clone())
         .find(|key| key.starts_with(b"\0request"))
         .expect("it remembers");
@@ -413,7 +413,7 @@ fn named_increments_of_former_lives_are_folded() {
         .next()
         .expect("one partition");
     let entries: Vec<usize> = replica
-        .keys_after(None)
+        .keys()
         .flat_map(|(_, rows)| rows.iter().map(|(_, _, row)| row.len()))
         .collect();
     assert!(

@@ -140,7 +140,7 @@ fn what_is_remembered_is_bounded() {
         .next()
         .expect("one partition");
     let entries: Vec<usize> = replica
-        .keys_after(None)
+        .keys()
         .flat_map(|(_, rows)| rows.iter().map(|(_, _, row)| row.len()))
         .collect();
     assert!(

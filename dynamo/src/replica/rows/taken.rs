@@ -220,8 +220,9 @@ impl Rows {
             return taken;
         };
         let mut pieces = Vec::new();
-        let (due, kept) = (
+        let (due, valued, kept) = (
             &mut self.due,
+            &mut self.valued,
             (&mut self.digest, &mut self.bytes, &mut self.count),
         );
         let mut forget = |rows: &KeyRows| {
@@ -234,7 +235,7 @@ impl Rows {
             let Some(part) = KeyPart::of_key(&position.key, range) else {
                 return false;
             };
-            let was_due = rows.due();
+            let (was_due, had_value) = (rows.due(), rows.has_value());
             let all = part == KeyPart::WHOLE
                 && goes.is_none_or(|goes| rows.rows.iter().all(|(_, row)| goes(row)));
             if all {
@@ -247,6 +248,7 @@ impl Rows {
                 }
             }
             let is_due = if all { None } else { rows.due() };
+            *valued -= u64::from(had_value && (all || !rows.has_value()));
             if is_due != was_due {
                 was_due.map(|at| due.remove(&(at, position.key.clone())));
                 due.extend(is_due.map(|at| (at, position.key.clone())));

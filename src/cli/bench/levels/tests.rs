@@ -3,7 +3,8 @@ use bytes::Bytes;
 use super::*;
 
 const INFO: &str = "# Keyspaces\r\nkeyspace0:name=default,partitions=64,read=LOCAL_QUORUM,write=LOCAL_QUORUM\r\n\
-                    keyspace2:name=carts,partitions=4,read=ONE,write=R=1,W=2\r\n";
+                    keyspace2:name=carts,partitions=4,read=ONE,write=R=1,W=2\r\n\
+                    keyspace5:name=db1,partitions=64,read=TWO,write=ALL\r\n";
 
 fn pair(read: &str, write: &str) -> Pair {
     Pair {
@@ -18,12 +19,15 @@ fn what_names_no_level_is_recorded_with_the_one_it_has() {
         of_keyspace(INFO, None),
         Some(pair("LOCAL_QUORUM", "LOCAL_QUORUM"))
     );
-    assert_eq!(of_keyspace(INFO, Some("2")), Some(pair("ONE", "R=1,W=2")));
+    assert_eq!(of_keyspace(INFO, Some("0")), of_keyspace(INFO, None));
     assert_eq!(
         of_keyspace(INFO, Some("carts")),
-        of_keyspace(INFO, Some("2"))
+        Some(pair("ONE", "R=1,W=2"))
     );
-    assert_eq!(of_keyspace(INFO, Some("none")), None);
+    assert_eq!(of_keyspace(INFO, Some("1")), Some(pair("TWO", "ALL")));
+    for none in ["none", "2", "db2"] {
+        assert_eq!(of_keyspace(INFO, Some(none)), None);
+    }
     assert_eq!(
         of_keyspace("# Keyspace\r\ndb0:keys=1,expires=0\r\n", None),
         None,

@@ -1,166 +1,19 @@
-//! The commands with which clients and operators ask about the node: `INFO` and `CONFIG`.
-
-use std::fmt::Write as _;
-use std::sync::atomic::Ordering;
+//! The commands with which clients and operators ask about the node's settings, and set a few.
 
 use super::command::few;
-use super::connection::REDIS_VERSION;
-use super::{arity, is, text};
+use super::database::DATABASES;
+use super::{arity, integer, is, text};
 use crate::config::Durability;
 use crate::faces::resp::encode::Encoder;
 use crate::faces::resp::glob::{Glob, PATTERNS_BYTES_MAX};
 use crate::faces::resp::parse::{ARGUMENT_BYTES_MAX, Args};
 use crate::faces::resp::refuse::Refused;
 use crate::faces::resp::session::Session;
+use crate::faces::resp::work::now_micros;
 
-type Writing = std::fmt::Result;
-type Section = fn(&Session, &mut String) -> Writing;
-
-/// The sections of `INFO`, in order.
-const SECTIONS: &[(&str, Section)] = &[
-    ("Server", server),
-    ("Clients", clients),
-    ("Persistence", persistence),
-    ("Stats", stats),
-    ("Replication", replication),
-    ("Cluster", cluster),
-    ("Keyspaces", keyspaces),
-];
-
-pub(crate) fn info(session: &mut Session, args: Args<'_>, to: &mut Encoder) -> Result<(), Refused> {
-    let wanted = |name: &str| {
-        let all = |word| {
-            ["all", "default", "everything"]
-                .into_iter()
-                .any(|every| is(word, every))
-        };
-        args.len() == 1 || args.iter(1).any(|word| is(word, name) || all(word))
-    };
-    let mut page = String::new();
-    for (name, write) in SECTIONS.iter().filter(|(name, _)| wanted(name)) {
-        let gap = if page.is_empty() { "" } else { "\r\n" };
-        write!(page, "{gap}# {name}\r\n")
-            .and_then(|()| write(session, &mut page))
-            .expect("invariant: a String takes all text");
-    }
-    to.bulk(page.as_bytes());
-    Ok(())
-}
-
-fn server(session: &Session, page: &mut String) -> Writing {
-    let topology = session.server.data.topology();
-    let node = topology.nodes.get(&session.server.data.node());
-    write!(
-        page,
-        "redis_version:{REDIS_VERSION}\r\nredis_mode:standalone\r\nserver_name:quorate\r\n"
-    )?;
-    write!(page, "quorate_version:{}\r\n", env!("CARGO_PKG_VERSION"))?;
-    write!(
-        page,
-        "node:{}\r\nnode_number:{}\r\n",
-        node.map_or("", |node| &node.name),
-        session.server.data.node()
-    )?;
-    write!(
-        page,
-        "datacenter:{}\r\n",
-        node.map_or("", |node| &node.datacenter)
-    )?;
-    write!(
-        page,
-        "process_id:{}\r\ntcp_port:{}\r\n",
-        std::process::id(),
-        session.server.address.port()
-    )?;
-    write!(
-        page,
-        "uptime_in_seconds:{}\r\n",
-        session.server.started.elapsed().as_secs()
-    )
-}
-
-fn clients(session: &Session, page: &mut String) -> Writing {
-    let (clients, guests) = (
-        session.server.clients.count(),
-        &session.server.config.guests,
-    );
-    write!(
-        page,
-        "connected_clients:{clients}\r\nmaxclients:{}\r\n",
-        guests.max()
-    )?;
-    // Over all faces: this is the number to compare with maxclients.
-    write!(
-        page,
-        "places_taken:{}\r\nplaces_refused:{}\r\n",
-        guests.open(),
-        guests.refused()
-    )
-}
-
-fn persistence(session: &Session, page: &mut String) -> Writing {
-    let loading = u8::from(!session.server.data.ready());
-    write!(
-        page,
-        "loading:{loading}\r\naof_enabled:{}\r\n",
-        u8::from(session.server.config.durability.is_some())
-    )
-}
-
-fn stats(session: &Session, page: &mut String) -> Writing {
-    let counters = &session.server.counters;
-    write!(
-        page,
-        "total_connections_received:{}\r\n",
-        counters.connections.load(Ordering::Relaxed)
-    )?;
-    write!(
-        page,
-        "total_commands_processed:{}\r\n",
-        counters.commands.load(Ordering::Relaxed)
-    )?;
-    write!(
-        page,
-        "rejected_connections:{}\r\n",
-        counters.rejected.load(Ordering::Relaxed)
-    )
-}
-
-/// Every node takes writes and none follows another: in Redis's terms, a master without replicas.
-fn replication(_: &Session, page: &mut String) -> Writing {
-    page.write_str("role:master\r\nconnected_slaves:0\r\n")
-}
-
-/// Redis's cluster protocol is off: any node serves any key.
-fn cluster(session: &Session, page: &mut String) -> Writing {
-    let topology = session.server.data.topology();
-    write!(
-        page,
-        "cluster_enabled:0\r\nquorate_nodes:{}\r\nquorate_epoch:{}\r\n",
-        topology.nodes.len(),
-        topology.epoch.0
-    )?;
-    for (number, node) in &topology.nodes {
-        write!(
-            page,
-            "node{number}:name={},datacenter={},rack={}\r\n",
-            node.name, node.datacenter, node.rack
-        )?;
-    }
-    Ok(())
-}
-
-fn keyspaces(session: &Session, page: &mut String) -> Writing {
-    for (id, keyspace) in &session.server.data.topology().keyspaces {
-        let (name, partitions) = (&keyspace.name, keyspace.placement.len());
-        write!(
-            page,
-            "keyspace{}:name={name},partitions={partitions},read={},write={}\r\n",
-            id.0, keyspace.read, keyspace.write
-        )?;
-    }
-    Ok(())
-}
+/// The settings that can be set while a node runs: what the slow log takes.
+const SLOWER_THAN: &str = "slowlog-log-slower-than";
+const SLOW_ENTRIES: &str = "slowlog-max-len";
 
 /// The Redis settings that clients and tools look at, with the values that are true here.
 fn settings(session: &Session) -> Vec<(&'static str, String)> {
@@ -171,22 +24,18 @@ fn settings(session: &Session) -> Vec<(&'static str, String)> {
         Some(Durability::Interval(_)) => ("yes", "everysec"),
         Some(Durability::None) => ("yes", "no"),
     };
-    let databases = session
-        .server
-        .data
-        .topology()
-        .keyspaces
-        .keys()
-        .last()
-        .map_or(1, |last| u64::from(last.0) + 1);
+    let slow = &session.server.stats.slow;
     vec![
         ("appendfsync", appendfsync.to_owned()),
         ("appendonly", appendonly.to_owned()),
         ("bind", session.server.address.ip().to_string()),
-        ("databases", databases.to_string()),
+        ("databases", DATABASES.to_string()),
+        ("cluster-enabled", "no".to_owned()),
+        ("latency-monitor-threshold", "0".to_owned()),
         ("maxclients", config.guests.max().to_string()),
         ("maxmemory", "0".to_owned()),
         ("maxmemory-policy", "noeviction".to_owned()),
+        ("notify-keyspace-events", String::new()),
         ("port", session.server.address.port().to_string()),
         ("proto-max-bulk-len", ARGUMENT_BYTES_MAX.to_string()),
         (
@@ -199,6 +48,8 @@ fn settings(session: &Session) -> Vec<(&'static str, String)> {
             .to_owned(),
         ),
         ("save", String::new()),
+        (SLOWER_THAN, slow.bound().to_string()),
+        (SLOW_ENTRIES, slow.most().to_string()),
         ("tcp-keepalive", config.keepalive.as_secs().to_string()),
         ("timeout", "0".to_owned()),
     ]
@@ -236,21 +87,57 @@ pub(crate) fn config_get(
     Ok(())
 }
 
+/// Sets what can be set while a node runs. A client may also set what already holds.
 pub(crate) fn config_set(
     session: &mut Session,
     args: Args<'_>,
-    _: &mut Encoder,
+    to: &mut Encoder,
 ) -> Result<(), Refused> {
     arity(args.len().is_multiple_of(2), "config|set")?;
     let known = settings(session);
-    let unknown = args
-        .iter(2)
-        .step_by(2)
-        .find(|name| !known.iter().any(|(setting, _)| is(name, setting)));
-    Err(match unknown {
-        Some(name) => Refused::UnknownSetting { name: text(name) },
-        None => Refused::FixedSetting {
-            name: text(args.get(2)),
-        },
-    })
+    let (mut bound, mut most) = (None, None);
+    for at in (2..args.len()).step_by(2) {
+        let (name, value) = (args.get(at), args.get(at + 1));
+        let number =
+            || integer(value).map_err(|_not_a_number| Refused::NumberSetting { name: text(name) });
+        match known.iter().find(|(setting, _)| is(name, setting)) {
+            None => return Err(Refused::UnknownSetting { name: text(name) }),
+            Some((SLOWER_THAN, _)) => bound = Some(number()?),
+            Some((SLOW_ENTRIES, _)) => most = Some(number()?),
+            Some((_, holds)) if holds.as_bytes() == value => {}
+            Some(_) => return Err(Refused::FixedSetting { name: text(name) }),
+        }
+    }
+    let slow = &session.server.stats.slow;
+    if let Some(bound) = bound {
+        slow.set_bound(bound);
+    }
+    if let Some(most) = most {
+        slow.set_most(usize::try_from(most).unwrap_or(0));
+    }
+    to.ok();
+    Ok(())
+}
+
+pub(crate) fn config_resetstat(
+    session: &mut Session,
+    _: Args<'_>,
+    to: &mut Encoder,
+) -> Result<(), Refused> {
+    session.server.counters.reset();
+    session.server.stats.reset();
+    to.ok();
+    Ok(())
+}
+
+pub(crate) fn config_rewrite(_: &mut Session, _: Args<'_>, _: &mut Encoder) -> Result<(), Refused> {
+    Err(Refused::NoConfigFile)
+}
+
+pub(crate) fn time(_: &mut Session, _: Args<'_>, to: &mut Encoder) -> Result<(), Refused> {
+    let now = now_micros();
+    to.array(2);
+    to.bulk((now / 1_000_000).to_string().as_bytes());
+    to.bulk((now % 1_000_000).to_string().as_bytes());
+    Ok(())
 }

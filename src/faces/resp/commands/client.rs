@@ -3,7 +3,8 @@
 
 use std::fmt::Write as _;
 
-use super::{is, text};
+use super::database::database;
+use super::{arity, integer, is, text};
 use crate::faces::resp::encode::Encoder;
 use crate::faces::resp::parse::Args;
 use crate::faces::resp::refuse::Refused;
@@ -83,15 +84,102 @@ pub(crate) fn setinfo(session: &mut Session, args: Args<'_>, to: &mut Encoder) -
     Ok(())
 }
 
+/// Which connections a command is about.
+#[derive(Debug, Default)]
+struct Picked {
+    ids: Vec<u64>,
+    address: Option<String>,
+    own_address: Option<String>,
+    user: Option<String>,
+    /// Of a type of which there are none: everybody here is a normal client.
+    nobody: bool,
+}
+
+impl Picked {
+    fn takes(&self, id: u64, client: &ClientInfo, own_address: &str) -> bool {
+        let equals = |wanted: &Option<String>, held: &str| {
+            wanted.as_ref().is_none_or(|wanted| wanted == held)
+        };
+        !self.nobody
+            && (self.ids.is_empty() || self.ids.contains(&id))
+            && equals(&self.address, &client.address.to_string())
+            && equals(&self.own_address, own_address)
+            && equals(&self.user, &client.user)
+    }
+
+    fn of_type(&mut self, name: &[u8]) -> Done {
+        if !["normal", "master", "replica", "slave", "pubsub"]
+            .into_iter()
+            .any(|known| is(name, known))
+        {
+            return Err(Refused::ClientType { name: text(name) });
+        }
+        self.nobody |= !is(name, "normal");
+        Ok(())
+    }
+
+    fn id(&mut self, number: &[u8]) -> Done {
+        let id = integer(number).ok().and_then(|id| u64::try_from(id).ok());
+        self.ids.push(id.ok_or(Refused::ClientNumber)?);
+        Ok(())
+    }
+}
+
 pub(crate) fn list(session: &mut Session, args: Args<'_>, to: &mut Encoder) -> Done {
-    if args.len() > 2 {
-        return Err(Refused::Syntax);
+    let mut picked = Picked::default();
+    match args.len() {
+        2 => {}
+        4 if is(args.get(2), "TYPE") => picked.of_type(args.get(3))?,
+        4.. if is(args.get(2), "ID") => args.iter(3).try_for_each(|id| picked.id(id))?,
+        _ => return Err(Refused::Syntax),
     }
     let mut lines = String::new();
     for (id, client) in session.server.clients.all() {
-        line(&mut lines, session, id, &client);
+        if picked.takes(id, &client, "") {
+            line(&mut lines, session, id, &client);
+        }
     }
-    to.bulk(lines.as_bytes());
+    to.text(&lines);
+    Ok(())
+}
+
+/// `CLIENT KILL host:port`, or filters that a connection must all pass. A connection ends when
+/// everything that it has sent is answered.
+pub(crate) fn kill(session: &mut Session, args: Args<'_>, to: &mut Encoder) -> Done {
+    let (mut picked, mut skip_me) = (Picked::default(), true);
+    if args.len() == 3 {
+        picked.address = Some(text(args.get(2)));
+        skip_me = false;
+    } else {
+        arity(args.len().is_multiple_of(2), "client|kill")?;
+        for at in (2..args.len()).step_by(2) {
+            let (filter, value) = (args.get(at), args.get(at + 1));
+            match filter {
+                word if is(word, "ID") => picked.id(value)?,
+                word if is(word, "TYPE") => picked.of_type(value)?,
+                word if is(word, "ADDR") => picked.address = Some(text(value)),
+                word if is(word, "LADDR") => picked.own_address = Some(text(value)),
+                word if is(word, "USER") => picked.user = Some(text(value)),
+                word if is(word, "SKIPME") && is(value, "yes") => skip_me = true,
+                word if is(word, "SKIPME") && is(value, "no") => skip_me = false,
+                _ => return Err(Refused::Syntax),
+            }
+        }
+    }
+    let own_address = session.server.address.to_string();
+    let (mut killed, clients) = (0, session.server.clients.all());
+    for (id, client) in clients {
+        if picked.takes(id, &client, &own_address) && !(skip_me && id == session.id) {
+            killed += 1;
+            session.closing |= id == session.id;
+            client.leave.notify_one();
+        }
+    }
+    match (args.len(), killed) {
+        (3, 0) => return Err(Refused::NoSuchClient),
+        (3, _) => to.ok(),
+        _ => to.count(killed),
+    }
     Ok(())
 }
 
@@ -100,7 +188,7 @@ pub(crate) fn info(session: &mut Session, _: Args<'_>, to: &mut Encoder) -> Done
     if let Some(client) = session.server.clients.find(session.id) {
         line(&mut lines, session, session.id, &client);
     }
-    to.bulk(lines.as_bytes());
+    to.text(&lines);
     Ok(())
 }
 
@@ -115,14 +203,15 @@ fn line(lines: &mut String, session: &Session, id: u64, client: &ClientInfo) {
         keyspace,
         ..
     } = client;
-    let (own, age, protocol) = (
+    let (own, age, protocol, database) = (
         session.server.address,
         client.since.elapsed().as_secs(),
         client.protocol.number(),
+        database(*keyspace, &session.server.data.topology()),
     );
     writeln!(
         lines,
-        "id={id} addr={address} laddr={own} name={name} age={age} flags=N db={keyspace} user={user} lib-name={library} \
+        "id={id} addr={address} laddr={own} name={name} age={age} flags=N db={database} user={user} lib-name={library} \
          lib-ver={library_version} resp={protocol}"
     )
     .expect("invariant: a String takes all text");

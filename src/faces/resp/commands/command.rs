@@ -1,7 +1,8 @@
 //! The `COMMAND …` commands: the table, as client libraries read it.
 
-use super::text;
+use super::{is, text};
 use crate::faces::resp::encode::Encoder;
+use crate::faces::resp::glob::Glob;
 use crate::faces::resp::parse::Args;
 use crate::faces::resp::refuse::Refused;
 use crate::faces::resp::table::{Commands, Group, Spec};
@@ -57,11 +58,32 @@ pub(crate) fn count(commands: &Commands, _: Args<'_>, to: &mut Encoder) -> Done 
     Ok(())
 }
 
-pub(crate) fn list(commands: &Commands, _: Args<'_>, to: &mut Encoder) -> Done {
-    to.array(commands.all().count());
-    commands
+/// `COMMAND LIST [FILTERBY MODULE name | ACLCAT category | PATTERN pattern]`.
+pub(crate) fn list(commands: &Commands, args: Args<'_>, to: &mut Encoder) -> Done {
+    let filter: Box<dyn Fn(Group, &Spec) -> bool + '_> = match args.len() {
+        2 => Box::new(|_, _| true),
+        5 if is(args.get(2), "FILTERBY") => {
+            let (by, value) = (args.get(3), args.get(4));
+            if is(by, "MODULE") {
+                Box::new(|_, _| false)
+            } else if is(by, "ACLCAT") {
+                Box::new(move |group, _| is(value, group.name()))
+            } else if is(by, "PATTERN") {
+                let pattern = Glob::new(&value.to_ascii_lowercase())?;
+                Box::new(move |_, spec| pattern.matches(spec.name.as_bytes()))
+            } else {
+                return Err(Refused::Syntax);
+            }
+        }
+        _ => return Err(Refused::Syntax),
+    };
+    let chosen: Vec<&Spec> = commands
         .all()
-        .for_each(|(_, spec)| to.bulk(spec.name.as_bytes()));
+        .filter(|(group, spec)| filter(*group, spec))
+        .map(|(_, spec)| spec)
+        .collect();
+    to.array(chosen.len());
+    chosen.iter().for_each(|spec| to.bulk(spec.name.as_bytes()));
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! Commands about the connection itself: greeting, authentication, keyspace, end.
+//! Commands about the connection itself: greeting, authentication, end.
 
 use quorate_control::topology::KeyspaceId;
 
@@ -107,48 +107,6 @@ pub(crate) fn auth(session: &mut Session, args: Args<'_>, to: &mut Encoder) -> R
     Ok(())
 }
 
-/// A number selects a keyspace by number, anything else by name. After a refusal the connection has
-/// no keyspace: many clients select when they connect and continue without looking at the answer,
-/// and what they write must not go to a keyspace that they did not choose.
-pub(crate) fn select(
-    session: &mut Session,
-    args: Args<'_>,
-    to: &mut Encoder,
-) -> Result<(), Refused> {
-    let found = find_keyspace(session, args);
-    session.held.unselected = found.is_err();
-    session.keyspace = found?;
-    let keyspace = session.keyspace;
-    session
-        .server
-        .clients
-        .update(session.id, |client| client.keyspace = keyspace.0);
-    to.ok();
-    Ok(())
-}
-
-fn find_keyspace(session: &Session, args: Args<'_>) -> Result<KeyspaceId, Refused> {
-    let topology = session.server.data.topology();
-    let wanted = args.get(1);
-    let keyspace = if let Ok(number) = integer(wanted) {
-        let id = u32::try_from(number)
-            .map(KeyspaceId)
-            .map_err(|_out_of_range| Refused::KeyspaceNumber)?;
-        // The default keyspace exists even before the node has learnt the topology.
-        if id.0 != 0 && !topology.keyspaces.contains_key(&id) {
-            return Err(Refused::KeyspaceNumber);
-        }
-        id
-    } else {
-        let found = topology
-            .keyspaces
-            .iter()
-            .find(|(_, keyspace)| keyspace.name.as_bytes() == wanted);
-        *found.ok_or(Refused::KeyspaceName)?.0
-    };
-    Ok(keyspace)
-}
-
 pub(crate) fn quit(session: &mut Session, _: Args<'_>, to: &mut Encoder) -> Result<(), Refused> {
     session.closing = true;
     to.ok();
@@ -161,7 +119,7 @@ pub(crate) fn reset(session: &mut Session, _: Args<'_>, to: &mut Encoder) -> Res
     session.server.clients.update(session.id, |client| {
         client.name = String::new();
         "default".clone_into(&mut client.user);
-        client.keyspace = 0;
+        client.keyspace = KeyspaceId(0);
         client.protocol = Protocol::Resp2;
     });
     to.simple("RESET");

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use quorate_control::topology::Partition;
 use quorate_dynamo::op::{Mutation, Op, PartitionOp, Query};
 
-use super::{integer, mutate, query};
+use super::{integer, is, mutate, query, text};
 use crate::faces::resp::parse::Args;
 use crate::faces::resp::refuse::Refused;
 use crate::faces::resp::session::Session;
@@ -61,6 +61,20 @@ pub(crate) fn pexpireat(_: &Session, args: Args<'_>) -> Translated {
 /// clock may not. A time of 0 or less has passed by every clock, so it becomes the beginning of
 /// time.
 fn expire_at(args: Args<'_>, millis: i64, base: u64, name: &'static str) -> Translated {
+    if let Some(option) = args.iter(3).next() {
+        let reason = "the old expiry would have to be agreed upon first";
+        let known = [
+            ("NX", "expire … nx"),
+            ("XX", "expire … xx"),
+            ("GT", "expire … gt"),
+            ("LT", "expire … lt"),
+        ];
+        let known = known.into_iter().find(|(word, _)| is(option, word));
+        return Err(known.map_or_else(
+            || Refused::ExpireOption { name: text(option) },
+            |(_, name)| Refused::NeedsSerial { name, reason },
+        ));
+    }
     let number = integer(args.get(2))?;
     let at = number
         .checked_mul(millis)
@@ -92,6 +106,13 @@ pub(crate) fn pexpiretime(_: &Session, args: Args<'_>) -> Translated {
 
 pub(crate) fn persist(_: &Session, args: Args<'_>) -> Translated {
     mutate(args, Mutation::Persist, Shape::Plain)
+}
+
+pub(crate) fn encoding(_: &Session, args: Args<'_>) -> Translated {
+    Ok(Work::one(
+        Op::Query(args.shared(2), Query::Kind),
+        Shape::Encoding,
+    ))
 }
 
 pub(crate) fn dbsize(session: &Session, _: Args<'_>) -> Translated {

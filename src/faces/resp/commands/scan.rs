@@ -1,8 +1,8 @@
-//! Commands that walk through the partitions of a keyspace.
+//! Commands that walk through the keys of a keyspace, or the elements of one key.
 
 use bytes::Bytes;
 use quorate_control::topology::{KeyspaceId, Partition};
-use quorate_dynamo::op::{Op, PartitionOp, Query, Reply, RequestError};
+use quorate_dynamo::op::{MARK_BITS, Op, PartitionOp, Query, Reply, RequestError};
 
 use super::{integer, is};
 use crate::faces::resp::encode::Encoder;
@@ -30,10 +30,37 @@ const KEYS_MAX: usize = 100_000;
 const WINDOW: usize = 64;
 
 /// The position of a scan; `partition` is the number of partitions when it is done.
-#[derive(Clone, Debug)]
+///
+/// As a cursor it is `partition << 41 | mark`. So a cursor says by itself where the scan continues:
+/// on any node, and after a restart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Position {
-    partition: Partition,
-    after: Option<Bytes>,
+    partition: u16,
+    /// Where in the partition; see [`MARK_BITS`].
+    mark: u64,
+}
+
+impl Position {
+    /// Redis takes every number of 64 bits. One that no scan gives is behind the last partition.
+    fn of(cursor: &[u8]) -> Result<Self, Refused> {
+        let cursor: u64 = std::str::from_utf8(cursor)
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .ok_or(Refused::Cursor)?;
+        Ok(Self {
+            partition: u16::try_from(cursor >> MARK_BITS).unwrap_or(u16::MAX),
+            mark: cursor & ((1 << MARK_BITS) - 1),
+        })
+    }
+
+    /// The cursor with which a scan of so many partitions continues here; 0 at its end.
+    fn cursor(self, partitions: u16) -> u64 {
+        if self.partition < partitions {
+            u64::from(self.partition) << MARK_BITS | self.mark
+        } else {
+            0
+        }
+    }
 }
 
 /// The options of a `SCAN`.
@@ -49,32 +76,13 @@ pub(crate) fn scan<'a>(
     to: &'a mut Encoder,
 ) -> RunFuture<'a> {
     Box::pin(async move {
-        let cursor = std::str::from_utf8(args.get(1))
-            .ok()
-            .and_then(|text| text.parse().ok())
-            .ok_or(Refused::Cursor)?;
-        let filter = filter(args)?;
-        let (partition, after) = session
-            .server
-            .cursors
-            .find(session.keyspace, cursor)
-            .ok_or(Refused::Cursor)?;
+        let mut position = Position::of(args.get(1))?;
+        let filter = filter(args, 2, args.len())?;
         let partitions = session.partitions();
-        let mut position = Position { partition, after };
         match page(session, &mut position, partitions, &filter).await {
             Ok(keys) => {
-                let done = position.partition.0 >= partitions;
-                let next = if done {
-                    0
-                } else {
-                    session.server.cursors.save(
-                        session.keyspace,
-                        position.partition,
-                        position.after,
-                    )
-                };
                 to.array(2);
-                to.bulk(next.to_string().as_bytes());
+                to.bulk(position.cursor(partitions).to_string().as_bytes());
                 to.array(keys.len());
                 Ok(keys)
             }
@@ -86,16 +94,17 @@ pub(crate) fn scan<'a>(
     })
 }
 
-fn filter(args: Args<'_>) -> Result<Filter<'_>, Refused> {
+/// The options in the arguments from number `from` up to `end`.
+fn filter(args: Args<'_>, from: usize, end: usize) -> Result<Filter<'_>, Refused> {
     let mut filter = Filter {
         pattern: None,
         kind: None,
         count: 10,
     };
-    for at in (2..args.len()).step_by(2) {
+    for at in (from..end).step_by(2) {
         let (option, value) = (
             args.get(at),
-            (at + 1 < args.len())
+            (at + 1 < end)
                 .then(|| args.get(at + 1))
                 .ok_or(Refused::Syntax)?,
         );
@@ -126,18 +135,15 @@ async fn page(
     let (mut seen, mut bytes) = (0, 0);
     let stop_before = position
         .partition
-        .0
         .saturating_add(PAGE_PARTITIONS_MAX)
         .min(partitions);
-    while position.partition.0 < stop_before
-        && seen < filter.count as usize
-        && bytes < PAGE_BYTES_MAX
+    while position.partition < stop_before && seen < filter.count as usize && bytes < PAGE_BYTES_MAX
     {
         let count = (filter.count as usize - seen).min(ASK_KEYS_MAX) as u32;
         let op = Op::Partition(
-            position.partition,
+            Partition(position.partition),
             PartitionOp::Scan {
-                after: position.after.take(),
+                from: position.mark,
                 count,
             },
         );
@@ -147,10 +153,13 @@ async fn page(
         seen += found.len();
         bytes += found.iter().map(Bytes::len).sum::<usize>();
         keys.extend(matching(found, filter.pattern.as_ref()).await);
-        if next.is_none() {
-            position.partition.0 += 1;
-        }
-        position.after = next;
+        *position = match next {
+            Some(mark) => Position { mark, ..*position },
+            None => Position {
+                partition: position.partition + 1,
+                mark: 0,
+            },
+        };
     }
     match filter.kind {
         Some(kind) => of_kind(session, keys, kind).await,
@@ -161,16 +170,23 @@ async fn page(
 /// Returns the matching ones of `keys`. The faces share their thread with the network, so a long
 /// walk takes turns.
 async fn matching(keys: Vec<Bytes>, pattern: Option<&Glob>) -> Vec<Bytes> {
-    let Some(pattern) = pattern else { return keys };
+    let named = keys.into_iter().map(|key| (key, ())).collect();
+    let kept = matching_names(named, pattern).await;
+    kept.into_iter().map(|(key, ())| key).collect()
+}
+
+/// The same for names with something beside them.
+async fn matching_names<T>(named: Vec<(Bytes, T)>, pattern: Option<&Glob>) -> Vec<(Bytes, T)> {
+    let Some(pattern) = pattern else { return named };
     let (mut kept, mut steps) = (Vec::new(), 0);
-    for key in keys {
-        steps += pattern.steps(&key);
+    for (name, beside) in named {
+        steps += pattern.steps(&name);
         if steps >= TURN_STEPS {
             steps = 0;
             tokio::task::yield_now().await;
         }
-        if pattern.matches(&key) {
-            kept.push(key);
+        if pattern.matches(&name) {
+            kept.push((name, beside));
         }
     }
     kept
@@ -204,6 +220,61 @@ async fn of_kind(
     Ok(matching)
 }
 
+pub(crate) fn hscan<'a>(
+    session: &'a mut Session,
+    args: Args<'a>,
+    to: &'a mut Encoder,
+) -> RunFuture<'a> {
+    Box::pin(elements(session, args, Query::Entries, to))
+}
+
+pub(crate) fn sscan<'a>(
+    session: &'a mut Session,
+    args: Args<'a>,
+    to: &'a mut Encoder,
+) -> RunFuture<'a> {
+    Box::pin(elements(session, args, Query::Members, to))
+}
+
+/// Answers a scan of one key: everything comes in the first page, as Redis gives small collections.
+async fn elements(
+    session: &mut Session,
+    args: Args<'_>,
+    query: Query,
+    to: &mut Encoder,
+) -> Result<Vec<Bytes>, Refused> {
+    let begins = Position::of(args.get(2))? == Position::default();
+    let words = args.len();
+    let alone = query == Query::Entries && is(args.get(words - 1), "NOVALUES");
+    let filter = filter(args, 3, words - usize::from(alone && words > 3))?;
+    if filter.kind.is_some() {
+        return Err(Refused::Syntax);
+    }
+    let reply = match session.ask(Op::Query(args.shared(1), query)).await {
+        Ok(answer) => answer.reply,
+        Err(error) => {
+            fail(session, &error, false, to);
+            return Ok(Vec::new());
+        }
+    };
+    let pattern = filter.pattern.as_ref();
+    let found = match reply {
+        Reply::List(members) if begins => matching(members, pattern).await,
+        Reply::Pairs(pairs) if begins => {
+            let pairs = matching_names(pairs, pattern).await.into_iter();
+            pairs
+                .flat_map(|(field, value)| [Some(field), (!alone).then_some(value)])
+                .flatten()
+                .collect()
+        }
+        _ => Vec::new(),
+    };
+    to.array(2);
+    to.bulk(b"0");
+    to.array(found.len());
+    Ok(found)
+}
+
 pub(crate) fn keys<'a>(
     session: &'a mut Session,
     args: Args<'a>,
@@ -216,12 +287,9 @@ pub(crate) fn keys<'a>(
             count: PAGE_KEYS_MAX as u32,
         };
         let partitions = session.partitions();
-        let mut position = Position {
-            partition: Partition(0),
-            after: None,
-        };
+        let mut position = Position::default();
         let (mut all, mut bytes) = (Vec::new(), 0);
-        while position.partition.0 < partitions {
+        while position.partition < partitions {
             match page(session, &mut position, partitions, &filter).await {
                 Ok(keys) => {
                     bytes += keys.iter().map(Bytes::len).sum::<usize>();

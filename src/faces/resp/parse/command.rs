@@ -39,6 +39,20 @@ impl Command {
         self.frame.len()
     }
 
+    /// The command to be kept: if it is small, as a copy, so that it does not pin the read buffer
+    /// in which it arrived.
+    pub fn kept(&self) -> Self {
+        let frame = if self.frame.len() <= COPY_BYTES_MAX {
+            Bytes::copy_from_slice(&self.frame)
+        } else {
+            self.frame.clone()
+        };
+        Self {
+            frame,
+            spans: self.spans.clone(),
+        }
+    }
+
     /// The arguments after the first `from`, which must be less than the number of arguments.
     pub fn args(&self, from: usize) -> Args<'_> {
         Args {

@@ -1,10 +1,9 @@
-//! The entries of the command table. A new command is one entry here and one function in
-//! `commands`.
+//! The entries of the command table that are about data. A new command is one entry here and one
+//! function in `commands`.
 
-use super::{Flags, Group, Spec};
-use crate::faces::resp::commands::{
-    admin, client, command, connection, hashes, keys, own, scan, sets, strings,
-};
+use super::node::{CONNECTION, HELP, SERVER};
+use super::{Flags, Group, Spec, Step};
+use crate::faces::resp::commands::{command, hashes, keys, own, scan, sets, strings};
 
 /// All commands, by group, in the order in which the page shows them.
 pub(crate) static TABLE: &[(Group, &[Spec])] = &[
@@ -12,6 +11,7 @@ pub(crate) static TABLE: &[(Group, &[Spec])] = &[
     (Group::Hash, HASHES),
     (Group::Set, SETS),
     (Group::Generic, GENERIC),
+    (Group::Transactions, TRANSACTIONS),
     (Group::Quorate, OWN),
     (Group::Connection, CONNECTION),
     (Group::Server, SERVER),
@@ -19,7 +19,6 @@ pub(crate) static TABLE: &[(Group, &[Spec])] = &[
 
 const SLOW_READ: Flags = Flags::READONLY;
 const WALK: Flags = Flags::READONLY.and(Flags::ONE_REPLICA);
-const OPEN: Flags = Flags::LOADING.and(Flags::NO_AUTH).and(Flags::FAST);
 
 const STRINGS: &[Spec] = &[
     Spec::read("get", 2, "key", "Returns the string or counter.", strings::get),
@@ -136,6 +135,15 @@ const HASHES: &[Spec] = &[
         "Adds to the counter in a field. Concurrent increments add up.",
         hashes::hincrby,
     ),
+    Spec::alone(
+        "hscan",
+        -3,
+        "key cursor [MATCH pattern] [COUNT count] [NOVALUES]",
+        "Returns all fields and values in one page: the cursor of the reply is 0, and COUNT changes nothing.",
+        scan::hscan,
+    )
+    .flags(SLOW_READ)
+    .keys(1, 1, 1),
 ];
 
 const SETS: &[Spec] = &[
@@ -175,6 +183,15 @@ const SETS: &[Spec] = &[
         "Returns the number of members.",
         sets::scard,
     ),
+    Spec::alone(
+        "sscan",
+        -3,
+        "key cursor [MATCH pattern] [COUNT count]",
+        "Returns all members in one page: the cursor of the reply is 0, and COUNT changes nothing.",
+        scan::sscan,
+    )
+    .flags(SLOW_READ)
+    .keys(1, 1, 1),
 ];
 
 const GENERIC: &[Spec] = &[
@@ -184,21 +201,25 @@ const GENERIC: &[Spec] = &[
     Spec::read("exists", -2, "key [key …]", "Returns how many of the keys exist.", keys::exists).keys(1, -1, 1),
     Spec::read("touch", -2, "key [key …]", "Returns how many of the keys exist. Access times are not kept.", keys::exists).keys(1, -1, 1),
     Spec::read("type", 2, "key", "Returns string, hash, set or none.", keys::kind),
-    Spec::write("expire", 3, "key seconds", "Sets a time to live in seconds. NX, XX, GT and LT are not offered.", keys::expire),
-    Spec::write("pexpire", 3, "key milliseconds", "Sets a time to live in milliseconds.", keys::pexpire),
-    Spec::write("expireat", 3, "key unix-seconds", "Sets the Unix time in seconds at which the key expires.", keys::expireat),
-    Spec::write("pexpireat", 3, "key unix-milliseconds", "Sets the Unix time in milliseconds at which the key expires.", keys::pexpireat),
+    Spec::write("expire", -3, "key seconds", "Sets a time to live in seconds. NX, XX, GT and LT need CL SERIAL, which is not offered yet.", keys::expire),
+    Spec::write("pexpire", -3, "key milliseconds", "Sets a time to live in milliseconds.", keys::pexpire),
+    Spec::write("expireat", -3, "key unix-seconds", "Sets the Unix time in seconds at which the key expires.", keys::expireat),
+    Spec::write("pexpireat", -3, "key unix-milliseconds", "Sets the Unix time in milliseconds at which the key expires.", keys::pexpireat),
     Spec::read("ttl", 2, "key", "Returns the time to live in seconds: -1 without an expiry, -2 if there is no such key.", keys::ttl),
     Spec::read("pttl", 2, "key", "Returns the time to live in milliseconds: -1 without an expiry, -2 if there is no such key.", keys::pttl),
     Spec::read("expiretime", 2, "key", "Returns the Unix time of the expiry in seconds: -1 without an expiry, -2 if there is no such key.", keys::expiretime),
     Spec::read("pexpiretime", 2, "key", "Returns the Unix time of the expiry in milliseconds: -1 without an expiry, -2 if there is no such key.", keys::pexpiretime),
     Spec::write("persist", 2, "key", "Removes the expiry.", keys::persist),
+    Spec::about("object", -2, "subcommand", "Commands about how a key is kept.", command::container).subcommands(&[
+        HELP,
+        Spec::read("encoding", 3, "key", "Returns raw for a string, hashtable for a hash or set, and nothing if there is no such key.", keys::encoding).keys(2, 2, 1),
+    ]),
     Spec::alone(
         "scan",
         -2,
         "cursor [MATCH pattern] [COUNT count] [TYPE type]",
-        "Returns a page of the keys that one replica of each partition holds. A key that the replica holds during the whole scan is returned at \
-         least once. COUNT is a hint; a pattern has at most 1024 bytes.",
+        "Returns a page of the keys that one replica of each partition holds. A key that all replicas hold during the whole scan is returned at \
+         least once, whichever nodes answer. COUNT is a hint; a pattern has at most 1024 bytes.",
         scan::scan,
     )
     .flags(WALK),
@@ -222,6 +243,38 @@ const GENERIC: &[Spec] = &[
     Spec::alone("flushall", -1, "[ASYNC | SYNC]", "Runs FLUSHDB on all keyspaces.", scan::flushall).flags(Flags::WRITE),
 ];
 
+const TRANSACTIONS: &[Spec] = &[
+    Spec::step(
+        "multi",
+        1,
+        "",
+        "Queues the commands that follow until EXEC or DISCARD. At most 64 MiB of them.",
+        Step::Multi,
+    ),
+    Spec::step(
+        "exec",
+        1,
+        "",
+        "Runs the queued commands in order, as a pipeline, and returns their replies. Not isolated: others may see some of them applied and \
+         others not yet, and after a failure a part may stay applied. Nothing runs if a command since MULTI, or a WATCH before it, was refused.",
+        Step::Exec,
+    ),
+    Spec::step(
+        "discard",
+        1,
+        "",
+        "Drops the queued commands.",
+        Step::Discard,
+    ),
+    Spec::step(
+        "unwatch",
+        1,
+        "",
+        "Accepted; WATCH needs CL SERIAL, which is not offered yet. After a refused WATCH, it lets the next EXEC run.",
+        Step::Unwatch,
+    ),
+];
+
 const OWN: &[Spec] = &[
     Spec::prefix(
         "cl",
@@ -241,7 +294,8 @@ const OWN: &[Spec] = &[
         "replicas milliseconds",
         "Returns how many other replicas have this connection's last writes in each partition, as soon as there are enough. 0 milliseconds means 60 s.",
         own::wait,
-    ),
+    )
+    .flags(Flags::BLOCKING),
     Spec::read(
         "ctx.get",
         2,
@@ -275,200 +329,3 @@ const OWN: &[Spec] = &[
         .flags(Flags::LOADING),
     ]),
 ];
-
-const CONNECTION: &[Spec] = &[
-    Spec::local("ping", -1, "[message]", "Returns PONG, or the message.", connection::ping).flags(Flags::LOADING.and(Flags::FAST)),
-    Spec::local("echo", 2, "message", "Returns the message.", connection::echo).flags(Flags::LOADING.and(Flags::FAST)),
-    Spec::local("hello", -1, "[protover [AUTH user password] [SETNAME name]]", "Chooses RESP2 or RESP3.", connection::hello).flags(OPEN),
-    Spec::local(
-        "auth",
-        -2,
-        "[user] password",
-        "Authenticates. If the user is the name of a level, that becomes the connection's level; the user default stands for the keyspace's own.",
-        connection::auth,
-    )
-    .flags(OPEN),
-    Spec::local("select", 2, "number-or-name", "Chooses the keyspace.", connection::select),
-    Spec::local("quit", -1, "", "Closes the connection once the replies so far are sent.", connection::quit).flags(OPEN),
-    Spec::local("reset", 1, "", "Returns the connection to its initial state.", connection::reset).flags(OPEN),
-    Spec::about("client", -2, "subcommand", "Commands about connections.", command::container).subcommands(CLIENT),
-];
-
-/// Part of every list of subcommands.
-const HELP: Spec = Spec::about("help", 2, "", "Lists the subcommands.", command::help);
-
-const CLIENT: &[Spec] = &[
-    HELP,
-    Spec::local(
-        "id",
-        2,
-        "",
-        "Returns the number of this connection.",
-        client::id,
-    ),
-    Spec::local(
-        "setname",
-        3,
-        "name",
-        "Names this connection. A name has at most 128 bytes.",
-        client::setname,
-    ),
-    Spec::local(
-        "getname",
-        2,
-        "",
-        "Returns the name of this connection.",
-        client::getname,
-    ),
-    Spec::local(
-        "setinfo",
-        4,
-        "LIB-NAME name | LIB-VER version",
-        "Records what the client library says about itself.",
-        client::setinfo,
-    ),
-    Spec::local(
-        "list",
-        -2,
-        "",
-        "Lists all connections of this node.",
-        client::list,
-    ),
-    Spec::local("info", 2, "", "Describes this connection.", client::info),
-    Spec::local(
-        "no-evict",
-        3,
-        "ON | OFF",
-        "Accepted; no connection is ever evicted for memory.",
-        client::on_off,
-    ),
-    Spec::local(
-        "no-touch",
-        3,
-        "ON | OFF",
-        "Accepted; access times are not kept.",
-        client::on_off,
-    ),
-    Spec::local(
-        "consistency",
-        -2,
-        "[READ spec] [WRITE spec]",
-        "Sets the levels of this connection (spec as in CL, or DEFAULT). Without arguments, returns them.",
-        client::consistency,
-    ),
-];
-
-const SERVER: &[Spec] = &[
-    Spec::local(
-        "info",
-        -1,
-        "[section …]",
-        "Returns information about this node.",
-        admin::info,
-    ),
-    Spec::about(
-        "config",
-        -2,
-        "subcommand",
-        "Commands about the settings.",
-        command::container,
-    )
-    .flags(Flags::ADMIN.and(Flags::LOADING))
-    .subcommands(&[
-        HELP,
-        Spec::local(
-            "get",
-            -3,
-            "pattern [pattern …]",
-            "Returns the settings that clients ask for.",
-            admin::config_get,
-        ),
-        Spec::local(
-            "set",
-            -4,
-            "name value [name value …]",
-            "Always refused: settings come from the configuration of the node.",
-            admin::config_set,
-        ),
-    ]),
-    Spec::about(
-        "command",
-        -1,
-        "",
-        "Lists all commands, in the form that client libraries read.",
-        command::all,
-    )
-    .subcommands(&[
-        HELP,
-        Spec::about(
-            "count",
-            2,
-            "",
-            "Returns the number of commands.",
-            command::count,
-        ),
-        Spec::about(
-            "info",
-            -2,
-            "[name …]",
-            "Describes some commands, in the form that client libraries read.",
-            command::info,
-        ),
-        Spec::about(
-            "docs",
-            -2,
-            "[name …]",
-            "Says what commands do.",
-            command::docs,
-        ),
-        Spec::about(
-            "list",
-            2,
-            "",
-            "Lists the names of all commands.",
-            command::list,
-        ),
-        Spec::about(
-            "getkeys",
-            -3,
-            "command [arg …]",
-            "Returns the keys in a command.",
-            command::getkeys,
-        ),
-    ]),
-];
-
-/// Commands of Redis that leaderless data cannot answer honestly, with the reason.
-pub(crate) static NEEDS_SERIAL: &[(&str, &str)] = &[
-    ("blmove", POP),
-    ("blpop", POP),
-    ("brpop", POP),
-    ("brpoplpush", POP),
-    ("bzpopmax", POP),
-    ("bzpopmin", POP),
-    ("copy", IF_ABSENT),
-    ("discard", MULTI),
-    ("exec", MULTI),
-    ("getset", SWAP),
-    ("hsetnx", IF_ABSENT),
-    ("lmove", POP),
-    ("lpop", POP),
-    ("msetnx", IF_ABSENT),
-    ("multi", MULTI),
-    ("rename", SWAP),
-    ("renamenx", IF_ABSENT),
-    ("rpop", POP),
-    ("rpoplpush", POP),
-    ("setnx", IF_ABSENT),
-    ("smove", SWAP),
-    ("spop", POP),
-    ("unwatch", MULTI),
-    ("watch", MULTI),
-    ("zpopmax", POP),
-    ("zpopmin", POP),
-];
-
-const POP: &str = "two clients at two replicas could both get the same element";
-const IF_ABSENT: &str = "two clients at two replicas could both find the key absent";
-const SWAP: &str = "two clients at two replicas could both get the same old value";
-const MULTI: &str = "other replicas could show or change the keys between the commands";

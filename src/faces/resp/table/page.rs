@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Group, NEEDS_SERIAL, Spec, TABLE};
+use super::{Group, NEEDS_SERIAL, NOT_OFFERED, Spec, TABLE};
 
 const HEAD: &str = "# Commands of the Redis face
 
@@ -38,8 +38,21 @@ as in Redis. Whether the time has passed is not up to the node that the client t
 decides by its own clock, and refuses with `CLOCK` while that clock is off. On a full disk this does
 not count as a removal that makes room.
 
-**Transactions.** Client libraries that wrap pipelines in `MULTI` must be told not to (redis-py:
-`pipeline(transaction=False)`).
+**Transactions.** What is queued between `MULTI` and `EXEC` is sent to the data plane together, in
+order. Nothing runs before `EXEC`, and nothing at all if a command since `MULTI` was refused or the
+connection is lost before `EXEC` has arrived. Apart from that a transaction is a pipeline. It is not
+isolated: others can see one key changed and another not yet. It is not all or nothing: a command
+that fails at its level does not stop the others, and a node that stops in the middle leaves a part
+applied. Every reply says what is true of its own command. `WATCH` is refused, and after it `EXEC`
+runs nothing, until `UNWATCH`.
+
+**Databases.** `SELECT 0` is the keyspace `default`, and `SELECT 1` to `SELECT 15` are the keyspaces
+`db1` to `db15`. One that does not exist is made with the replication and the levels of `default`;
+that needs a majority of the control group, once. Any keyspace can be selected by its name. After a
+refused `SELECT`, commands on data are refused until another succeeds.
+
+**Cursors.** A cursor of `SCAN` names a place in the order of the keys, which is the same on all
+nodes. A scan can go on through another node, and after a restart.
 
 ## What do errors mean?
 
@@ -72,11 +85,18 @@ pub(crate) fn render() -> String {
         "\n## Refused\n\nThese commands of Redis need `CL SERIAL`, which this version does not offer. None of them pretends\nto work.\n\n",
     );
     page.push_str("| command | because |\n|---|---|\n");
-    for (name, reason) in NEEDS_SERIAL {
-        writeln!(page, "| `{}` | {reason} |", name.to_uppercase())
-            .expect("invariant: a String takes all text");
-    }
+    refused(&mut page, NEEDS_SERIAL).expect("invariant: a String takes all text");
+    page.push_str("\nThese are not offered for other reasons.\n\n");
+    page.push_str("| command | because |\n|---|---|\n");
+    refused(&mut page, NOT_OFFERED).expect("invariant: a String takes all text");
     page
+}
+
+fn refused(page: &mut String, list: &[(&str, &str)]) -> std::fmt::Result {
+    for (name, reason) in list {
+        writeln!(page, "| `{}` | {reason} |", name.to_uppercase())?;
+    }
+    Ok(())
 }
 
 fn section(page: &mut String, group: Group, specs: &[Spec]) -> std::fmt::Result {

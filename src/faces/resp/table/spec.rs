@@ -34,8 +34,23 @@ pub(crate) enum Run {
     About(AboutRun),
     /// Needs several rounds; runs after all earlier replies and before any later command.
     Alone(AloneRun),
+    /// Begins or ends a transaction of the connection.
+    Transaction(Step),
     /// `CL spec command …`: the command after it, at another level.
     Prefix,
+}
+
+/// What a command does to the connection's transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Begins it.
+    Multi,
+    /// Runs what was queued.
+    Exec,
+    /// Drops what was queued.
+    Discard,
+    /// Forgets a `WATCH`.
+    Unwatch,
 }
 
 impl fmt::Debug for Run {
@@ -45,6 +60,7 @@ impl fmt::Debug for Run {
             Self::Local(_) => "Local",
             Self::About(_) => "About",
             Self::Alone(_) => "Alone",
+            Self::Transaction(_) => "Transaction",
             Self::Prefix => "Prefix",
         })
     }
@@ -55,13 +71,14 @@ impl fmt::Debug for Run {
 pub(crate) struct Flags(u8);
 
 impl Flags {
-    const NAMES: [(Self, &'static str); 6] = [
+    const NAMES: [(Self, &'static str); 7] = [
         (Self::WRITE, "write"),
         (Self::READONLY, "readonly"),
         (Self::ADMIN, "admin"),
         (Self::LOADING, "loading"),
         (Self::NO_AUTH, "no_auth"),
         (Self::FAST, "fast"),
+        (Self::BLOCKING, "blocking"),
     ];
     /// No flag.
     pub(crate) const NONE: Self = Self(0);
@@ -80,6 +97,8 @@ impl Flags {
     /// Asks one replica of each partition, whatever the connection's level. Redis has no name for
     /// this.
     pub(crate) const ONE_REPLICA: Self = Self(64);
+    /// Waits because the client asks it to.
+    pub(crate) const BLOCKING: Self = Self(128);
 
     /// Both sets of flags.
     pub(crate) const fn and(self, other: Self) -> Self {
@@ -109,6 +128,7 @@ pub(crate) enum Group {
     String,
     Hash,
     Set,
+    Transactions,
     Quorate,
 }
 
@@ -122,6 +142,7 @@ impl Group {
             Self::String => "string",
             Self::Hash => "hash",
             Self::Set => "set",
+            Self::Transactions => "transactions",
             Self::Quorate => "quorate",
         }
     }
@@ -230,6 +251,18 @@ impl Spec {
         Self::new(name, arity, syntax, summary, Run::Alone(run))
     }
 
+    /// A command about the connection's transaction.
+    pub(super) const fn step(
+        name: &'static str,
+        arity: i8,
+        syntax: &'static str,
+        summary: &'static str,
+        step: Step,
+    ) -> Self {
+        Self::new(name, arity, syntax, summary, Run::Transaction(step))
+            .flags(Flags::LOADING.and(Flags::FAST))
+    }
+
     /// A prefix of another command.
     pub(super) const fn prefix(
         name: &'static str,
@@ -271,11 +304,15 @@ impl Spec {
         matches!(self.run, Run::Data(_)) && self.flags.has(Flags::WRITE)
     }
 
-    /// Finds a subcommand by name, ignoring case.
-    pub(crate) fn subcommand(&self, name: &[u8]) -> Option<&'static Self> {
-        self.subcommands
-            .iter()
-            .find(|sub| sub.name.as_bytes().eq_ignore_ascii_case(name))
+    /// Whether the slow log may show it: not a password, and not what the client waits for on
+    /// purpose.
+    pub(crate) fn is_logged(&self) -> bool {
+        !self.flags.has(Flags::NO_AUTH) && !self.flags.has(Flags::BLOCKING)
+    }
+
+    /// Whether it reads or changes data.
+    pub(crate) fn is_on_data(&self) -> bool {
+        self.flags.has(Flags::WRITE) || self.flags.has(Flags::READONLY)
     }
 
     /// The positions of the keys in a command of `length` words.
@@ -299,26 +336,62 @@ pub(super) const NAME_BYTES_MAX: usize = 24;
 /// All commands, in the order of the table and by name.
 pub(crate) struct Commands {
     groups: &'static [(Group, &'static [Spec])],
-    /// By name, for binary search.
-    index: Vec<&'static Spec>,
+    /// By name, for binary search, each with its number. Its subcommands have the numbers after it.
+    index: Vec<(usize, &'static Spec)>,
 }
 
 impl Commands {
     pub(super) fn new(groups: &'static [(Group, &'static [Spec])]) -> Self {
-        let mut index: Vec<&Spec> = groups.iter().flat_map(|(_, specs)| specs.iter()).collect();
-        index.sort_unstable_by_key(|spec| spec.name);
+        let mut number = 0;
+        let numbered = |spec: &'static Spec| {
+            let entry = (number, spec);
+            number += 1 + spec.subcommands.len();
+            entry
+        };
+        let mut index: Vec<_> = groups
+            .iter()
+            .flat_map(|(_, specs)| specs.iter())
+            .map(numbered)
+            .collect();
+        index.sort_unstable_by_key(|(_, spec)| spec.name);
         Self { groups, index }
     }
 
     /// Finds a command by name, ignoring case.
     pub(crate) fn find(&self, name: &[u8]) -> Option<&'static Spec> {
+        self.entry(name).map(|(_, spec)| spec)
+    }
+
+    /// Finds the command of these words, or its subcommand, and its number.
+    pub(crate) fn resolve(&self, args: Args<'_>) -> Option<(usize, &'static Spec)> {
+        let (number, spec) = self.entry(args.get(0))?;
+        let sub = args.iter(1).next().and_then(|word| {
+            let mut names = spec.subcommands.iter().map(|sub| sub.name.as_bytes());
+            names.position(|name| name.eq_ignore_ascii_case(word))
+        });
+        Some(match sub {
+            Some(at) => (number + 1 + at, &spec.subcommands[at]),
+            None => (number, spec),
+        })
+    }
+
+    /// The full names of all commands and subcommands, by number.
+    pub(crate) fn names(&self) -> impl Iterator<Item = String> {
+        self.all().flat_map(|(_, spec)| {
+            let subs = spec.subcommands.iter();
+            let subs = subs.map(|sub| format!("{}|{}", spec.name, sub.name));
+            std::iter::once(spec.name.to_owned()).chain(subs)
+        })
+    }
+
+    fn entry(&self, name: &[u8]) -> Option<(usize, &'static Spec)> {
         let mut buffer = [0u8; NAME_BYTES_MAX];
         let lower = buffer.get_mut(..name.len())?;
         lower.copy_from_slice(name);
         lower.make_ascii_lowercase();
         let at = self
             .index
-            .binary_search_by_key(&&*lower, |spec| spec.name.as_bytes())
+            .binary_search_by_key(&&*lower, |(_, spec)| spec.name.as_bytes())
             .ok()?;
         Some(self.index[at])
     }

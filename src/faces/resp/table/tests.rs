@@ -9,6 +9,7 @@ fn names_are_unique_lower_case_and_found_in_any_case() {
         .all()
         .map(|(_, spec)| spec.name)
         .chain(NEEDS_SERIAL.iter().map(|(name, _)| *name))
+        .chain(NOT_OFFERED.iter().map(|(name, _)| *name))
         .collect();
     assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len());
     for (_, spec) in commands().all() {
@@ -31,6 +32,20 @@ fn names_are_unique_lower_case_and_found_in_any_case() {
             && commands().find(&[b'a'; 100]).is_none()
             && commands().find(b"GETT").is_none()
     );
+}
+
+#[test]
+fn every_command_and_subcommand_has_a_number_of_its_own() {
+    let names: Vec<String> = commands().names().collect();
+    for (number, name) in names.iter().enumerate() {
+        let mut input = bytes::BytesMut::from(format!("{}\r\n", name.replace('|', " ")).as_bytes());
+        let mut parser = crate::faces::resp::parse::Parser::default();
+        parser.trust(true);
+        let command = parser.next(&mut input).unwrap().unwrap();
+        let (found, spec) = commands().resolve(command.args(0)).unwrap();
+        assert_eq!(found, number, "{name}");
+        assert!(name.ends_with(spec.name), "{name}");
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
-use super::super::Rows;
+use super::super::{KeyRows, Rows};
 use crate::replica::{Cut, Payload, Range, Row, RowKey, RowKind, Within};
 
 fn any_name(rng: &mut StdRng) -> RowKey {
@@ -101,6 +101,19 @@ fn what_is_taken_out_at_once_leaves_what_row_by_row_leaves() {
             )
         };
         assert_eq!(left(&rows), left(&expected), "seed {seed}");
+        for now in [0, 30, 60] {
+            let expires = |rows: &KeyRows| rows.expires_at().filter(|_| rows.has_value());
+            let lapsed = |rows: &KeyRows| expires(rows).is_some_and(|at| at <= now);
+            let alive = |(_, rows): &(_, &KeyRows)| rows.has_value() && !lapsed(rows);
+            let alive: Vec<_> = rows.keys().filter(alive).collect();
+            assert_eq!(rows.keys_alive(now), alive.len() as u64, "seed {seed}");
+            let expiring = alive.iter().filter(|(_, rows)| expires(rows).is_some());
+            assert_eq!(
+                rows.keys_expiring(now),
+                expiring.count() as u64,
+                "seed {seed}"
+            );
+        }
         for (position, kept) in &expected.keys {
             let other = &rows.keys[position];
             assert_eq!(

@@ -1,0 +1,151 @@
+//! Decides whether a command may run: finds it in the table, takes its prefixes off, and makes the
+//! checks that are the same for all.
+
+use bytes::Bytes;
+use quorate_dynamo::Consistency;
+use quorate_dynamo::protocol::RequestId;
+
+use super::parse::Args;
+use super::refuse::Refused;
+use super::session::{Asked, Level, Session, Wanted};
+use super::table::{self, Flags, NEEDS_SERIAL, NOT_OFFERED, Run, Spec};
+
+/// How many bytes of an unknown command's arguments are repeated to the client. Redis: 128.
+const ECHO_BYTES: usize = 128;
+
+/// A command that may run.
+pub(crate) struct Admitted<'a> {
+    /// Its number in the table.
+    pub number: usize,
+    /// Its entry in the table.
+    pub spec: &'static Spec,
+    /// Its words, without prefixes.
+    pub args: Args<'a>,
+    /// The levels of a `CL` prefix, for this command only.
+    pub level: Option<(Level, Level)>,
+    /// The name of a `REQ` prefix, for this command only.
+    pub named: Option<RequestId>,
+}
+
+/// Finds the command and makes the checks that are the same for all: name, number of arguments,
+/// authentication, readiness.
+pub(crate) fn admit<'a>(session: &mut Session, args: Args<'a>) -> Result<Admitted<'a>, Refused> {
+    let (number, spec) = find(session, args)?;
+    let mut admitted = Admitted {
+        number,
+        spec,
+        args,
+        level: None,
+        named: None,
+    };
+    if !session.authenticated && !admitted.spec.flags.has(Flags::NO_AUTH) {
+        return Err(Refused::NoAuth);
+    }
+    let mut asked = None;
+    while matches!(admitted.spec.run, Run::Prefix) {
+        let word = admitted.args.get(1);
+        let (prefix, again) = if admitted.spec.name == "cl" {
+            let level = Asked::parse(word)?;
+            asked = if let Wanted::Level(level) = level.consistency {
+                Some(level)
+            } else {
+                None
+            };
+            (
+                "CL",
+                admitted
+                    .level
+                    .replace((level.over(session.read), level.over(session.write)))
+                    .is_some(),
+            )
+        } else {
+            let named = RequestId::new(Bytes::copy_from_slice(word)).ok_or(Refused::RequestName)?;
+            ("REQ", admitted.named.replace(named).is_some())
+        };
+        if again {
+            return Err(Refused::Prefix {
+                prefix,
+                name: admitted.spec.name,
+            });
+        }
+        admitted.args = admitted.args.skip(2);
+        (admitted.number, admitted.spec) = find(session, admitted.args)?;
+        if !admitted.spec.is_on_data() && !matches!(admitted.spec.run, Run::Prefix) {
+            return Err(Refused::Prefix {
+                prefix,
+                name: admitted.spec.name,
+            });
+        }
+    }
+    let Spec { name, flags, .. } = *admitted.spec;
+    if admitted.named.is_some() && !admitted.spec.takes_name() {
+        return Err(Refused::Unnamed { name });
+    }
+    if let Some(level) = asked.filter(|level| flags.has(Flags::ONE_REPLICA) && !asks_one(*level)) {
+        return Err(Refused::OneReplica { name, level });
+    }
+    ready(session, admitted.spec)?;
+    Ok(admitted)
+}
+
+/// Whether a read at this level asks one replica.
+fn asks_one(level: Consistency) -> bool {
+    matches!(
+        level,
+        Consistency::One | Consistency::LocalOne | Consistency::Numeric { read: 1, .. }
+    )
+}
+
+fn ready(session: &mut Session, spec: &Spec) -> Result<(), Refused> {
+    if session.unselected && spec.is_on_data() {
+        return Err(Refused::Unselected);
+    }
+    if spec.flags.has(Flags::LOADING) || session.ready() {
+        Ok(())
+    } else {
+        Err(Refused::Loading)
+    }
+}
+
+/// The table entry for these words and its number, if there are as many words as it takes.
+fn find(session: &mut Session, args: Args<'_>) -> Result<(usize, &'static Spec), Refused> {
+    let Some((number, found)) = table::commands().resolve(args) else {
+        return Err(unknown(session, args));
+    };
+    if found.takes(args.len()) {
+        return Ok((number, found));
+    }
+    let name = table::commands().names().nth(number).unwrap_or_default();
+    Err(Refused::Arity { name })
+}
+
+/// The error for an unknown command. A browser that was made to post to this port is disconnected
+/// at once.
+fn unknown(session: &mut Session, args: Args<'_>) -> Refused {
+    let name = args.get(0);
+    if let Some(&(name, reason)) = NEEDS_SERIAL
+        .iter()
+        .find(|(known, _)| known.as_bytes().eq_ignore_ascii_case(name))
+    {
+        return Refused::NeedsSerial { name, reason };
+    }
+    if let Some(&(name, reason)) = NOT_OFFERED
+        .iter()
+        .find(|(known, _)| known.as_bytes().eq_ignore_ascii_case(name))
+    {
+        return Refused::NotOffered { name, reason };
+    }
+    if name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:") {
+        session.closing = true;
+    }
+    let mut shown = String::new();
+    for arg in args.iter(1) {
+        if shown.len() >= ECHO_BYTES {
+            break;
+        }
+        let room = (ECHO_BYTES - shown.len()).min(arg.len());
+        shown.extend(["'", &String::from_utf8_lossy(&arg[..room]), "' "]);
+    }
+    let name = String::from_utf8_lossy(&name[..name.len().min(ECHO_BYTES)]).into_owned();
+    Refused::UnknownCommand { name, args: shown }
+}
