@@ -23,9 +23,10 @@ def client(name):
     return path
 
 
-def node_modules():
+def node_modules(package):
+    """The folder of packages, in which this one is installed."""
     path = TOOLS / "npm/node_modules"
-    assert (path / "redis").is_dir(), "node-redis is not installed: see what .ci/acceptance/run said about it"
+    assert (path / package).is_dir(), f"{package} is not installed: see what .ci/acceptance/run said about it"
     return path
 
 

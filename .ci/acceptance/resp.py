@@ -50,6 +50,8 @@ class Connection:
             return int(rest)
         if kind == b"$":
             return self._bulk(int(rest))
+        if kind == b"=":
+            return self._bulk(int(rest))[4:]
         if kind in (b"*", b"~", b">"):
             return None if int(rest) < 0 else [self.receive() for _ in range(int(rest))]
         if kind == b"%":

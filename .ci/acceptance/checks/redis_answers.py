@@ -24,6 +24,13 @@ SET e v EX 1000|TTL e|PERSIST e|PERSIST e|TTL e|TTL none|PTTL none|EXPIRE e 500|
 PSETEX e 77000 w|TTL e|EXPIREAT e 33177117420|EXPIRETIME e|PEXPIRETIME e|EXPIRE e -1|GET e|SETEX e 0 w|SETEX e abc w|SET e v EX 0|SET e v EX abc|SET e v NONSENSE|SET e
 EXPIRE s|GET|GET a b|NOSUCHCOMMAND a b|SET set v|TYPE set|KEYS h*|SCAN 0 COUNT 1000|SCAN abc|DBSIZE|CLIENT SETNAME me|CLIENT GETNAME|CLIENT NOSUCH
 SADD gone x|SREM gone x|EXISTS gone|TYPE gone|HSET gone f v|HDEL gone f|EXISTS gone|SET empty ''|GET empty|STRLEN empty|SADD bin \\x00\\xff|SMEMBERS bin
+MULTI|MULTI|SET m 1|INCR m|SADD m x|GET m|EXEC|EXEC|DISCARD|MULTI|NOPE|SET m 9|GET|EXEC|GET m|MULTI|SET m 9|DISCARD|GET m|UNWATCH|MULTI|UNWATCH|PING|EXEC
+MULTI|EXEC x|EXEC|MULTI|EXEC|SELECT 1|SET other 1|SELECT 16|SELECT -1|SELECT 0|GET other|SELECT 1|GET other|FLUSHDB|SELECT 0
+HSET h2 f v|HSCAN h2 0|HSCAN none 0|HSCAN h2 0 COUNT 0|HSCAN h2 x|SADD s2 a|SSCAN s2 0|SSCAN s2 0 MATCH b*|SSCAN h2 0|SCAN 18446744073709551616
+EXPIRE h2 10 SOON|OBJECT ENCODING none|OBJECT ENCODING s2|CLUSTER INFO|CLUSTER|READONLY|ROLE|MODULE LIST|FUNCTION LIST|FUNCTION FLUSH|SCRIPT EXISTS a b|SCRIPT FLUSH|LATENCY LATEST
+CLIENT LIST TYPE nope|CLIENT LIST ID a|CLIENT LIST ID 999|CLIENT KILL ID 999|CLIENT KILL 1.1.1.1:1|CLIENT KILL FOO bar|SLOWLOG GET -2|SLOWLOG GET x|SLOWLOG RESET|CONFIG RESETSTAT
+CONFIG SET save '' maxmemory 0|CONFIG SET slowlog-log-slower-than abc|CONFIG GET databases|CONFIG GET maxmemory|COMMAND LIST FILTERBY MODULE none|COMMAND LIST FILTERBY x|WAIT 0 0
+MULTI|SET m 8|RESET|EXEC
 FLUSHALL|DBSIZE|KEYS *
 """
 
@@ -72,6 +79,8 @@ def answers_of(address, protocol):
 def comparable(command, answer):
     if isinstance(answer, ReplyError):
         return f"error {answer}"
+    if command == "EXEC" and isinstance(answer, list):
+        return [comparable("", reply) for reply in answer]
     if command.split(" ")[0] in UNORDERED and isinstance(answer, list):
         if command.startswith("HGETALL"):
             return sorted(zip(answer[::2], answer[1::2]))
