@@ -287,7 +287,7 @@ impl Dynamo {
                 self.on_repair(now, from, place, &delta, answers, effects);
             }
             Message::Behind { place, range, name } => {
-                self.on_behind(now, from, place, range, name, effects);
+                self.on_behind(from, place, range, name, effects);
             }
             Message::Pull {
                 place,

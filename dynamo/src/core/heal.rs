@@ -45,9 +45,9 @@ impl Dynamo {
             let mut helped = false;
             if !leaving {
                 self.settle_lost(at, &others, placement.epoch);
-                self.go_on_streaming(now, at, effects);
-                self.go_on_mending(now, at, effects);
-                self.go_on_filling(now, at, &placement, effects);
+                self.go_on_streaming(at, effects);
+                self.go_on_mending(at, effects);
+                self.go_on_filling(at, &placement, effects);
                 helped = self.go_on_asking(now, at, effects);
             }
             // While many events are arriving, the context is fragmented and long. It is reported
@@ -68,6 +68,7 @@ impl Dynamo {
                 message: Message::Seen(all),
             });
         }
+        self.ask_in_line(effects);
         self.hand_off_late(effects);
         self.let_go();
         self.wake(now, effects);
