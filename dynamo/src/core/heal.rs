@@ -73,15 +73,11 @@ impl Dynamo {
         self.let_go();
         self.wake(now, effects);
         self.report_moves(effects);
-        // Last, so that what this tick itself has brought is counted.
-        if !planted::TICK_BEYOND_BOUND.is_planted() {
-            self.forget_beyond_bound();
-        }
     }
 
     /// Bounds what is remembered event by event, per partition and over all of them, whoever is
     /// away and for however long. The partitions with the most events forget first.
-    fn forget_beyond_bound(&mut self) {
+    pub(super) fn forget_beyond_bound(&mut self) {
         let sizes: Vec<usize> = self.replicas.values().map(Replica::recent_bytes).collect();
         let bytes_max = if planted::RECENT_BOUNDED_BY_PARTITION.is_planted() {
             usize::MAX
