@@ -58,7 +58,7 @@ mod tasks;
 mod world;
 
 pub(crate) use adopted::{keep_granted, last_kept};
-pub(crate) use boot::{Boot, Started};
+pub(crate) use boot::{Boot, Plug, Started};
 pub use clock::{Clock, SystemClock};
 pub use error::StartError;
 pub use start::{Node, Options};

@@ -26,13 +26,21 @@ use crate::node::{Node, Options};
 pub(super) const EXAMPLES: &str = "\
 Examples:
   quorate start                                           one node, data under the platform's data directory
+  quorate start --found --node a --data-dir ./a           the first node of a cluster
   quorate start --node b --data-dir ./b --resp 127.0.0.1:0 --http 127.0.0.1:0 --quic 127.0.0.1:0 \\
                 --join 127.0.0.1:7381 --token TOKEN       a second node on the same machine
+  quorate start --quic 0.0.0.0:7381 --advertise node-1.example.com:7381 …
+                                                          reachable under a name
   QUORATE_PASSWORD=… quorate start --resp 0.0.0.0:7379    open to other machines: needs a password
 
 Once the node serves, it prints one line on stdout:
   ready {\"node\",\"datacenter\",\"resp\",\"http\",\"quic\",\"etcd\",\"cluster\",\"join_token\"}
 The join_token lets other nodes join; keep it secret.
+
+A directory that knows its node starts that node again, whatever --found and --join say. A node that
+comes back looks for the others at the addresses after --join as well, so a cluster forms again even
+if all its addresses have changed. A directory without a node is refused unless --found or --join is
+given, except for a single node in the default directory.
 
 Every flag is also a key of the file (data_dir) and an environment variable (QUORATE_DATA_DIR). Flags
 override variables, and variables override the file. QUORATE_LOG sets what is logged to stderr, such
@@ -59,15 +67,22 @@ pub(super) struct Start {
     /// Its rack [default: r1].
     #[arg(long)]
     rack: Option<String>,
-    /// Address for other nodes. They must be able to reach it [default: 127.0.0.1:7381].
+    /// Address to listen at for other nodes [default: 127.0.0.1:7381].
     #[arg(long, value_name = "ADDRESS")]
     quic: Option<String>,
+    /// What other nodes dial, if it is not the address after --quic; a host name or an IP address. It
+    /// is looked up whenever it is dialled.
+    #[arg(long, value_name = "HOST:PORT")]
+    advertise: Option<String>,
     /// Address for etcd clients. This version does not serve them yet and says so.
     #[arg(long, value_name = "ADDRESS")]
     etcd: Option<String>,
-    /// QUIC address of any member of the cluster to join. Without it the node founds a cluster, or
-    /// resumes the one in its data directory.
-    #[arg(long, value_name = "HOST:PORT")]
+    /// Make a new cluster, if the data directory holds no node yet.
+    #[arg(long)]
+    found: bool,
+    /// QUIC addresses of members of the cluster to join; one that answers is enough. A node that comes
+    /// back looks for the others there too.
+    #[arg(long, value_name = "HOST:PORT,…")]
     join: Option<String>,
     /// Join token of the cluster, from its `ready` line or `quorate node token`.
     #[arg(long)]
@@ -95,8 +110,8 @@ struct Tuning {
     /// setting on all nodes [default: local].
     #[arg(long)]
     network: Option<String>,
-    /// Partitions of a new keyspace that names no number: a power of two, up to 4096. The keyspace
-    /// `default` always has 64 [default: 64].
+    /// Partitions of the keyspace `default` and of new keyspaces that name no number: a power of two,
+    /// up to 4096. Decided when the cluster is founded [default: 64].
     #[arg(long, value_name = "N")]
     partitions: Option<String>,
 }
@@ -109,7 +124,7 @@ struct Ready<'a> {
     datacenter: &'a str,
     resp: SocketAddr,
     http: SocketAddr,
-    quic: SocketAddr,
+    quic: &'a str,
     etcd: Option<SocketAddr>,
     cluster: String,
     join_token: Option<&'a str>,
@@ -156,6 +171,8 @@ impl Start {
             ("resp", globals.resp.clone()),
             ("http", globals.http.clone()),
             ("quic", self.quic),
+            ("advertise", self.advertise),
+            ("found", self.found.then(|| "true".to_owned())),
             ("etcd", self.etcd),
             ("join", self.join),
             ("token", self.token),

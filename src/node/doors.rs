@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use quorate_control::consensus::ProposeError;
 use quorate_control::state::{Command, CommandRefusal, NewKeyspace, NewToken, Response, TokenId};
-use quorate_control::topology::{KeyspaceId, Replication, Topology, is_keyspace_name};
+use quorate_control::topology::{
+    DEFAULT_PARTITIONS, KeyspaceId, Replication, Topology, is_keyspace_name,
+};
 use quorate_crdt::NodeId;
 use quorate_dynamo::op::{Answer, Receipt, Request, RequestError};
 use quorate_gossip::quic::{ClusterAuthority, random_bytes};
@@ -289,7 +291,10 @@ impl Admin for Doors {
                     .or_else(|| default.cloned())
                     .unwrap_or_else(|| "ONE".into())
             };
-        let partitions = spec.partitions.unwrap_or(self.shared.settings.partitions);
+        let partitions = spec
+            .partitions
+            .or_else(|| topology.usual_partitions())
+            .unwrap_or(DEFAULT_PARTITIONS);
         let name = Arc::clone(&spec.name);
         let command = Command::CreateKeyspace(NewKeyspace {
             name: spec.name,

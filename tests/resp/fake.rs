@@ -80,7 +80,7 @@ impl Fake {
             name: Arc::from(name),
             datacenter: Arc::from(datacenter),
             rack: Arc::from("r"),
-            quic: "127.0.0.1:1".parse().unwrap(),
+            quic: "127.0.0.1:1".into(),
             voter: true,
         };
         let keyspace = |name: &str| Keyspace {

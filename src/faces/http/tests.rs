@@ -102,7 +102,7 @@ impl Data for Fake {
             name: name.into(),
             datacenter: "oslo".into(),
             rack: "r1".into(),
-            quic: "127.0.0.1:1".parse().unwrap(),
+            quic: "127.0.0.1:1".into(),
             voter: true,
         };
         let replication = Replication::Fixed(BTreeMap::from([("oslo".into(), 1)]));
