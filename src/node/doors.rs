@@ -15,11 +15,13 @@ use quorate_gossip::quic::{ClusterAuthority, random_bytes};
 use tokio::sync::oneshot;
 
 use super::inbox::Work;
+use super::levels;
 use super::members;
 use super::meter::Readings;
 use super::shared::Shared;
 use crate::doors::{
-    Admin, AdminError, Data, KeyspaceChange, KeyspaceSpec, Lost, Member, Pending, Room, Status,
+    Admin, AdminError, Data, KeyspaceChange, KeyspaceSpec, Lost, Member, Pending, Room,
+    Shortfall, Status,
     TokenInfo,
 };
 
@@ -109,6 +111,14 @@ impl Data for Doors {
 
     fn ready(&self) -> bool {
         self.shared.failure.borrow().is_none() && self.shared.is_placed()
+    }
+
+    fn shortfall(&self) -> Option<Shortfall> {
+        levels::shortfall(
+            &self.topology(),
+            self.node(),
+            &self.shared.hub.unreachable.load(),
+        )
     }
 }
 

@@ -3,6 +3,8 @@
 import json
 import shutil
 import socket
+import urllib.error
+import urllib.request
 
 from checks.hostile_input import refused
 from checks.restarts import together
@@ -147,3 +149,35 @@ def check_an_address_that_nobody_can_dial_is_refused():
         assert second.ready["quic"] == f"localhost:{port}", second.ready
         cluster.wait_complete(30)
         wait_until("a knows b's name", lambda: f"localhost:{port}" in told(cluster[0]), 10)
+
+
+def readyz(node):
+    """The code and the body of `GET /readyz`."""
+    try:
+        with urllib.request.urlopen(f"http://{node.ready['http']}/readyz", timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def check_a_node_says_why_it_is_not_ready():
+    with Cluster(1) as cluster:
+        node = cluster[0]
+        join = ["--join", node.ready["quic"], "--token", node.ready["join_token"]]
+        for name in ("b", "c"):
+            cluster.make(name).start("--rack", name, *join)
+        wait_until("the keyspace has three replicas", lambda: node.status()["keyspaces"][0]["replication"] == {"dc1": 3}, 20)
+        cluster.wait_converged(30)
+        for other in cluster.nodes:
+            wait_until(f"{other.name} is ready", lambda: readyz(other)[0] == 200, 10)
+        for other in cluster.nodes[1:]:
+            other.kill()
+        wait_until("a is not ready any more", lambda: readyz(node)[0] == 503, 20)
+        assert "LOCAL_QUORUM need 2 replicas, and 1 can be reached" in readyz(node)[1], readyz(node)
+        # It serves nevertheless, also after a start.
+        node.kill()
+        node.start()
+        assert "not at every default level" in node.log.read_text(errors="replace")
+        assert node.call("CL", "ONE", "SET", "k", "v") == "OK"
+        cluster[1].start()
+        wait_until("a is ready again", lambda: readyz(node)[0] == 200, 20)
