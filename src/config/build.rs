@@ -5,9 +5,7 @@ use std::path::PathBuf;
 
 use super::error::ConfigError;
 use super::layers::{Given, Sources};
-use super::settings::{
-    Join, Listen, NodeConfig, REQUEST_TIMEOUT, SYNC_INTERVAL, Secret,
-};
+use super::settings::{Join, Listen, NodeConfig, REQUEST_TIMEOUT, SYNC_INTERVAL, Secret};
 use super::text::{self, parse_duration};
 use crate::store::{Durability, Engine};
 
@@ -49,9 +47,7 @@ pub(super) fn build(given: &Given, sources: &Sources) -> Result<NodeConfig, Conf
             Some(found) => found,
             // The single node that anybody can try: nobody expects other data in its directory.
             None => {
-                join.is_none()
-                    && given.origin_of("data_dir").is_none()
-                    && quic.ip().is_loopback()
+                join.is_none() && given.origin_of("data_dir").is_none() && quic.ip().is_loopback()
             }
         },
         join,

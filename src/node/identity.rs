@@ -70,7 +70,10 @@ impl StartAs {
     fn resume(config: &NodeConfig, disk: &Disk, known: &Identity) -> Result<Self, StartError> {
         // A token is not needed any more. One of another cluster says that this is not the
         // directory that was meant.
-        let token = config.join.as_ref().and_then(|entrance| entrance.token.as_ref());
+        let token = config
+            .join
+            .as_ref()
+            .and_then(|entrance| entrance.token.as_ref());
         if let (Some(token), Some(dir)) = (token, &disk.dir) {
             let token: JoinToken = token.reveal().parse()?;
             dir.expect_cluster(known, ClusterId(token.cluster))?;
@@ -95,7 +98,7 @@ impl StartAs {
         if disk.begun_founding()?.is_some() {
             return Err(StartError::Founding);
         }
-        let token = entrance.token.as_ref().ok_or(StartError::NoToken)?;
+        let token = entrance.token.as_ref().ok_or_else(|| no_node(config))?;
         let token: JoinToken = token.reveal().parse()?;
         let listen = with_port(config.listen.quic)?;
         let request = JoinRequest {
@@ -134,17 +137,13 @@ impl StartAs {
         })
     }
 
-    /// Goes on with the founding that an earlier start began, or draws a new one if the configuration
-    /// says to found a cluster. A new one is not written before [`Founding::keep`].
+    /// Goes on with the founding that an earlier start began, or draws a new one if the
+    /// configuration says to found a cluster. A new one is not written before [`Founding::keep`].
     fn found(config: &NodeConfig, disk: &Disk) -> Result<Self, StartError> {
         let founding = match disk.begun_founding()? {
             Some(begun) => Founding::resume(&begun)?,
             None if config.found => Founding::draw()?,
-            None => {
-                return Err(StartError::NoNode {
-                    dir: config.data_dir.clone(),
-                });
-            }
+            None => return Err(no_node(config)),
         };
         Ok(Self {
             identity: founding.authority.identity(NodeId(1))?,
@@ -152,6 +151,13 @@ impl StartAs {
             restarted: false,
             founding: Some(founding),
         })
+    }
+}
+
+/// A node was expected that the directory does not hold.
+fn no_node(config: &NodeConfig) -> StartError {
+    StartError::NoNode {
+        dir: config.data_dir.clone(),
     }
 }
 

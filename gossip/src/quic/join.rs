@@ -103,8 +103,8 @@ pub enum JoinError {
 }
 
 impl JoinError {
-    /// Whether the cluster has decided against the node, or the node cannot ask at all: then it need
-    /// not ask at another address.
+    /// Whether the cluster has decided against the node, or the node cannot ask at all: then it
+    /// need not ask at another address.
     pub fn is_of_the_cluster(&self) -> bool {
         match self {
             Self::Refused(refusal) => *refusal != JoinRefusal::NotReady,

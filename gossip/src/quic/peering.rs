@@ -247,7 +247,10 @@ impl Peering {
         }
         let _turn = self.courtship.turn(node).lock_owned().await;
         match open(&connection).await {
-            Ok(writers) => self.session(node, connection, Streams { writers, first }).await,
+            Ok(writers) => {
+                self.session(node, connection, Streams { writers, first })
+                    .await
+            }
             Err(error) => self.note(node, &error),
         }
     }
@@ -383,7 +386,9 @@ impl Peering {
             match dialled {
                 Ok(Ok(connection)) => return Ok(connection),
                 // The reason that says more than that nobody is there stays.
-                Ok(Err(error)) if matches!(worst, PeerError::UnknownHost | PeerError::Unreachable) => {
+                Ok(Err(error))
+                    if matches!(worst, PeerError::UnknownHost | PeerError::Unreachable) =>
+                {
                     worst = error;
                 }
                 Ok(Err(_)) | Err(_) => {}
@@ -401,8 +406,15 @@ impl Peering {
         let mut found: BTreeMap<SocketAddr, NodeId> = BTreeMap::new();
         loop {
             let seekers = &self.courtship.seekers;
-            let complete = seekers.iter().all(|seeker| self.links.contains_key(seeker.key()));
-            for address in if complete { Vec::new() } else { look_up(&seed).await } {
+            let complete = seekers
+                .iter()
+                .all(|seeker| self.links.contains_key(seeker.key()));
+            let addresses = if complete {
+                Vec::new()
+            } else {
+                look_up(&seed).await
+            };
+            for address in addresses {
                 let known = found.get(&address).is_some_and(|node| {
                     *node == self.identity.node() || self.links.contains_key(node)
                 });

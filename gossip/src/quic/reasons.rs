@@ -26,8 +26,8 @@ pub enum CloseReason {
     /// A node other than the one dialled answers at its address.
     #[error("another node listens at this address")]
     WrongNode = 5,
-    /// Another connection between the same two nodes stays: a newer one, or the one that the node with
-    /// the lower number has dialled.
+    /// Another connection between the same two nodes stays: a newer one, or the one that the node
+    /// with the lower number has dialled.
     #[error("there is another connection between these two nodes")]
     Duplicate = 6,
     /// The node is stopping.

@@ -1,5 +1,6 @@
 //! Real nodes over real sockets in one process.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -186,7 +187,9 @@ async fn a_wrong_token_is_refused_and_leaves_nothing() {
         .expect("founds");
     let mut join = entrance(&first);
     let right = join.token.take().expect("a token");
-    let wrong = right.reveal().replace(&right.reveal()[70..80], "AAAAAAAAAA");
+    let wrong = right
+        .reveal()
+        .replace(&right.reveal()[70..80], "AAAAAAAAAA");
     join.token = Some(Secret::new(wrong));
     let refused = Node::start(config(dir.path(), "b", Some(join)), Options::default()).await;
     assert!(matches!(refused, Err(StartError::Join(_))), "{refused:?}");
@@ -584,22 +587,25 @@ async fn a_directory_without_a_node_founds_nothing_unless_it_is_told_to() {
         .await
         .expect("founds");
     let cluster = first.cluster();
-    let no_token = NodeConfig {
-        found: false,
-        join: Some(Join {
-            token: None,
-            ..entrance(&first)
-        }),
-        ..config(dir.path(), "b", None)
+    let namesake = NodeConfig {
+        node: "a".to_owned(),
+        ..config(dir.path(), "b", Some(entrance(&first)))
     };
-    let said = refused(no_token.clone()).await;
-    assert!(matches!(said, StartError::NoToken), "{said:?}");
-    let said = refused(NodeConfig {
-        join: None,
-        ..no_token
-    })
-    .await;
-    assert!(matches!(said, StartError::NoNode { .. }), "{said:?}");
+    let said = refused(namesake).await;
+    assert!(matches!(said, StartError::Join(_)), "{said:?}");
+    let seeds = Join {
+        token: None,
+        ..entrance(&first)
+    };
+    for join in [None, Some(seeds)] {
+        for name in ["b", "c"] {
+            let mut lost = config(dir.path(), name, join.clone());
+            lost.found = false;
+            let said = refused(lost.clone()).await;
+            assert!(matches!(said, StartError::NoNode { .. }), "{said:?}");
+            assert_eq!(lost.data_dir.exists(), name == "b");
+        }
+    }
 
     // The same command line starts the same node again, with --found and without.
     first.shutdown().await.expect("stops cleanly");
@@ -712,7 +718,11 @@ async fn nodes_that_all_come_back_at_other_addresses_form_their_cluster_again() 
     let deadline = Instant::now() + PATIENCE;
     let told = |node: &Node| -> Vec<String> {
         let topology = node.data().topology();
-        topology.nodes.values().map(|info| info.quic.to_string()).collect()
+        topology
+            .nodes
+            .values()
+            .map(|info| info.quic.to_string())
+            .collect()
     };
     while nodes
         .iter()

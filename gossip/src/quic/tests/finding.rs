@@ -40,7 +40,8 @@ async fn of_two_dials_one_connection_stays() {
     second.know(&[(first.id, first.address())]);
     for node in [&first, &second] {
         let seed = if node.id == first.id { &second } else { &first };
-        node.transport.ask_at(vec![seed.address().to_string().into()]);
+        node.transport
+            .ask_at(vec![seed.address().to_string().into()]);
     }
     connected(&[&first, &second]).await;
     for round in 0..20_u8 {
@@ -113,6 +114,24 @@ async fn a_seed_that_is_the_node_itself_is_passed_over() {
 }
 
 #[tokio::test]
+async fn what_another_member_has_met_leads_to_a_node() {
+    let (authority, first, second) = two();
+    let third = Node::start(authority.identity(NodeId(3)).unwrap());
+    first.know(&[(second.id, nowhere()), (third.id, third.address())]);
+    second.know(&[(first.id, nowhere()), (third.id, third.address())]);
+    third.know(&[(first.id, nowhere()), (second.id, nowhere())]);
+    connected(&[&first, &third]).await;
+    connected(&[&second, &third]).await;
+    let met = third.transport.met();
+    assert_eq!(met.len(), 2);
+    // Of a stranger nothing is kept.
+    let strange = BTreeMap::from([(NodeId(9), third.address().to_string().into())]);
+    first.transport.hear(strange);
+    first.transport.hear(met);
+    connected(&[&first, &second]).await;
+}
+
+#[tokio::test]
 async fn an_address_that_changes_closes_no_connection() {
     let (_, mut first, second) = two();
     first.know(&[(second.id, second.address())]);
@@ -125,7 +144,10 @@ async fn an_address_that_changes_closes_no_connection() {
             .transport
             .send(second.id, Class::Data, Bytes::from_static(b"on"))
     );
-    assert!(first.events.try_recv().is_err(), "the connection is as it was");
+    assert!(
+        first.events.try_recv().is_err(),
+        "the connection is as it was"
+    );
 }
 
 #[tokio::test]
@@ -133,9 +155,10 @@ async fn a_name_is_looked_up_and_one_that_does_not_exist_is_said() {
     let (_, first, second) = two();
     let named = |address: SocketAddr| format!("localhost:{}", address.port()).into();
     *first.recorder.admitted.lock().unwrap() = BTreeSet::from([second.id]);
-    first
-        .transport
-        .set_peers(BTreeMap::from([(second.id, "no-such-host.invalid:1".into())]));
+    first.transport.set_peers(BTreeMap::from([(
+        second.id,
+        "no-such-host.invalid:1".into(),
+    )]));
     first
         .until(|transport| transport.trouble(NodeId(2)) == Some(PeerError::UnknownHost))
         .await;
