@@ -8,10 +8,12 @@ mod admin;
 mod data;
 mod pending;
 mod room;
+mod shortfall;
 mod status;
 
 pub use admin::{Admin, AdminError, KeyspaceChange, KeyspaceSpec, Lost, Member, TokenInfo};
 pub use data::{Data, name_of};
 pub use pending::Pending;
 pub use room::Room;
+pub use shortfall::Shortfall;
 pub use status::{KeyspaceStatus, NodeState, NodeStatus, Status};

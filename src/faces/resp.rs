@@ -2,7 +2,8 @@
 //!
 //! [`parse`] cuts commands out of bytes; `table` describes every command; `commands` turns one into
 //! operations of [`crate::doors::Data`], or answers it at once; `connection` keeps replies in
-//! order; [`serve`] accepts connections. [`client`] is the other side, for our own tools.
+//! order; [`serve`] accepts connections, and [`serve_loading`] those that come too early.
+//! [`client`] is the other side, for our own tools.
 
 mod admit;
 pub mod client;
@@ -14,6 +15,7 @@ mod commands;
 mod connection;
 mod encode;
 mod glob;
+mod loading;
 mod output;
 pub mod parse;
 mod process;
@@ -26,6 +28,7 @@ mod table;
 mod transaction;
 mod work;
 
+pub use loading::serve_loading;
 pub use serve::serve;
 pub use server::RespConfig;
 pub(crate) use session::{Asked, Wanted};
