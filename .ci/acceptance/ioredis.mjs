@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { Redis } from 'ioredis';
 
 const open = (address, options) => new Redis(`redis://${address}`, { maxRetriesPerRequest: 1, ...options });
-const [a, b] = process.argv.slice(2).map((address) => open(address));
+const clients = process.argv.slice(2).map((address) => open(address));
+const [a, b] = clients;
 const numbered = open(process.argv[2], { db: 1 });
 assert.equal(await a.call('CL', 'QUORUM', 'SET', 'io', 'v'), 'OK');
 assert.equal(await b.call('CL', 'QUORUM', 'GET', 'io'), 'v');
@@ -18,5 +19,5 @@ assert.equal(await b.call('CL', 'QUORUM', 'GET', 'io1'), 'w');
 const scanned = [];
 for await (const keys of a.scanStream({ count: 1 })) scanned.push(...keys);
 assert.deepEqual([...new Set(scanned)].sort(), ['io', 'iom']);
-for (const client of [a, b, numbered]) client.disconnect();
+for (const client of [...clients, numbered]) client.disconnect();
 console.log('done');
