@@ -419,7 +419,7 @@ impl Shared {
         };
         CloseReason::StreamEnded.close(&connection);
         let error = PeerError::from(&error);
-        tracing::info!(%node, %error, "a connection ended");
+        tracing::debug!(%node, %error, "a connection ended");
         self.troubles.insert(node, error);
         up
     }
