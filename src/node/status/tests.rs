@@ -13,7 +13,7 @@ fn topology() -> Topology {
         name: name.into(),
         datacenter: format!("dc-{name}").into(),
         rack: "r".into(),
-        quic: ([127, 0, 0, 1], 1).into(),
+        quic: "127.0.0.1:1".into(),
         voter: true,
     };
     let all = vec![NodeId(1), NodeId(2), NodeId(3)];
