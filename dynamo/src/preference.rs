@@ -133,9 +133,9 @@ pub fn groups(
     groups
 }
 
-/// The fewest replicas that have a write when it is acknowledged at the default level of `keyspace`,
-/// over all its partitions and wherever the client is. During a move it is as many as the larger
-/// set needs. 0 if the level acknowledges nothing, because the keyspace has too few replicas.
+/// The fewest replicas that have a write when it is acknowledged at the default level of the
+/// keyspace, over all its partitions and wherever the client is. During a move it is as many as the
+/// larger set needs. 0 if the level acknowledges nothing, because there are too few replicas.
 pub fn copies_when_acknowledged(keyspace: &Keyspace, topology: &Topology) -> u32 {
     let Ok(level) = keyspace.write.parse() else {
         return 0;

@@ -128,7 +128,7 @@ def check_logs_name_nodes_and_hold_no_colours():
         assert "this node founds a cluster" in text, text
         assert "this node comes back to its cluster" in cluster[1].log.read_text()
     with tempfile.TemporaryDirectory() as folder:
-        node = Node("solo", pathlib.Path(folder) / "solo", "--log-format", "json", "--log", "info")
+        node = Node("solo", pathlib.Path(folder) / "solo", "--found", "--log-format", "json", "--log", "info")
         node.start()
         node.stop()
         lines = [json.loads(line) for line in node.log.read_text().splitlines()]
@@ -143,7 +143,7 @@ def check_a_service_manager_is_told():
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
             manager.bind(path)
             manager.settimeout(20)
-            node = Node("solo", pathlib.Path(folder) / "solo")
+            node = Node("solo", pathlib.Path(folder) / "solo", "--found")
             node.environment = {"NOTIFY_SOCKET": path}
             node.start()
             try:

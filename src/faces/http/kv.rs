@@ -99,7 +99,10 @@ async fn typed(face: &Face, target: &Target) -> Result<Response, Problem> {
     let mut document = match ask(query).await? {
         Reply::Value(value) => document!({ "type": "string", "value": Printable::of(&value) }),
         Reply::Pairs(pairs) => {
-            let field = |(field, value): &(Bytes, Bytes)| document!({ "field": Printable::of(field), "value": Printable::of(value) });
+            let field = |(field, value): &(Bytes, Bytes)| {
+                let (field, value) = (Printable::of(field), Printable::of(value));
+                document!({ "field": field, "value": value })
+            };
             let fields: Vec<_> = pairs.iter().map(field).collect();
             document!({ "type": "hash", "fields": fields })
         }

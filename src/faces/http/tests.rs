@@ -959,9 +959,9 @@ async fn the_description_has_every_path_and_method_and_no_other() {
         .collect();
     let described = described();
     let mut named: Vec<&String> = described.iter().map(|(path, _)| path).collect();
-    let mut served: Vec<&String> = routes.iter().collect();
-    (named.sort(), served.sort());
-    assert_eq!(named, served);
+    let mut routed: Vec<&String> = routes.iter().collect();
+    (named.sort(), routed.sort());
+    assert_eq!(named, routed);
     let server = start(None, true).await;
     for (path, methods) in described {
         let address = path

@@ -174,13 +174,13 @@ fn judge(
                 worst = short;
                 (unmet.required, unmet.answering) = (group.needed as u32, answering as u32);
             }
-            missing.extend(group.members.iter().filter(|node| !can.contains(node)));
+            missing.extend(group.members.into_iter().filter(|node| !can.contains(node)));
         }
         unmet.partitions += if lacks { alike.partitions } else { 0 };
     }
     let names = missing
         .into_iter()
-        .map(|node: &NodeId| short_name_of(*node, topology));
+        .map(|node| short_name_of(node, topology));
     unmet.missing = names.collect();
     match unmet.partitions {
         0 => Judgement::Met,
