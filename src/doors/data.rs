@@ -48,7 +48,7 @@ pub trait Data: Send + Sync + 'static {
     /// no such keyspace.
     fn explain(&self, keyspace: KeyspaceId, key: Bytes) -> Pending<Option<Explanation>>;
 
-    /// Metrics in the text form of OpenMetrics.
+    /// Metrics in the text form of `OpenMetrics`.
     fn metrics(&self) -> String;
 
     /// Whether the node serves: it is in its own topology, and its partitions are loaded.

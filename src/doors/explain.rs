@@ -1,6 +1,6 @@
 //! The document behind `quorate explain`: where a key lies, and what every replica holds of it.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -165,7 +165,7 @@ impl fmt::Display for HeldKey {
             state.push_str(if is_so { text } else { "" });
         }
         if let Some(at) = self.expires {
-            state.push_str(&format!(", expires at {at}"));
+            write!(state, ", expires at {at}")?;
         }
         writeln!(f, "replica {}, {} rows{state}", self.id, self.row_count)?;
         let mut table = Table::new(["  ROW", "FIELD", "DOT", "STAMP", "WHAT", "VALUE"]);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use quorate_control::topology::KeyspaceId;
-use quorate_crdt::NodeId;
+use quorate_crdt::{Hlc, NodeId};
 use quorate_dynamo::replica::{Payload, RowKind};
 use quorate_dynamo::{EntryView, KeyView, RowView, SeenOf};
 use quorate_gossip::wire;
@@ -139,7 +139,7 @@ fn entry(view: EntryView) -> HeldEntry {
         value: None,
         value_bytes: None,
         count: None,
-        stamp: view.payload.stamp().map(|stamp| stamp.unix_millis()),
+        stamp: view.payload.stamp().map(Hlc::unix_millis),
         expires: None,
     };
     let what = match view.payload {
@@ -164,6 +164,6 @@ fn entry(view: EntryView) -> HeldEntry {
         }
         Payload::Executed { .. } => "request",
     };
-    entry.what = what.to_owned();
+    what.clone_into(&mut entry.what);
     entry
 }

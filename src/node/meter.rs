@@ -242,7 +242,7 @@ impl Meter {
         self.state.summarised(summaries, topology);
     }
 
-    /// The metrics as OpenMetrics text, with `readings` taken just now.
+    /// The metrics as `OpenMetrics` text, with `readings` taken just now.
     pub(super) fn text(&self, readings: Readings) -> String {
         self.state.read(readings);
         let mut text = String::new();

@@ -103,7 +103,7 @@ fn draw(topology: &Topology, answers: &Answers, sights: &Sights) -> Findings {
         let sum = Sum::of(id, keyspace, &replicas);
         settled &= sum.settled && sum.residuals == 0;
         mismatches += sum.mismatches;
-        keyspaces.push(keyspace_status(topology, id, keyspace, sum, &replicas));
+        keyspaces.push(keyspace_status(topology, id, keyspace, &sum, &replicas));
     }
     let (control, leader) = control::view(topology, answers);
     let status = Status {
@@ -153,7 +153,7 @@ fn keyspace_status(
     topology: &Topology,
     id: KeyspaceId,
     keyspace: &Keyspace,
-    sum: Sum,
+    sum: &Sum,
     replicas: &Replicas<'_>,
 ) -> KeyspaceStatus {
     KeyspaceStatus {

@@ -146,8 +146,8 @@ pub(crate) fn operated_metrics(tree: &Tree) -> Vec<Finding> {
         text.split(|c: char| !(c.is_ascii_lowercase() || c == '_'))
             .filter(|word| word.starts_with("quorate_") || word.starts_with("process_"))
             .map(|word| {
-                let histogram = ["_bucket", "_sum", "_count"].into_iter();
-                let family = histogram.filter_map(|end| word.strip_suffix(end)).next();
+                let mut histogram = ["_bucket", "_sum", "_count"].into_iter();
+                let family = histogram.find_map(|end| word.strip_suffix(end));
                 family.unwrap_or(word).to_owned()
             })
             .collect()

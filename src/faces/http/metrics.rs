@@ -1,5 +1,5 @@
-//! `GET /metrics`, in the form that the scraper asks for: OpenMetrics, or the older text form of
-//! Prometheus, which everything else reads.
+//! `GET /metrics`, in the form that the scraper asks for: `OpenMetrics`, or the older text form
+//! of Prometheus, which everything else reads.
 
 use std::fmt::Write as _;
 
@@ -26,8 +26,8 @@ pub(super) async fn metrics(State(face): Shared, headers: HeaderMap) -> Response
     }
 }
 
-/// From OpenMetrics to the older form. There a family of counters is called like its samples, with
-/// `_total`, and the end needs no mark.
+/// From `OpenMetrics` to the older form. There a family of counters is called like its samples,
+/// with `_total`, and the end needs no mark.
 fn plain(open: &str) -> String {
     let mut plain = String::with_capacity(open.len());
     // The type of a family, by which its name is decided, comes after its description.
