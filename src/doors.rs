@@ -6,14 +6,19 @@
 
 mod admin;
 mod data;
+mod explain;
 mod pending;
 mod room;
 mod shortfall;
 mod status;
 
 pub use admin::{Admin, AdminError, KeyspaceChange, KeyspaceSpec, Lost, Member, TokenInfo};
-pub use data::{Data, name_of};
+pub use data::{Data, name_of, short_name_of};
+pub use explain::{Explanation, HeldEntry, HeldKey, HeldRow, Holding, Printable};
 pub use pending::Pending;
 pub use room::Room;
 pub use shortfall::Shortfall;
-pub use status::{KeyspaceStatus, NodeState, NodeStatus, Status};
+pub use status::{
+    AccessKind, ControlView, Defaults, KeyspaceStatus, LackReason, Lacking, Levels, Load, Moving,
+    NodeState, NodeStatus, Status, Unmet, WaitReason, Waiting,
+};

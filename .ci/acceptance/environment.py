@@ -23,6 +23,12 @@ def client(name):
     return path
 
 
+def promtool():
+    """The path of Prometheus' own checker of metrics and rules."""
+    path = TOOLS / "prometheus/usr/bin/promtool"
+    return str(path) if path.exists() else client("promtool")
+
+
 def node_modules(package):
     """The folder of packages, in which this one is installed."""
     path = TOOLS / "npm/node_modules"
