@@ -58,32 +58,52 @@ pub(crate) fn count(commands: &Commands, _: Args<'_>, to: &mut Encoder) -> Done 
     Ok(())
 }
 
-/// `COMMAND LIST [FILTERBY MODULE name | ACLCAT category | PATTERN pattern]`.
-pub(crate) fn list(commands: &Commands, args: Args<'_>, to: &mut Encoder) -> Done {
-    let filter: Box<dyn Fn(Group, &Spec) -> bool + '_> = match args.len() {
-        2 => Box::new(|_, _| true),
-        5 if is(args.get(2), "FILTERBY") => {
-            let (by, value) = (args.get(3), args.get(4));
-            if is(by, "MODULE") {
-                Box::new(|_, _| false)
-            } else if is(by, "ACLCAT") {
-                Box::new(move |group, _| is(value, group.name()))
-            } else if is(by, "PATTERN") {
-                let pattern = Glob::new(&value.to_ascii_lowercase())?;
-                Box::new(move |_, spec| pattern.matches(spec.name.as_bytes()))
-            } else {
-                return Err(Refused::Syntax);
-            }
+/// Which commands `COMMAND LIST` names.
+enum Filter<'a> {
+    All,
+    None,
+    Category(&'a [u8]),
+    Pattern(Glob),
+}
+
+impl<'a> Filter<'a> {
+    /// Reads `[FILTERBY MODULE name | ACLCAT category | PATTERN pattern]`.
+    fn read(args: Args<'a>) -> Result<Self, Refused> {
+        if args.len() == 2 {
+            return Ok(Self::All);
         }
-        _ => return Err(Refused::Syntax),
-    };
-    let chosen: Vec<&Spec> = commands
-        .all()
-        .filter(|(group, spec)| filter(*group, spec))
-        .map(|(_, spec)| spec)
+        if args.len() != 5 || !is(args.get(2), "FILTERBY") {
+            return Err(Refused::Syntax);
+        }
+        let value = args.get(4);
+        match args.get(3) {
+            by if is(by, "MODULE") => Ok(Self::None),
+            by if is(by, "ACLCAT") => Ok(Self::Category(value)),
+            by if is(by, "PATTERN") => Ok(Self::Pattern(Glob::new(&value.to_ascii_lowercase())?)),
+            _ => Err(Refused::Syntax),
+        }
+    }
+
+    fn takes(&self, group: Group, spec: &Spec) -> bool {
+        match self {
+            Self::All => true,
+            Self::None => false,
+            Self::Category(name) => is(name, group.name()),
+            Self::Pattern(pattern) => pattern.matches(spec.name.as_bytes()),
+        }
+    }
+}
+
+pub(crate) fn list(commands: &Commands, args: Args<'_>, to: &mut Encoder) -> Done {
+    let filter = Filter::read(args)?;
+    let all = commands.all();
+    let chosen: Vec<_> = all
+        .filter(|(group, spec)| filter.takes(*group, spec))
         .collect();
     to.array(chosen.len());
-    chosen.iter().for_each(|spec| to.bulk(spec.name.as_bytes()));
+    for (_, spec) in chosen {
+        to.bulk(spec.name.as_bytes());
+    }
     Ok(())
 }
 

@@ -21,6 +21,7 @@ use crate::faces::resp::table::RunFuture;
 use crate::faces::resp::work::now_micros;
 
 type Writing = std::fmt::Result;
+type Section = fn(&Page<'_>, &mut String) -> Writing;
 
 /// How long the keys are counted. The keyspaces that are not counted by then are left out: what
 /// watches a node must not wait for others that are down.
@@ -31,7 +32,7 @@ const WINDOW: usize = 64;
 const NAMED_ONLY: &[&str] = &["Commandstats"];
 
 /// The sections of `INFO`, in order.
-const SECTIONS: &[(&str, fn(&Page<'_>, &mut String) -> Writing)] = &[
+const SECTIONS: &[(&str, Section)] = &[
     ("Server", server),
     ("Clients", clients),
     ("Memory", memory),

@@ -41,6 +41,7 @@ impl Command {
 
     /// The command to be kept: if it is small, as a copy, so that it does not pin the read buffer
     /// in which it arrived.
+    #[must_use]
     pub fn kept(&self) -> Self {
         let frame = if self.frame.len() <= COPY_BYTES_MAX {
             Bytes::copy_from_slice(&self.frame)
