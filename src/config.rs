@@ -24,7 +24,9 @@ mod text;
 pub use error::ConfigError;
 pub use layers::Sources;
 pub use origin::Origin;
-pub use settings::{Join, Listen, NodeConfig, PARTITIONS, REQUEST_TIMEOUT, SYNC_INTERVAL, Secret};
+pub use settings::{
+    Join, Listen, NodeConfig, PARTITIONS, REQUEST_TIMEOUT, SYNC_INTERVAL, Secret, TokenSource,
+};
 pub use text::parse_duration;
 
 pub use crate::store::{Durability, Engine};

@@ -1,10 +1,10 @@
 //! Messages between nodes as bytes: a version byte, the length of the body as a little-endian
 //! `u32`, and the body in postcard.
 //!
-//! A node also keeps its topology, its identity and the cluster's authority in this form. What must
-//! not depend on this crate, or must outlive its version, has a form of its own: replicated values
-//! (`quorate_crdt::codec`), messages and records of the control group, the rows of a replica,
-//! causal tokens of clients, and the small files of a data directory.
+//! A node also keeps its topology in this form. What must not depend on this crate, or must outlive
+//! its version, has a form of its own: replicated values (`quorate_crdt::codec`), messages and
+//! records of the control group, the rows of a replica, causal tokens of clients, and the small
+//! files of a data directory.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// The version that is written. A reader refuses any other, so a mixed cluster fails loudly instead
 /// of misreading. It rises with every change of what nodes say to each other. Two nodes of
 /// different versions find out during the handshake.
-pub const VERSION: u8 = 4;
+pub const VERSION: u8 = 5;
 /// The longest frame in bytes: what a reader accepts at once unless it is told to accept more. A
 /// longer message travels in several frames.
 pub const FRAME_BYTES_MAX: usize = 32 * 1024 * 1024;

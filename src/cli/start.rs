@@ -27,12 +27,13 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   quorate start                                           one node, data under the platform's data directory
   quorate start --node b --data-dir ./b --resp 127.0.0.1:0 --http 127.0.0.1:0 --quic 127.0.0.1:0 \\
-                --join 127.0.0.1:7381 --token TOKEN       a second node on the same machine
+                --join 127.0.0.1:7381 --token-file FILE   a second node on the same machine
   QUORATE_PASSWORD=… quorate start --resp 0.0.0.0:7379    open to other machines: needs a password
 
 Once the node serves, it prints one line on stdout:
   ready {\"node\",\"datacenter\",\"resp\",\"http\",\"quic\",\"etcd\",\"cluster\",\"join_token\"}
-The join_token lets other nodes join; keep it secret.
+The join_token lets other nodes join for a day. It is there only when the node has just founded a
+cluster; `quorate node token` makes others.
 
 Every flag is also a key of the file (data_dir) and an environment variable (QUORATE_DATA_DIR). Flags
 override variables, and variables override the file. QUORATE_LOG sets what is logged to stderr, such
@@ -69,9 +70,13 @@ pub(super) struct Start {
     /// resumes the one in its data directory.
     #[arg(long, value_name = "HOST:PORT")]
     join: Option<String>,
-    /// Join token of the cluster, from its `ready` line or `quorate node token`.
+    /// Join token of the cluster, from `quorate node token` or the `ready` line of its first start.
+    /// Other users of this machine can see it; `QUORATE_TOKEN` and `--token-file` hide it.
     #[arg(long)]
     token: Option<String>,
+    /// File that holds the join token. Only a node that has yet to join reads it.
+    #[arg(long, value_name = "FILE", conflicts_with = "token")]
+    token_file: Option<String>,
     #[command(flatten)]
     tuning: Tuning,
 }
@@ -159,6 +164,7 @@ impl Start {
             ("etcd", self.etcd),
             ("join", self.join),
             ("token", self.token),
+            ("token_file", self.token_file),
             ("password", globals.password.clone()),
             ("storage", tuning.storage),
             ("durability", tuning.durability),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::error::ConfigError;
 use super::layers::{Given, Sources};
 use super::settings::{
-    Join, Listen, NodeConfig, PARTITIONS, REQUEST_TIMEOUT, SYNC_INTERVAL, Secret,
+    Join, Listen, NodeConfig, PARTITIONS, REQUEST_TIMEOUT, SYNC_INTERVAL, Secret, TokenSource,
 };
 use super::text::{self, parse_duration};
 use crate::store::{Durability, Engine};
@@ -72,19 +72,35 @@ fn join(given: &Given) -> Result<Option<Join>, ConfigError> {
     let address = given.take("join", |text| {
         text::is_host_and_port(text).then(|| text.to_owned())
     })?;
-    match (address, given.take("token", parse_secret)?) {
-        (Some(address), Some(token)) => Ok(Some(Join { address, token })),
+    match (address, token(given)?) {
+        (Some(address), Some((_, token))) => Ok(Some(Join { address, token })),
         (None, None) => Ok(None),
         (Some(_), None) => Err(ConfigError::Alone {
             origin: given.origin("join"),
             key: "join",
-            other: "token",
+            other: "token or token_file",
         }),
-        (None, Some(_)) => Err(ConfigError::Alone {
-            origin: given.origin("token"),
-            key: "token",
+        (None, Some((key, _))) => Err(ConfigError::Alone {
+            origin: given.origin(key),
+            key,
             other: "join",
         }),
+    }
+}
+
+/// The join token, and by which key it was given.
+fn token(given: &Given) -> Result<Option<(&'static str, TokenSource)>, ConfigError> {
+    let text = given.take("token", parse_secret)?;
+    let file = given.take("token_file", parse_path)?;
+    let text = text.map(|token| ("token", TokenSource::Given(token)));
+    let file = file.map(|path| ("token_file", TokenSource::File(path)));
+    match (text, file) {
+        (Some(_), Some(_)) => Err(ConfigError::Both {
+            origin: given.origin("token_file"),
+            key: "token_file",
+            other: "token",
+        }),
+        (text, file) => Ok(text.or(file)),
     }
 }
 

@@ -65,7 +65,30 @@ pub struct Join {
     /// The QUIC address of any member, `host:port`.
     pub address: String,
     /// A join token that the cluster has issued.
-    pub token: Secret,
+    pub token: TokenSource,
+}
+
+/// Where the join token is. It is looked for only by a node that has yet to join, so its file may be
+/// gone later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TokenSource {
+    /// Here, as text.
+    Given(Secret),
+    /// In this file, alone.
+    File(PathBuf),
+}
+
+impl TokenSource {
+    /// The token's text, without white space around it.
+    ///
+    /// # Errors
+    /// The operating system's error for the file.
+    pub fn read(&self) -> std::io::Result<Secret> {
+        match self {
+            Self::Given(token) => Ok(token.clone()),
+            Self::File(path) => std::fs::read_to_string(path).map(|text| Secret::new(text.trim())),
+        }
+    }
 }
 
 impl Join {

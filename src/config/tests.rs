@@ -191,7 +191,7 @@ fn etcd_is_refused_clearly() {
 fn join_and_token_go_together() {
     assert_eq!(
         refusal(&sources(None, &[], &[("join", "a:1")])),
-        "--join: join needs token as well"
+        "--join: join needs token or token_file as well"
     );
     assert_eq!(
         refusal(&sources(None, &[("QUORATE_TOKEN", "t")], &[])),
@@ -205,12 +205,41 @@ fn join_and_token_go_together() {
     .unwrap()
     .join
     .unwrap();
-    assert_eq!(join.token.reveal(), "t");
+    assert_eq!(join.token.read().unwrap(), Secret::new("t"));
     assert!(
         join.resolve()
             .unwrap()
             .iter()
             .all(|address| address.port() == 9 && address.ip().is_loopback())
+    );
+}
+
+#[test]
+fn a_token_may_be_in_a_file_that_is_read_only_when_it_is_needed() {
+    let kept = file("  qt2.text\n");
+    let path = kept.path().to_str().unwrap().to_owned();
+    let load = |path: &str| {
+        let flags = [("join", "a:1"), ("token_file", path)];
+        NodeConfig::load(&sources(None, &[], &flags))
+            .unwrap()
+            .join
+            .unwrap()
+            .token
+    };
+    assert_eq!(load(&path).read().unwrap(), Secret::new("qt2.text"));
+    assert!(load("/nowhere/token").read().is_err());
+    let variable = [("QUORATE_TOKEN", "t")];
+    assert_eq!(
+        refusal(&sources(
+            None,
+            &variable,
+            &[("join", "a:1"), ("token_file", &path)]
+        )),
+        "--token-file: token_file and token cannot both be given"
+    );
+    assert_eq!(
+        refusal(&sources(None, &[], &[("token_file", &path)])),
+        "--token-file: token_file needs join as well"
     );
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use quorate_control::consensus::ConsensusConfig;
 use quorate_control::state::Command;
 use quorate_control::topology::{Datacenter, Topology};
-use quorate_crdt::NodeId;
+use quorate_crdt::{NodeId, PublicKey};
 use quorate_dynamo::protocol::Config;
 use quorate_gossip::membership;
 use quorate_gossip::transport::{Inbound, Transport};
@@ -24,6 +24,7 @@ use crate::node::{Boot, DiskGauge, Queues, Settings, StartError, Started, World,
 /// A machine and the node on it.
 pub(super) struct Host {
     node: NodeId,
+    key: PublicKey,
     pub(super) datacenter: Datacenter,
     /// The topology it was admitted with, until its disk has it.
     granted: Option<Arc<Topology>>,
@@ -164,6 +165,7 @@ fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Host {
     pub(super) fn new(
         node: NodeId,
+        key: PublicKey,
         datacenter: Datacenter,
         granted: Option<Arc<Topology>>,
         seed: u64,
@@ -171,6 +173,7 @@ impl Host {
     ) -> Self {
         Self {
             node,
+            key,
             datacenter,
             granted,
             clock,
@@ -254,9 +257,9 @@ impl Host {
             gossip: membership::Config::lan(),
         };
         self.woken += 1;
-        let (plugged, node, datacenter) =
-            (network.clone(), self.node, Arc::clone(&self.datacenter));
-        let plug = move |inbound| Ok(plugged.plug(node, datacenter, inbound) as _);
+        let (plugged, node, key) = (network.clone(), self.node, self.key);
+        let datacenter = Arc::clone(&self.datacenter);
+        let plug = move |inbound| Ok(plugged.plug(node, key, datacenter, inbound) as _);
         let stage = Arc::new(Mutex::new(Stage::Starting));
         let live = live(settings, world, plug, granted, founding, tasks.clone());
         let (door, reached) = (self.door.clone(), Arc::clone(&stage));

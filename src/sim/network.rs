@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use quorate_crdt::NodeId;
+use quorate_crdt::{NodeId, PublicKey};
 use quorate_gossip::transport::{Inbound, JoinGrant, JoinRefusal, JoinRequest};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -17,7 +17,7 @@ use super::trace::Trace;
 pub(super) mod port;
 pub(super) mod state;
 
-use state::{Body, Conditions, Event, State, Trouble};
+use state::{Body, Conditions, Event, Host, State, Trouble};
 
 /// How often connections are checked: silent ones are given up, missing ones made.
 const SCAN_EVERY: Duration = Duration::from_millis(50);
@@ -32,6 +32,21 @@ struct Shared {
     state: Mutex<State>,
     /// Rings when an event has been queued that may be due first.
     changed: Notify,
+}
+
+/// Whom a node wants to be connected with.
+struct Wish {
+    node: NodeId,
+    key: PublicKey,
+    inbound: Arc<dyn Inbound>,
+    peers: BTreeSet<NodeId>,
+}
+
+impl Wish {
+    /// Whether this node dials the other and believes its key.
+    fn wants(&self, other: &Self) -> bool {
+        self.peers.contains(&other.node) && self.inbound.member(&other.key) == Some(other.node)
+    }
 }
 
 impl fmt::Debug for Network {
@@ -138,8 +153,8 @@ impl Network {
         self.heal();
     }
 
-    /// Asks `member` to admit a newcomer, as the gossip crate's `join` does over QUIC. Takes one
-    /// round trip between datacenters.
+    /// Asks `member` to admit the newcomer that holds `key`, as the gossip crate's `join` does over
+    /// QUIC. Takes one round trip between datacenters.
     ///
     /// # Errors
     /// What the member answers, or [`JoinRefusal::NotReady`] when it is not plugged in, or no
@@ -147,6 +162,7 @@ impl Network {
     pub async fn join(
         &self,
         member: NodeId,
+        key: PublicKey,
         request: JoinRequest,
     ) -> Result<JoinGrant, JoinRefusal> {
         let (inbound, delay) = {
@@ -161,7 +177,7 @@ impl Network {
         };
         tokio::time::sleep(delay).await;
         let inbound = inbound.ok_or(JoinRefusal::NotReady)?;
-        let answer = inbound.join(request).await;
+        let answer = inbound.join(key, request).await;
         tokio::time::sleep(delay).await;
         let still = self
             .shared
@@ -293,24 +309,20 @@ impl Shared {
 
     /// Gives up silent connections and makes those that both sides want.
     fn scan(&self, now: Instant) {
-        let hosts: Vec<(NodeId, Arc<dyn Inbound>, BTreeSet<NodeId>)> = {
+        let hosts: Vec<Wish> = {
             let state = self.lock();
-            state
-                .hosts
-                .iter()
-                .map(|(&node, host)| (node, Arc::clone(&host.inbound), host.peers.clone()))
-                .collect()
+            let wish = |(&node, host): (&NodeId, &Host)| Wish {
+                node,
+                key: host.key,
+                inbound: Arc::clone(&host.inbound),
+                peers: host.peers.clone(),
+            };
+            state.hosts.iter().map(wish).collect()
         };
         let mut wanted = BTreeSet::new();
-        for (i, (a, inbound_a, peers_a)) in hosts.iter().enumerate() {
-            for (b, inbound_b, peers_b) in &hosts[i + 1..] {
-                if peers_a.contains(b)
-                    && peers_b.contains(a)
-                    && inbound_a.admits(*b)
-                    && inbound_b.admits(*a)
-                {
-                    wanted.insert((*a, *b));
-                }
+        for (i, a) in hosts.iter().enumerate() {
+            for b in hosts[i + 1..].iter().filter(|b| a.wants(b) && b.wants(a)) {
+                wanted.insert((a.node, b.node));
             }
         }
         let changes = self.lock().reconnect(now, &wanted);

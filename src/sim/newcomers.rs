@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_gossip::token::TokenSecret;
 use quorate_gossip::transport::{JoinRefusal, JoinRequest};
 use quorate_gossip::wire;
 use tokio::time::sleep;
 
 use super::clock::SimClock;
-use super::cluster::{INSTANCE_OF_FIRST, Simulation, TOKEN};
+use super::cluster::{Admitted, Simulation, TOKEN, key_of};
 use super::host::Host;
 use super::oracle::Oracle;
 
@@ -29,31 +28,25 @@ impl Simulation {
             + self.newcomers
             - 1;
         let quic = ([10, 0, 0, number as u8 + 1], 7381).into();
-        let (token, secret, name) = (
-            TOKEN.0,
-            TokenSecret(TOKEN.1),
-            format!("late-{number}").into(),
-        );
-        let instance = INSTANCE_OF_FIRST + number as u128;
+        let key = key_of(number);
         let request = JoinRequest {
-            token,
-            secret,
-            name,
+            token: TOKEN,
+            name: format!("late-{number}").into(),
             datacenter: Arc::clone(datacenter),
             rack: "rack1".into(),
             quic,
-            instance,
         };
         let (network, datacenter) = (self.network.clone(), Arc::clone(datacenter));
         let asking = async move {
             for member in members.iter().cycle() {
-                match network.join(*member, request.clone()).await {
+                match network.join(*member, key, request.clone()).await {
                     Ok(grant) => {
-                        return Some((
-                            grant.node,
+                        return Some(Admitted {
+                            node: grant.node,
+                            key,
                             datacenter,
-                            Arc::new(wire::decode(&grant.topology).ok()?),
-                        ));
+                            topology: Arc::new(wire::decode(&grant.topology).ok()?),
+                        });
                     }
                     Err(JoinRefusal::NotReady) => sleep(Duration::from_millis(300)).await,
                     Err(_) => return None,
@@ -72,14 +65,16 @@ impl Simulation {
                 self.invited.push(asking);
                 continue;
             }
-            let Ok(Some((node, datacenter, topology))) = asking.await else {
+            let Ok(Some(admitted)) = asking.await else {
                 continue;
             };
+            let node = admitted.node;
             let (seed, skew) = (self.random(), self.skew());
             let host = Host::new(
                 node,
-                datacenter,
-                Some(topology),
+                admitted.key,
+                admitted.datacenter,
+                Some(admitted.topology),
                 seed,
                 SimClock::new(self.start, skew),
             );
@@ -121,8 +116,8 @@ mod tests {
             cluster.crash(founder);
             cluster.restart(founder).await.expect("starts again");
             let asking = cluster.invited.remove(0);
-            let (node, _, topology) = asking.await.expect("asks").expect("is let in");
-            (admitted, node, topology.nodes.len())
+            let let_in = asking.await.expect("asks").expect("is let in");
+            (admitted, let_in.node, let_in.topology.nodes.len())
         });
         let ((admitted, node, nodes), _) = played.expect("the cluster starts");
         assert_eq!((node, nodes), (admitted, 2));

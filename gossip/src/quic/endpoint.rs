@@ -18,10 +18,12 @@ use rand::{RngExt, SeedableRng};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
-use super::identity::{IdentityError, NodeIdentity, name_of, random_bytes};
-use super::join;
+use super::join::{self, Heard};
+use super::keys::{KeyError, NodeIdentity, random_bytes};
 use super::link::{Link, establish};
+use super::porch::Porch;
 use super::reasons::{CloseReason, PeerError};
 use super::shape::{LinkShape, ShapedSocket};
 use super::tls::{self, Protocol};
@@ -88,7 +90,7 @@ pub enum BindError {
     Identity(#[source] rustls::Error),
     /// There are no random bytes.
     #[error(transparent)]
-    Random(#[from] IdentityError),
+    Random(#[from] KeyError),
 }
 
 /// [`Transport`] over QUIC. Dropping it closes all connections without waiting for them.
@@ -110,6 +112,7 @@ struct Shared {
     dialers: DashMap<NodeId, Dialer>,
     troubles: DashMap<NodeId, PeerError>,
     refused: [AtomicU64; 16],
+    porch: Mutex<Porch>,
     sessions: Arc<Semaphore>,
 }
 
@@ -138,11 +141,11 @@ impl QuicTransport {
             shaped: shape.is_some(),
         };
         let mut server = ServerConfig::with_crypto(Arc::new(
-            tls::server(&identity).map_err(BindError::Identity)?,
+            tls::server(identity.keys()).map_err(BindError::Identity)?,
         ));
         server.transport_config(tuning.transport(listen));
         let client =
-            Arc::new(tls::client(Some(&identity), tls::ALPN).map_err(BindError::Identity)?);
+            Arc::new(tls::client(identity.keys(), tls::ALPN).map_err(BindError::Identity)?);
         let endpoint = open(listen, tuning, server, shape).map_err(|source| BindError::Socket {
             address: listen,
             source,
@@ -159,6 +162,7 @@ impl QuicTransport {
             dialers: DashMap::new(),
             troubles: DashMap::new(),
             refused: core::array::from_fn(|_| AtomicU64::new(0)),
+            porch: Mutex::default(),
             sessions: Arc::new(Semaphore::new(CONNECTIONS_MAX as usize)),
         });
         tokio::spawn(Arc::clone(&shared).accept_all());
@@ -352,7 +356,7 @@ impl Shared {
             Err(error) => return tracing::debug!(%remote, %error, "a handshake failed"),
         };
         match tls::protocol(&connection) {
-            Some(Protocol::Join) => join::serve(connection, Arc::clone(&self.inbound)).await,
+            Some(Protocol::Join) => self.hear_newcomer(&connection).await,
             Some(Protocol::Member) => {
                 if let Some(node) = self.vet(&connection, None) {
                     self.session(node, connection).await;
@@ -362,31 +366,47 @@ impl Shared {
         }
     }
 
-    /// Decides whether `connection` may carry anything; closes it if not.
-    fn vet(&self, connection: &Connection, dialled: Option<NodeId>) -> Option<NodeId> {
-        let verdict = tls::vet(connection, &self.identity).and_then(|node| match dialled {
-            Some(expected) if expected != node => Err((Some(node), CloseReason::WrongNode)),
-            None if node == self.identity.node() || self.dials(node) => {
-                Err((Some(node), CloseReason::Duplicate))
-            }
-            _ if !self.inbound.admits(node) => Err((Some(node), CloseReason::NotAdmitted)),
-            _ => Ok(node),
-        });
-        verdict
-            .inspect_err(|(claimed, refusal)| {
-                self.refuse(connection, dialled.or(*claimed), *refusal);
-            })
-            .ok()
+    /// Hears what a newcomer asks, unless too many others ask or have asked in vain.
+    async fn hear_newcomer(&self, connection: &Connection) {
+        let address = connection.remote_address().ip();
+        if !self.porch.lock().await.enter(address, Instant::now()) {
+            CloseReason::Busy.close(connection);
+            self.refused[CloseReason::Busy as usize].fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let heard = join::serve(connection, self.identity.cluster(), &self.inbound).await;
+        let mut porch = self.porch.lock().await;
+        if heard == Heard::NoToken {
+            porch.strike(address);
+            tracing::warn!(%address, "refused a newcomer that holds no token of this cluster");
+        }
+        porch.leave(address);
     }
 
-    fn refuse(&self, connection: &Connection, node: Option<NodeId>, refusal: CloseReason) {
+    /// The member on the other side of the connection, by its key.
+    fn member(&self, connection: &Connection) -> Option<NodeId> {
+        self.inbound.member(&tls::peer(connection)?)
+    }
+
+    /// Decides whether `connection` may carry anything; closes it if not.
+    fn vet(&self, connection: &Connection, dialled: Option<NodeId>) -> Option<NodeId> {
+        let member = self.member(connection);
+        let refusal = match (member, dialled) {
+            (None, None) => CloseReason::NotAdmitted,
+            (member, Some(expected)) if member != Some(expected) => CloseReason::WrongNode,
+            (Some(node), None) if node == self.identity.node() || self.dials(node) => {
+                CloseReason::Duplicate
+            }
+            (node, _) => return node,
+        };
         refusal.close(connection);
         self.refused[refusal as usize].fetch_add(1, Ordering::Relaxed);
+        let node = dialled.or(member);
         tracing::warn!(remote = %connection.remote_address(), ?node, %refusal, "refused a connection");
-        // A claim that no authority has signed must not fill the table.
-        if let Some(node) = node.filter(|node| self.inbound.admits(*node)) {
+        if let Some(node) = node {
             self.troubles.insert(node, PeerError::Refused(refusal));
         }
+        None
     }
 
     /// Runs a connection between two members that accept each other, until it ends. Returns whether
@@ -405,7 +425,7 @@ impl Shared {
                 self.links.insert(node, Arc::clone(&link));
                 self.troubles.remove(&node);
                 self.inbound.connection(node, true);
-                if !self.inbound.admits(node) {
+                if self.member(&connection) != Some(node) {
                     // The peer was removed after `vet`, when `set_peers` could not see this
                     // connection yet.
                     CloseReason::NotAdmitted.close(&connection);
@@ -431,7 +451,7 @@ impl Shared {
         let mut jitter = StdRng::from_seed(seed);
         let mut pause = BACKOFF.0;
         loop {
-            match self.dial(node, address).await {
+            match self.dial(address).await {
                 Ok(connection) => {
                     if self.vet(&connection, Some(node)).is_some() {
                         let Ok(permit) = Arc::clone(&self.sessions).acquire_owned().await else {
@@ -465,11 +485,13 @@ impl Shared {
         }
     }
 
-    async fn dial(&self, node: NodeId, address: SocketAddr) -> Result<Connection, PeerError> {
+    async fn dial(&self, address: SocketAddr) -> Result<Connection, PeerError> {
         let mut config = ClientConfig::new(Arc::clone(&self.client) as _);
         config.transport_config(self.tuning.transport(address));
-        let name = name_of(node, self.identity.cluster());
-        let connecting = match self.endpoint.connect_with(config, address, &name) {
+        let connecting = match self
+            .endpoint
+            .connect_with(config, address, tls::SERVER_NAME)
+        {
             Ok(connecting) => connecting,
             Err(quinn::ConnectError::EndpointStopping) => return Err(PeerError::Local),
             Err(_cannot_now) => return Err(PeerError::Unreachable),

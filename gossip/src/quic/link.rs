@@ -41,7 +41,7 @@ pub(super) struct Streams {
 }
 
 /// Opens this side's streams and waits for the first stream of the other side, which proves that
-/// the other side has accepted this side's certificate.
+/// the other side has accepted this side's key.
 pub(super) async fn establish(connection: &Connection) -> Result<Streams, quinn::ConnectionError> {
     let opened = async {
         let mut writers = Vec::with_capacity(Class::ALL.len());

@@ -10,6 +10,7 @@ fn topology() -> Topology {
         datacenter: datacenter.into(),
         rack: "r".into(),
         quic: ([127, 0, 0, 1], 1).into(),
+        key: quorate_crdt::PublicKey([0; 32]),
         voter: true,
     };
     let placement = vec![Placement::stable(Epoch(1), vec![NodeId(1), NodeId(2)])];

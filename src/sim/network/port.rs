@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_crdt::NodeId;
+use quorate_crdt::{NodeId, PublicKey};
 use quorate_gossip::transport::{CallError, Class, DATAGRAM_BYTES_MAX, Inbound, Later, Transport};
 use quorate_gossip::wire::MESSAGE_BYTES_MAX;
 use tokio::sync::oneshot;
@@ -24,14 +24,22 @@ pub struct Port {
 }
 
 impl Network {
-    /// Plugs a node in. Whatever a former life of it had in transit is lost.
-    pub fn plug(&self, node: NodeId, datacenter: Arc<str>, inbound: Arc<dyn Inbound>) -> Arc<Port> {
+    /// Plugs a node in that shows `key` to the others. Whatever a former life of it had in transit
+    /// is lost.
+    pub fn plug(
+        &self,
+        node: NodeId,
+        key: PublicKey,
+        datacenter: Arc<str>,
+        inbound: Arc<dyn Inbound>,
+    ) -> Arc<Port> {
         let mut state = self.shared.lock();
         let life = state.number();
         state.hosts.insert(
             node,
             Host {
                 inbound,
+                key,
                 datacenter,
                 peers: BTreeSet::new(),
                 life,
