@@ -1,8 +1,8 @@
 //! The [`Transport`](crate::transport::Transport) of real nodes, over QUIC, and joining.
 //!
-//! Two nodes share one connection, which the node with the lower number dials. Each side proves
-//! that it holds a key that the topology gives to a member, and a connection carries nothing before
-//! both sides have accepted each other.
+//! Two nodes share one connection, which either of them has dialled. Each side proves that it holds
+//! a key that the topology gives to a member, and a connection carries nothing before both sides
+//! have accepted each other.
 //!
 //! ```text
 //! reasons    why a connection is closed or missing
@@ -15,7 +15,9 @@
 //! link       one live connection
 //! porch      how many strangers are heard, and which are not
 //! join       how a newcomer becomes a member
-//! endpoint   the node's socket: dials, accepts, keeps one link for each peer
+//! whereabouts  where the other nodes are
+//! peering    who dials whom and where, and which of several connections stays
+//! endpoint   the node's socket, and what is sent over its connections
 //! ```
 //!
 //! Each file uses only files above it.
@@ -26,11 +28,13 @@ mod join;
 mod keys;
 mod link;
 mod outbox;
+mod peering;
 mod porch;
 mod reasons;
 mod shape;
 mod tls;
 mod tuning;
+mod whereabouts;
 
 pub use endpoint::{BindError, QuicConfig, QuicTransport};
 pub use join::{JoinError, join};
@@ -38,6 +42,7 @@ pub use keys::{KeyError, KeyPair, NodeIdentity, random_bytes};
 pub use reasons::{CloseReason, PeerError};
 pub use shape::{LinkShape, LinkState};
 pub use tuning::Profile;
+pub use whereabouts::look_up;
 
 use bytes::Bytes;
 use quorate_crdt::Secret;

@@ -6,7 +6,6 @@ use core::future::Future;
 use core::pin::Pin;
 use core::time::Duration;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -65,10 +64,11 @@ pub trait Transport: Send + Sync + 'static {
         timeout: Duration,
     ) -> Later<Result<Bytes, CallError>>;
 
-    /// Replaces the list of nodes that may be connected, with their addresses. Connections to other
-    /// nodes are closed. Listed nodes are dialled again and again, with growing pauses. The node's
-    /// own entry is ignored.
-    fn set_peers(&self, peers: BTreeMap<NodeId, SocketAddr>);
+    /// Replaces the list of nodes that may be connected, with their addresses as `host:port`.
+    /// Connections to other nodes are closed; those to listed nodes stay. Listed nodes are looked for
+    /// again and again, with growing pauses, where they were last found and at their addresses. The
+    /// node's own entry is ignored.
+    fn set_peers(&self, peers: BTreeMap<NodeId, Arc<str>>);
 
     /// The smoothed round-trip time to `to`, while it is connected.
     fn rtt(&self, to: NodeId) -> Option<Duration>;
@@ -156,8 +156,8 @@ pub struct JoinRequest {
     pub datacenter: Arc<str>,
     /// Its rack within the datacenter.
     pub rack: Arc<str>,
-    /// Where other nodes reach it.
-    pub quic: SocketAddr,
+    /// Where other nodes reach it, `host:port`.
+    pub quic: Arc<str>,
 }
 
 /// What a newcomer is told when it is admitted.
@@ -192,6 +192,9 @@ pub enum JoinRefusal {
     /// Another member has this name.
     #[error("another member has this name")]
     NameTaken,
+    /// The address that it tells is not a host and a port.
+    #[error("the address is not a host and a port")]
+    BadAddress,
     /// The control group has no leader at the moment. The newcomer may try again with the same
     /// token.
     #[error("the control group cannot decide now")]

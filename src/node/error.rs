@@ -1,6 +1,7 @@
 //! Why a node does not start.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use quorate_control::consensus::{FoundError, OpenError};
@@ -20,6 +21,31 @@ pub enum StartError {
     /// The data directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    /// A node was expected in the directory, and nothing of one is there. Nothing was created: an
+    /// empty directory may be one whose disk is not mounted.
+    #[error(
+        "{} holds no node; to make a new cluster, start with --found; to join one, with --join HOST:PORT and --token TOKEN; if a node was here before, is its disk mounted?",
+        dir.display()
+    )]
+    NoNode {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The directory says who the node is, but its store is empty. A node that has lost its vote and
+    /// its log must not go on under its number.
+    #[error(
+        "{} belongs to node {node}, but its store is empty; if the data is gone, remove {node} from its cluster with --lost, and let a node join with an empty directory",
+        dir.display()
+    )]
+    StoreLost {
+        /// The directory.
+        dir: PathBuf,
+        /// The name of the node.
+        node: Box<str>,
+    },
+    /// The node has no data yet and was given members to join at, but no token.
+    #[error("to join a cluster, the node needs a token of it: --token TOKEN, from `quorate node token`")]
+    NoToken,
     /// Another version of the program wrote the data in another format. Nothing of it was read or
     /// changed.
     #[error(
@@ -47,7 +73,7 @@ pub enum StartError {
     /// The configuration says to join, but the directory was about to found a cluster of its own,
     /// and may already have done so.
     #[error(
-        "the data directory was founding a cluster when its node was killed: start it without --join to finish, or empty the directory to join another cluster"
+        "the data directory was founding a cluster when its node was killed: start it with --found to finish, or empty the directory to join another cluster"
     )]
     Founding,
     /// The cluster has removed this node.
@@ -73,9 +99,6 @@ pub enum StartError {
     /// The file that holds the join token cannot be read.
     #[error("the file with the join token cannot be read")]
     TokenFile(#[source] io::Error),
-    /// The address to join at cannot be resolved.
-    #[error("the address to join at cannot be resolved")]
-    NoAddress,
     /// The cluster did not admit the node.
     #[error("the node could not join")]
     Join(#[from] JoinError),

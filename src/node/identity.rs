@@ -2,12 +2,13 @@
 //! before.
 
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_control::state::{Command, NewToken, NodeSpec, TokenId};
 use quorate_control::topology::{ClusterId, Topology};
 use quorate_crdt::{NodeId, PublicKey};
-use quorate_gossip::quic::{JoinError, NodeIdentity, join, random_bytes};
+use quorate_gossip::quic::{JoinError, NodeIdentity, join, look_up, random_bytes};
 use quorate_gossip::token::JoinToken;
 use quorate_gossip::transport::JoinRequest;
 use quorate_gossip::wire;
@@ -16,7 +17,7 @@ use tokio::time::Instant;
 use super::adopted::{keep_granted, last_kept};
 use super::disk::{BegunFounding, Disk};
 use super::error::StartError;
-use crate::config::{Join, NodeConfig};
+use crate::config::{Join, NodeConfig, PARTITIONS};
 use crate::store::Identity;
 
 /// How long a newcomer keeps asking once it may have been admitted. Guess: by then a member that
@@ -47,7 +48,8 @@ pub(super) struct Founding {
 }
 
 impl StartAs {
-    /// Decides by the data directory and, if that holds no identity, by the configuration.
+    /// Decides by the data directory and, if that holds no identity, by the configuration. So a
+    /// command line with `--found` or `--join` starts the same node again.
     ///
     /// # Errors
     /// [`StartError`].
@@ -68,8 +70,9 @@ impl StartAs {
     fn resume(config: &NodeConfig, disk: &Disk, known: &Identity) -> Result<Self, StartError> {
         // A token is not needed any more, and its file may be gone. One of another cluster says that
         // this is not the directory that was meant.
-        if let (Some(entrance), Some(dir)) = (&config.join, &disk.dir)
-            && let Ok(text) = entrance.token.read()
+        let token = config.join.as_ref().and_then(|entrance| entrance.token.as_ref());
+        if let (Some(token), Some(dir)) = (token, &disk.dir)
+            && let Ok(text) = token.read()
         {
             let token: JoinToken = text.reveal().parse()?;
             dir.expect_cluster(known, ClusterId(token.cluster))?;
@@ -94,23 +97,25 @@ impl StartAs {
         if disk.begun_founding()?.is_some() {
             return Err(StartError::Founding);
         }
-        let text = entrance.token.read().map_err(StartError::TokenFile)?;
+        let token = entrance.token.as_ref().ok_or(StartError::NoToken)?;
+        let text = token.read().map_err(StartError::TokenFile)?;
         let token: JoinToken = text.reveal().parse()?;
         let keys = disk.keys()?;
         let listen = with_port(config.listen.quic)?;
-        let address = entrance
-            .resolve()
-            .ok()
-            .and_then(|all| all.first().copied())
-            .ok_or(StartError::NoAddress)?;
         let request = JoinRequest {
             token: token.id,
             name: config.node.as_str().into(),
             datacenter: config.datacenter.as_str().into(),
             rack: config.rack.as_str().into(),
-            quic: listen,
+            quic: advertised(config, listen),
         };
-        let granted = insist(async || join(address, &token, &keys, request.clone()).await).await?;
+        let granted = insist(async || {
+            ask_in_turn(&entrance.addresses, async |address| {
+                join(address, &token, &keys, request.clone()).await
+            })
+            .await
+        })
+        .await?;
         let topology: Topology = wire::decode(&granted.topology)?;
         // An earlier attempt may have been admitted with other settings.
         let name = topology
@@ -131,12 +136,17 @@ impl StartAs {
         })
     }
 
-    /// Goes on with the founding that an earlier start began, or draws a new one. A new one is not
-    /// written before [`Founding::keep`].
+    /// Goes on with the founding that an earlier start began, or draws a new one if the configuration
+    /// says to found a cluster. A new one is not written before [`Founding::keep`].
     fn found(config: &NodeConfig, disk: &Disk) -> Result<Self, StartError> {
         let founding = match disk.begun_founding()? {
             Some(begun) => Founding::resume(&begun)?,
-            None => Founding::draw()?,
+            None if config.found => Founding::draw()?,
+            None => {
+                return Err(StartError::NoNode {
+                    dir: config.data_dir.clone(),
+                });
+            }
         };
         Ok(Self {
             identity: NodeIdentity::new(NodeId(1), founding.token.cluster, disk.keys()?),
@@ -159,7 +169,11 @@ async fn insist<T>(mut ask: impl AsyncFnMut() -> Result<T, JoinError>) -> Result
             Err(error) => error,
         };
         in_doubt |= error.may_be_let_in();
-        let open = error.may_be_let_in() || matches!(error, JoinError::Unreachable { .. });
+        let open = error.may_be_let_in()
+            || matches!(
+                error,
+                JoinError::Unreachable { .. } | JoinError::UnknownHosts { .. }
+            );
         let again = error.is_busy() || (in_doubt && open);
         if !again || Instant::now() >= until {
             return Err(error);
@@ -170,8 +184,8 @@ async fn insist<T>(mut ask: impl AsyncFnMut() -> Result<T, JoinError>) -> Result
 }
 
 /// Checks that the configuration gives `node` the name, datacenter and rack that the topology gives
-/// it. Under another name or in another datacenter it would count quorums differently from all
-/// other nodes.
+/// it, and names no other number of partitions than the cluster has. Under another name or in
+/// another datacenter it would count quorums differently from all other nodes.
 fn check_place(
     config: &NodeConfig,
     topology: Option<&Topology>,
@@ -179,10 +193,21 @@ fn check_place(
     name: &str,
 ) -> Result<(), StartError> {
     let info = topology.and_then(|topology| topology.nodes.get(&node));
-    let mut kept = vec![("name", name, config.node.as_str())];
+    let partitions = |count: u16| Box::<str>::from(count.to_string());
+    let mut kept: Vec<(_, Box<str>, Box<str>)> =
+        vec![("name", name.into(), config.node.as_str().into())];
     if let Some(info) = info {
-        kept.push(("datacenter", &info.datacenter, &config.datacenter));
-        kept.push(("rack", &info.rack, &config.rack));
+        let (datacenter, rack) = (config.datacenter.as_str(), config.rack.as_str());
+        kept.push(("datacenter", (&*info.datacenter).into(), datacenter.into()));
+        kept.push(("rack", (&*info.rack).into(), rack.into()));
+    }
+    let usual = topology.and_then(Topology::usual_partitions);
+    if let (Some(usual), Some(configured)) = (usual, config.partitions) {
+        kept.push((
+            "number of partitions",
+            partitions(usual),
+            partitions(configured),
+        ));
     }
     match kept
         .into_iter()
@@ -190,8 +215,8 @@ fn check_place(
     {
         Some((what, kept, configured)) => Err(StartError::Misplaced {
             what,
-            kept: kept.into(),
-            configured: configured.into(),
+            kept,
+            configured,
         }),
         None => Ok(()),
     }
@@ -209,6 +234,43 @@ fn keep_identity(
         node: identity.node(),
         name: config.node.clone(),
     })?)
+}
+
+/// What other nodes are told to dial: what the configuration says, or else the address that the
+/// node listens at.
+pub(super) fn advertised(config: &NodeConfig, listens: SocketAddr) -> Arc<str> {
+    match &config.listen.advertise {
+        Some(address) => address.as_str().into(),
+        None => listens.to_string().into(),
+    }
+}
+
+/// Asks at one address after another, until one gives an answer that another would give as well.
+/// Names are looked up anew each time.
+///
+/// # Errors
+/// What the first one said after which the node may have been admitted, or else the last one;
+/// [`JoinError::UnknownHosts`] if there was nobody to ask.
+async fn ask_in_turn<T>(
+    members: &[String],
+    mut ask: impl AsyncFnMut(SocketAddr) -> Result<T, JoinError>,
+) -> Result<T, JoinError> {
+    let mut said: Option<JoinError> = None;
+    for member in members {
+        for address in look_up(member).await {
+            match ask(address).await {
+                Err(error) if !error.is_of_the_cluster() => {
+                    if !said.as_ref().is_some_and(JoinError::may_be_let_in) {
+                        said = Some(error);
+                    }
+                }
+                decided => return decided,
+            }
+        }
+    }
+    Err(said.unwrap_or_else(|| JoinError::UnknownHosts {
+        hosts: members.join(", ").into(),
+    }))
 }
 
 /// Where to listen. If any port will do, the last one is taken if it is free, because the other
@@ -292,7 +354,7 @@ impl Founding {
         &self,
         config: &NodeConfig,
         key: PublicKey,
-        quic: SocketAddr,
+        quic: Arc<str>,
         at_ms: u64,
     ) -> Command {
         let node = NodeSpec {
@@ -312,6 +374,7 @@ impl Founding {
                 expires_ms: Some(at_ms.saturating_add(life)),
             },
             node,
+            partitions: config.partitions.unwrap_or(PARTITIONS),
             at_ms,
         }
     }

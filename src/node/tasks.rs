@@ -2,7 +2,6 @@
 //! watching the surroundings, detecting failures.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,12 +20,14 @@ use super::hub::{Call, News, tagged};
 use super::inbox::Sight;
 use super::outbox::Report;
 use super::shared::Shared;
-use crate::planted::{TOPOLOGY_FROM_THE_LEADER_ALONE, TOPOLOGY_GOES_BACK};
+use crate::planted::{ADDRESS_UNTOLD, TOPOLOGY_FROM_THE_LEADER_ALONE, TOPOLOGY_GOES_BACK};
 
 /// How long another node may take to tell its topology.
 const ASK_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often round trips and free space are looked at, and another node is asked for its topology.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often a node looks whether the topology has its address.
+const TELL_EVERY: Duration = Duration::from_millis(500);
 /// How often the node's own figures are summed for its metrics.
 const SUMMARISE_EVERY: Duration = Duration::from_secs(5);
 /// Bytes that must stay free on the device of the data directory. Below it writes are refused while
@@ -70,6 +71,7 @@ pub(super) fn spawn(shared: &Arc<Shared>, feeds: Feeds) -> Tasks {
         tokio::spawn(Arc::clone(shared).hear_of_topologies()),
         tokio::spawn(Arc::clone(shared).propose_reports(reports)),
         tokio::spawn(Arc::clone(shared).look_around()),
+        tokio::spawn(Arc::clone(shared).tell_address()),
         tokio::spawn(detector::run(Arc::clone(shared), appearance, news)),
     ];
     Tasks(
@@ -185,6 +187,30 @@ impl Shared {
         }
     }
 
+    /// Tells the cluster where this node is, if the topology has another address for it. Then every
+    /// node finds it, also one whose own address has changed since.
+    async fn tell_address(self: Arc<Self>) {
+        let node = self.settings.node;
+        let told = || {
+            let topology = self.hub.topology();
+            let info = topology.nodes.get(&node);
+            info.is_none_or(|info| info.quic == self.address)
+        };
+        loop {
+            tokio::time::sleep(TELL_EVERY).await;
+            if told() || ADDRESS_UNTOLD.is_planted() {
+                continue;
+            }
+            let command = Command::MoveNode {
+                node,
+                quic: Arc::clone(&self.address),
+            };
+            if let Err(error) = self.control.propose(command).await {
+                tracing::debug!(%error, "the node's new address was not accepted; it will be proposed again");
+            }
+        }
+    }
+
     /// Watches what changes by itself, and tells the shards: round trips, free space. Stops the
     /// node when the disk is full or has failed without anybody waiting for it.
     async fn look_around(self: Arc<Self>) {
@@ -253,11 +279,11 @@ impl DiskRoom {
 }
 
 /// The nodes to connect with, and their addresses.
-fn peers(topology: &Topology) -> BTreeMap<NodeId, SocketAddr> {
+fn peers(topology: &Topology) -> BTreeMap<NodeId, Arc<str>> {
     topology
         .nodes
         .iter()
-        .map(|(&node, info)| (node, info.quic))
+        .map(|(&node, info)| (node, Arc::clone(&info.quic)))
         .collect()
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_control::state::{Command, NewToken, NodeSpec, TokenId};
-use quorate_control::topology::{ClusterId, Topology};
+use quorate_control::topology::{ClusterId, DEFAULT_PARTITIONS, Topology};
 use quorate_crdt::{NodeId, PublicKey, Secret};
 use quorate_dynamo::Consistency;
 use quorate_gossip::transport::{JoinRefusal, JoinRequest};
@@ -85,7 +85,9 @@ pub(super) struct Admitted {
     pub(super) node: NodeId,
     pub(super) key: PublicKey,
     pub(super) datacenter: Arc<str>,
-    /// What it was given.
+    /// Where other nodes reach it.
+    pub(super) address: Arc<str>,
+    /// The topology that it was given.
     pub(super) topology: Arc<Topology>,
 }
 
@@ -162,7 +164,7 @@ impl Simulation {
     /// Starts one more node. The first node founds the cluster; the others join through it.
     async fn add(&mut self, datacenter: &Arc<str>, number: usize) -> Result<NodeId, SimError> {
         let name: Arc<str> = format!("{datacenter}-{number}").into();
-        let quic = ([10, 0, 0, self.hosts.len() as u8 + 1], 7381).into();
+        let quic: Arc<str> = format!("10.0.0.{}:7381", self.hosts.len() + 1).into();
         let rack = if self.layout.racks == 0 {
             number
         } else {
@@ -176,7 +178,7 @@ impl Simulation {
                 name,
                 datacenter: Arc::clone(datacenter),
                 rack,
-                quic,
+                quic: Arc::clone(&quic),
             };
             let (node, topology) = self.join(member, key, request).await?;
             (node, Some(topology), None)
@@ -185,7 +187,7 @@ impl Simulation {
                 name,
                 datacenter: Arc::clone(datacenter),
                 rack,
-                quic,
+                quic: Arc::clone(&quic),
                 key,
             };
             (NodeId(1), None, Some(founding(self.seed, spec)))
@@ -195,6 +197,7 @@ impl Simulation {
             node,
             key,
             Arc::clone(datacenter),
+            quic,
             granted,
             self.chance.random(),
             SimClock::new(self.start, skew),
@@ -255,7 +258,6 @@ impl Simulation {
         let Layout {
             data,
             cores,
-            partitions,
             heartbeat,
             queues,
             ..
@@ -264,7 +266,6 @@ impl Simulation {
             data: data.clone(),
             queues: *queues,
             cores: *cores,
-            partitions: *partitions,
             heartbeat: *heartbeat,
         };
         Some(host.wake(&self.network, &setting, self.chance.random(), founding))
@@ -401,6 +402,7 @@ pub(super) fn founding(seed: u64, node: NodeSpec) -> Command {
             expires_ms: None,
         },
         node,
+        partitions: DEFAULT_PARTITIONS,
         at_ms: START_UNIX_MILLIS,
     }
 }

@@ -11,7 +11,7 @@ use quorate_control::topology::{Datacenter, Topology};
 use quorate_crdt::{NodeId, PublicKey};
 use quorate_dynamo::protocol::Config;
 use quorate_gossip::membership;
-use quorate_gossip::transport::{Inbound, Transport};
+use quorate_gossip::transport::Inbound;
 use tokio::task::{AbortHandle, JoinHandle};
 
 use super::clock::SimClock;
@@ -19,13 +19,15 @@ use super::disk::SimDisk;
 use super::eye::Eye;
 use super::network::Network;
 use crate::doors::Data;
-use crate::node::{Boot, DiskGauge, Queues, Settings, StartError, Started, World, keep_granted};
+use crate::node::{Boot, DiskGauge, Plug, Queues, Settings, StartError, Started, World, keep_granted};
 
 /// A machine and the node on it.
 pub(super) struct Host {
     node: NodeId,
     key: PublicKey,
     pub(super) datacenter: Datacenter,
+    /// Where the machine is; other nodes dial it there.
+    address: Arc<str>,
     /// The topology it was admitted with, until its disk has it.
     granted: Option<Arc<Topology>>,
     pub(super) clock: SimClock,
@@ -75,7 +77,6 @@ pub(super) struct NodeSetting {
     pub(super) data: Config,
     pub(super) queues: Queues,
     pub(super) cores: u8,
-    pub(super) partitions: u16,
     pub(super) heartbeat: Option<Duration>,
 }
 
@@ -167,6 +168,7 @@ impl Host {
         node: NodeId,
         key: PublicKey,
         datacenter: Datacenter,
+        address: Arc<str>,
         granted: Option<Arc<Topology>>,
         seed: u64,
         clock: SimClock,
@@ -175,6 +177,7 @@ impl Host {
             node,
             key,
             datacenter,
+            address,
             granted,
             clock,
             disk: Shelf::new(SimDisk::new(seed)),
@@ -250,7 +253,6 @@ impl Host {
             node: self.node,
             restarted: self.woken > 0,
             cores: setting.cores,
-            partitions: setting.partitions,
             queues: setting.queues,
             data: setting.data.clone(),
             consensus: elections(self.node, seed, network.round_trip_max(), setting.heartbeat),
@@ -259,7 +261,11 @@ impl Host {
         self.woken += 1;
         let (plugged, node, key) = (network.clone(), self.node, self.key);
         let datacenter = Arc::clone(&self.datacenter);
-        let plug = move |inbound| Ok(plugged.plug(node, key, datacenter, inbound) as _);
+        let address = Arc::clone(&self.address);
+        let plug = move |inbound| {
+            let transport = plugged.plug(node, key, datacenter, Arc::clone(&address), inbound);
+            Ok(Plug { transport, address })
+        };
         let stage = Arc::new(Mutex::new(Stage::Starting));
         let live = live(settings, world, plug, granted, founding, tasks.clone());
         let (door, reached) = (self.door.clone(), Arc::clone(&stage));
@@ -280,6 +286,11 @@ impl Host {
         locked(&tasks.handles).push(task.abort_handle());
         self.life = Some(Life { stage, tasks });
         task
+    }
+
+    /// Moves the machine: at its next start the node is at another address.
+    pub(super) fn readdress(&mut self) {
+        self.address = format!("moved-{}", self.address).into();
     }
 
     /// Kills the process wherever it is.
@@ -319,7 +330,7 @@ impl Host {
 async fn live(
     settings: Settings,
     world: World,
-    plug: impl FnOnce(Arc<dyn Inbound>) -> Result<Arc<dyn Transport>, StartError>,
+    plug: impl FnOnce(Arc<dyn Inbound>) -> Result<Plug, StartError>,
     granted: Option<Arc<Topology>>,
     founding: Option<Command>,
     tasks: Tasks,

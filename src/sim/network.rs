@@ -1,7 +1,7 @@
 //! The simulated network: latency by datacenter, jitter, loss, one-way cuts, and connections that
 //! break and come back. A seed decides all of it.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -32,21 +32,6 @@ struct Shared {
     state: Mutex<State>,
     /// Rings when an event has been queued that may be due first.
     changed: Notify,
-}
-
-/// Whom a node wants to be connected with.
-struct Wish {
-    node: NodeId,
-    key: PublicKey,
-    inbound: Arc<dyn Inbound>,
-    peers: BTreeSet<NodeId>,
-}
-
-impl Wish {
-    /// Whether this node dials the other and believes its key.
-    fn wants(&self, other: &Self) -> bool {
-        self.peers.contains(&other.node) && self.inbound.member(&other.key) == Some(other.node)
-    }
 }
 
 impl fmt::Debug for Network {
@@ -309,22 +294,25 @@ impl Shared {
 
     /// Gives up silent connections and makes those that both sides want.
     fn scan(&self, now: Instant) {
-        let hosts: Vec<Wish> = {
+        let (hosts, pairs) = {
             let state = self.lock();
-            let wish = |(&node, host): (&NodeId, &Host)| Wish {
-                node,
-                key: host.key,
-                inbound: Arc::clone(&host.inbound),
-                peers: host.peers.clone(),
+            let seen = |(&node, host): (&NodeId, &Host)| {
+                (node, (host.key, Arc::clone(&host.inbound)))
             };
-            state.hosts.iter().map(wish).collect()
+            let hosts: BTreeMap<_, _> = state.hosts.iter().map(seen).collect();
+            (hosts, state.pairs())
         };
-        let mut wanted = BTreeSet::new();
-        for (i, a) in hosts.iter().enumerate() {
-            for b in hosts[i + 1..].iter().filter(|b| a.wants(b) && b.wants(a)) {
-                wanted.insert((a.node, b.node));
-            }
-        }
+        // Asks the nodes, so it does not hold the lock.
+        let admits = |node: NodeId, peer: NodeId| {
+            let (Some((_, inbound)), Some((key, _))) = (hosts.get(&node), hosts.get(&peer)) else {
+                return false;
+            };
+            inbound.member(key) == Some(peer)
+        };
+        let wanted = pairs
+            .into_iter()
+            .filter(|&(a, b)| admits(a, b) && admits(b, a))
+            .collect();
         let changes = self.lock().reconnect(now, &wanted);
         for (inbound, peer, up) in changes {
             inbound.connection(peer, up);

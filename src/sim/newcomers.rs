@@ -27,14 +27,14 @@ impl Simulation {
             .sum::<usize>()
             + self.newcomers
             - 1;
-        let quic = ([10, 0, 0, number as u8 + 1], 7381).into();
+        let quic: Arc<str> = format!("10.0.0.{}:7381", number + 1).into();
         let key = key_of(number);
         let request = JoinRequest {
             token: TOKEN,
             name: format!("late-{number}").into(),
             datacenter: Arc::clone(datacenter),
             rack: "rack1".into(),
-            quic,
+            quic: Arc::clone(&quic),
         };
         let (network, datacenter) = (self.network.clone(), Arc::clone(datacenter));
         let asking = async move {
@@ -45,6 +45,7 @@ impl Simulation {
                             node: grant.node,
                             key,
                             datacenter,
+                            address: quic,
                             topology: Arc::new(wire::decode(&grant.topology).ok()?),
                         });
                     }
@@ -68,13 +69,20 @@ impl Simulation {
             let Ok(Some(admitted)) = asking.await else {
                 continue;
             };
-            let node = admitted.node;
+            let Admitted {
+                node,
+                key,
+                datacenter,
+                address,
+                topology,
+            } = admitted;
             let (seed, skew) = (self.random(), self.skew());
             let host = Host::new(
                 node,
-                admitted.key,
-                admitted.datacenter,
-                Some(admitted.topology),
+                key,
+                datacenter,
+                address,
+                Some(topology),
                 seed,
                 SimClock::new(self.start, skew),
             );

@@ -37,6 +37,10 @@ pub(super) fn for_bug(bug: &str) -> Vec<(&'static str, Plan)> {
             "a leader that joined while a node was away",
             starts::unknown_leader,
         ),
+        "address-untold" => (
+            "nodes that come back at other addresses",
+            starts::readdressed,
+        ),
         "panic-unnoticed" => ("a shard that panics", starts::panicking),
         "topology-kept-late" => ("a node that starts again", starts::started_again),
         "renew-by-one" => {
@@ -63,6 +67,11 @@ mod tests {
     #[test]
     fn a_leader_that_joined_while_a_node_was_away_is_let_in() {
         keeps_every_promise(&starts::unknown_leader());
+    }
+
+    #[test]
+    fn nodes_that_come_back_at_other_addresses_find_each_other() {
+        keeps_every_promise(&starts::readdressed());
     }
 
     #[test]

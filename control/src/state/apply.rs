@@ -28,10 +28,11 @@ impl ControlState {
             cluster,
             token,
             node,
+            partitions,
             at_ms: _,
         } = command
         {
-            return self.found(epoch, cluster, token, &node);
+            return self.found(epoch, cluster, token, &node, partitions);
         }
         if !self.founded() {
             return Err(CommandRefusal::NotFounded);
@@ -39,7 +40,7 @@ impl ControlState {
         match command {
             Command::Found { .. } => Err(CommandRefusal::AlreadyFounded),
             Command::Admit { token, node, at_ms } => self.admit(epoch, token, &node, at_ms),
-            Command::MoveNode { node, quic } => self.move_node(node, quic),
+            Command::MoveNode { node, quic } => self.move_node(node, &quic),
             Command::RemoveNode { node, lost } => self.remove_node(epoch, node, lost),
             Command::CreateToken(token) => self.create_token(token),
             Command::RevokeToken(token) => {

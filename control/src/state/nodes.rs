@@ -1,14 +1,15 @@
 //! Which nodes belong to the cluster: founding, join tokens, admission, removal.
 
-use std::net::SocketAddr;
+use std::sync::Arc;
 
 use quorate_crdt::NodeId;
 
 use super::command::{CommandRefusal, NewKeyspace, NewToken, NodeSpec, Response, TokenId};
 use super::decided::{ControlState, Token};
+use super::keyspaces::check_partitions;
 use crate::planted::{JOIN_RETRY_UNKNOWN, TOKEN_USE_COUNTED_TWICE};
 use crate::topology::{
-    ClusterId, DEFAULT_KEYSPACE, DEFAULT_PARTITIONS, Epoch, NodeInfo, Replication, is_name,
+    ClusterId, DEFAULT_KEYSPACE, Epoch, NodeInfo, Replication, is_address, is_name,
 };
 
 impl ControlState {
@@ -18,11 +19,13 @@ impl ControlState {
         cluster: ClusterId,
         token: NewToken,
         node: &NodeSpec,
+        partitions: u16,
     ) -> Result<Response, CommandRefusal> {
         if self.founded() {
             return Err(CommandRefusal::AlreadyFounded);
         }
         check_spec(node)?;
+        check_partitions(partitions)?;
         self.topology_mut().cluster = cluster;
         self.create_token(token)?;
         let first = self.enter(node);
@@ -30,7 +33,7 @@ impl ControlState {
         let default = NewKeyspace {
             name: "default".into(),
             replication: Replication::Auto,
-            partitions: DEFAULT_PARTITIONS,
+            partitions,
             read: level.into(),
             write: level.into(),
         };
@@ -110,7 +113,7 @@ impl ControlState {
             }
         }
         if let Some(known) = known {
-            self.move_node(known, node.quic)?;
+            self.move_node(known, &node.quic)?;
             return Ok(Response::Admitted { node: known });
         }
         let admitted = self.enter(node);
@@ -128,7 +131,7 @@ impl ControlState {
             name: spec.name.clone(),
             datacenter: spec.datacenter.clone(),
             rack: spec.rack.clone(),
-            quic: spec.quic,
+            quic: Arc::clone(&spec.quic),
             key: spec.key,
             voter: false,
         };
@@ -139,11 +142,14 @@ impl ControlState {
     pub(super) fn move_node(
         &mut self,
         node: NodeId,
-        quic: SocketAddr,
+        quic: &Arc<str>,
     ) -> Result<Response, CommandRefusal> {
         self.known(node)?;
+        if !is_address(quic) {
+            return Err(CommandRefusal::BadAddress);
+        }
         if let Some(info) = self.topology_mut().nodes.get_mut(&node) {
-            info.quic = quic;
+            info.quic = Arc::clone(quic);
         }
         Ok(Response::Done)
     }
@@ -174,9 +180,11 @@ impl ControlState {
 
 fn check_spec(spec: &NodeSpec) -> Result<(), CommandRefusal> {
     let names = [&spec.name, &spec.datacenter, &spec.rack];
-    if names.into_iter().all(|name| is_name(name)) {
-        Ok(())
-    } else {
-        Err(CommandRefusal::BadName)
+    if !names.into_iter().all(|name| is_name(name)) {
+        return Err(CommandRefusal::BadName);
     }
+    if !is_address(&spec.quic) {
+        return Err(CommandRefusal::BadAddress);
+    }
+    Ok(())
 }

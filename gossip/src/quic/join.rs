@@ -57,6 +57,12 @@ pub enum JoinError {
         /// What was dialled.
         address: SocketAddr,
     },
+    /// None of the hosts to join at has an address, as far as can be found out now.
+    #[error("no address is known for {hosts}")]
+    UnknownHosts {
+        /// The hosts.
+        hosts: Box<str>,
+    },
     /// The connection failed. If the request had been sent, the node may have been admitted. It may
     /// ask again with the same key.
     #[error("the connection to {address} failed")]
@@ -76,6 +82,17 @@ pub enum JoinError {
 }
 
 impl JoinError {
+    /// Whether the cluster has decided against the node: then it need not ask at another address.
+    pub fn is_of_the_cluster(&self) -> bool {
+        match self {
+            Self::Refused(refusal) => !matches!(
+                refusal,
+                JoinRefusal::NotReady | JoinRefusal::OtherCluster { .. }
+            ),
+            _ => false,
+        }
+    }
+
     /// Whether the node may have been admitted. To find out, it must ask again with the same key.
     pub fn may_be_let_in(&self) -> bool {
         match self {

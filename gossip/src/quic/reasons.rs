@@ -20,8 +20,8 @@ pub enum CloseReason {
     /// Too many ask to join at the moment, or this address has shown too many wrong join tokens.
     #[error("too many join requests or wrong join tokens: try again in a minute")]
     Busy = 3,
-    /// A newer connection between the same two nodes took over, or the wrong side dialled: the node
-    /// with the lower number dials.
+    /// Another connection between the same two nodes stays: a newer one, or the one that the node with
+    /// the lower number has dialled.
     #[error("there is another connection between these two nodes")]
     Duplicate = 4,
     /// The node is stopping.
@@ -82,6 +82,12 @@ pub enum PeerError {
     /// Nothing answers at the address, or answers have stopped.
     #[error("nothing answers")]
     Unreachable,
+    /// The node has dialled its own address.
+    #[error("this node itself is at the address")]
+    Itself,
+    /// The host name that the node has told has no address now.
+    #[error("no address is known for its host")]
+    UnknownHost,
     /// The other side is a node that speaks another version of the protocol.
     #[error("the other side speaks another version of the protocol than {VERSION}")]
     OtherVersion,

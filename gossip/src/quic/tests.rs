@@ -17,6 +17,7 @@ use super::*;
 use crate::token::JoinToken;
 use crate::transport::{Class, Inbound, JoinGrant, JoinRefusal, JoinRequest, Later, Transport};
 
+mod finding;
 mod identity;
 mod joining;
 mod shaped;
@@ -144,8 +145,8 @@ impl Node {
     /// Admits and dials exactly these.
     fn know(&self, others: &[(NodeId, SocketAddr)]) {
         self.admit(&others.iter().map(|(node, _)| *node).collect::<Vec<_>>());
-        self.transport
-            .set_peers(others.iter().copied().collect::<BTreeMap<_, _>>());
+        let told = |(node, address): &(NodeId, SocketAddr)| (*node, address.to_string().into());
+        self.transport.set_peers(others.iter().map(told).collect());
     }
 
     /// Believes the keys of exactly these.

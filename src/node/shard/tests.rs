@@ -1,5 +1,4 @@
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Mutex;
 
 use bytes::Bytes;
@@ -89,7 +88,7 @@ impl Transport for Nowhere {
         Box::pin(std::future::pending())
     }
 
-    fn set_peers(&self, _: BTreeMap<NodeId, SocketAddr>) {}
+    fn set_peers(&self, _: BTreeMap<NodeId, Arc<str>>) {}
 
     fn rtt(&self, _: NodeId) -> Option<Duration> {
         None
@@ -105,7 +104,7 @@ fn topology(nodes: u64) -> Topology {
         name: format!("n{id}").into(),
         datacenter: "dc1".into(),
         rack: "r1".into(),
-        quic: ([127, 0, 0, 1], 1).into(),
+        quic: "127.0.0.1:1".into(),
         key: quorate_crdt::PublicKey([0; 32]),
         voter: true,
     };

@@ -9,7 +9,7 @@ fn topology() -> Topology {
         name: name.into(),
         datacenter: datacenter.into(),
         rack: "r".into(),
-        quic: ([127, 0, 0, 1], 1).into(),
+        quic: "127.0.0.1:1".into(),
         key: quorate_crdt::PublicKey([0; 32]),
         voter: true,
     };

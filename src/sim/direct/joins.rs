@@ -29,7 +29,7 @@ fn spec(number: usize) -> NodeSpec {
         name: format!("n{number}").into(),
         datacenter: "dc1".into(),
         rack: "rack1".into(),
-        quic: ([10, 0, 0, number as u8 + 1], 7381).into(),
+        quic: format!("10.0.0.{}:7381", number + 1).into(),
         key: key_of(number),
     }
 }
@@ -135,7 +135,7 @@ fn slandered() -> Verdict {
             .find_map(|host| host.started(|started| started.control().leader).flatten())
             .ok_or("somebody leads")?;
         for (_, host) in cluster.hosts.iter().filter(|(node, _)| **node != leader) {
-            let quic = ([10, 9, 9, 9], 1).into();
+            let quic = "10.9.9.9:1".into();
             let command = Command::MoveNode { node: leader, quic };
             let proposed = host.started(|started| started.propose(command));
             let answer = proposed.ok_or("it is up")?.await;

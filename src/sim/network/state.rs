@@ -79,9 +79,22 @@ pub(super) struct Host {
     pub(super) inbound: Arc<dyn Inbound>,
     pub(super) key: PublicKey,
     pub(super) datacenter: Arc<str>,
-    pub(super) peers: BTreeSet<NodeId>,
+    /// Where the node is.
+    pub(super) address: Arc<str>,
+    /// The nodes that may be connected, and where its topology says that they are.
+    pub(super) told: BTreeMap<NodeId, Arc<str>>,
+    /// Where each of them was when the two were last connected.
+    pub(super) proven: BTreeMap<NodeId, Arc<str>>,
     /// Tells the lives of a restarted node apart.
     pub(super) life: u64,
+}
+
+impl Host {
+    /// Whether the node would find `peer` if that is at `address`. As real nodes do, it looks where
+    /// it was told and where it has met the peer.
+    fn finds(&self, peer: NodeId, address: &Arc<str>) -> bool {
+        self.told.get(&peer) == Some(address) || self.proven.get(&peer) == Some(address)
+    }
 }
 
 pub(super) struct Connection {
@@ -197,6 +210,22 @@ impl State {
             waiting.push(event);
         }
         None
+    }
+
+    /// The pairs that list each other as peers and of which one finds the other: either may dial.
+    pub(super) fn pairs(&self) -> Vec<(NodeId, NodeId)> {
+        let mut pairs = Vec::new();
+        for (&a, host_a) in &self.hosts {
+            for (&b, host_b) in self.hosts.range(NodeId(a.0 + 1)..) {
+                if host_a.told.contains_key(&b)
+                    && host_b.told.contains_key(&a)
+                    && (host_a.finds(b, &host_b.address) || host_b.finds(a, &host_a.address))
+                {
+                    pairs.push((a, b));
+                }
+            }
+        }
+        pairs
     }
 
     /// Bytes of frames that are on their way from one node to another.
@@ -336,6 +365,7 @@ impl State {
         let (Some(host_a), Some(host_b)) = (self.hosts.get(&a), self.hosts.get(&b)) else {
             return;
         };
+        let (at_a, at_b) = (Arc::clone(&host_a.address), Arc::clone(&host_b.address));
         changes.push((Arc::clone(&host_a.inbound), b, true));
         changes.push((Arc::clone(&host_b.inbound), a, true));
         self.connections.insert(
@@ -346,6 +376,11 @@ impl State {
                 silent_since: None,
             },
         );
+        for (node, peer, at) in [(a, b, at_b), (b, a, at_a)] {
+            if let Some(host) = self.hosts.get_mut(&node) {
+                host.proven.insert(peer, at);
+            }
+        }
     }
 
     fn break_up(&mut self, a: NodeId, b: NodeId, changes: &mut Vec<Change>) {

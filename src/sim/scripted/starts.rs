@@ -47,6 +47,19 @@ pub(super) fn older_disk() -> Plan {
         .done()
 }
 
+/// One node after the other comes back at another address. When the first of them starts again
+/// later, it finds the others where they were while it was away only if those have told.
+pub(super) fn readdressed() -> Plan {
+    Script::new(3)
+        .ask(200, 1, ALL, Kind::Set, Deed::Add(vec![1]))
+        .moved(3, 1_000, 2_000)
+        .ask(4_000, 1, ALL, Kind::Set, Deed::Add(vec![2]))
+        .moved(2, 5_000, 6_000)
+        .moved(1, 9_000, 10_000)
+        .ask(13_000, 1, ALL, Kind::Set, Deed::Add(vec![3]))
+        .done()
+}
+
 pub(super) fn panicking() -> Plan {
     Script::new(3)
         .at(500, Action::Panic(2))

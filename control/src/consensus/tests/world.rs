@@ -145,7 +145,7 @@ fn spec(node: u64) -> NodeSpec {
         name: format!("n{node}").into(),
         datacenter: datacenter.into(),
         rack: "r".into(),
-        quic: ([127, 0, 0, 1], 1000).into(),
+        quic: "127.0.0.1:1000".into(),
         key: PublicKey([node as u8; 32]),
     }
 }
@@ -161,6 +161,7 @@ pub(super) fn found() -> Command {
         cluster: ClusterId(7),
         token,
         node: spec(1),
+        partitions: 64,
         at_ms: 0,
     }
 }

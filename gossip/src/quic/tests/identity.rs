@@ -177,13 +177,3 @@ async fn whoever_shows_no_key_or_another_kind_does_not_pass_the_handshake() {
         assert!(refused.is_err(), "{refused:?}");
     }
 }
-
-#[tokio::test]
-async fn the_higher_identifier_may_not_dial() {
-    let member = member();
-    member.admit(&[NodeId(1), NodeId(6)]);
-    assert_eq!(
-        attack(&member, &KEYS[6]).await,
-        PeerError::RefusedByPeer(CloseReason::Duplicate)
-    );
-}

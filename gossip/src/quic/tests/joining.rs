@@ -29,7 +29,7 @@ fn member() -> (Node, JoinToken) {
 }
 
 fn named(name: &str) -> JoinRequest {
-    let (datacenter, rack, quic) = ("dc".into(), "r".into(), loopback(1));
+    let (datacenter, rack, quic) = ("dc".into(), "r".into(), "127.0.0.1:1".into());
     JoinRequest {
         token: 0,
         name: name.into(),
