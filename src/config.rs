@@ -78,7 +78,10 @@ impl NodeConfig {
                 });
             }
         }
-        if self.partitions.is_some_and(|count| !text::is_partitions(count)) {
+        if self
+            .partitions
+            .is_some_and(|count| !text::is_partitions(count))
+        {
             return Err(ConfigError::BadValue {
                 key: "partitions",
                 expected: text::PARTITIONS,
@@ -97,10 +100,7 @@ impl NodeConfig {
 
     /// Checks that other nodes can be told where this one is, and that it knows what to do without
     /// data.
-    fn check_addresses(
-        &self,
-        origin: &impl Fn(&'static str) -> Origin,
-    ) -> Result<(), ConfigError> {
+    fn check_addresses(&self, origin: &impl Fn(&'static str) -> Origin) -> Result<(), ConfigError> {
         let Listen {
             quic, advertise, ..
         } = &self.listen;

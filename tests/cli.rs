@@ -681,7 +681,10 @@ fn a_node_that_cannot_start_says_why() {
             "--found --join a:1",
             "--found: found and join contradict each other",
         ),
-        ("--quic 0.0.0.0:0", "say which one they are to dial with advertise"),
+        (
+            "--quic 0.0.0.0:0",
+            "say which one they are to dial with advertise",
+        ),
         ("--config /nowhere", "cannot read /nowhere"),
         (
             "--consistency ONE",

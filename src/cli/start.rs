@@ -294,9 +294,8 @@ impl Threshold {
     fn open(resp: &TcpListener, http: &TcpListener, guests: &Arc<Guests>) -> io::Result<Self> {
         let (stop, stopped) = watch::channel(false);
         let mut faces = JoinSet::new();
-        let again = |listener: &TcpListener| {
-            tokio::net::TcpListener::from_std(listener.try_clone()?)
-        };
+        let again =
+            |listener: &TcpListener| tokio::net::TcpListener::from_std(listener.try_clone()?);
         faces.spawn(resp::serve_loading(
             again(resp)?,
             Arc::clone(guests),

@@ -49,9 +49,7 @@ pub(super) fn build(given: &Given, sources: &Sources) -> Result<NodeConfig, Conf
             Some(found) => found,
             // The single node that anybody can try: nobody expects other data in its directory.
             None => {
-                join.is_none()
-                    && given.origin_of("data_dir").is_none()
-                    && quic.ip().is_loopback()
+                join.is_none() && given.origin_of("data_dir").is_none() && quic.ip().is_loopback()
             }
         },
         join,

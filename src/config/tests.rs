@@ -187,7 +187,11 @@ fn other_nodes_must_be_told_an_address_that_they_can_dial() {
                 && text.contains("--advertise HOST:7381"),
             "{text}"
         );
-        for told in ["10.0.0.1:7381", "node-1.example.com:7000", "[2001:db8::1]:7381"] {
+        for told in [
+            "10.0.0.1:7381",
+            "node-1.example.com:7000",
+            "[2001:db8::1]:7381",
+        ] {
             let flags = [("quic", address), ("advertise", told)];
             let config = NodeConfig::load(&sources(None, &[], &flags)).unwrap();
             assert_eq!(config.listen.advertise.as_deref(), Some(told));
@@ -210,11 +214,17 @@ fn founding_anywhere_but_in_the_default_directory_is_explicit() {
     assert!(found(&[], &[("resp", "127.0.0.1:0"), ("node", "a")]));
     assert!(!found(&[], &[("data_dir", "/data")]));
     assert!(!found(&[("QUORATE_DATA_DIR", "/data")], &[]));
-    assert!(!found(&[], &[("quic", "10.0.0.1:7381")]), "others may reach it");
+    assert!(
+        !found(&[], &[("quic", "10.0.0.1:7381")]),
+        "others may reach it"
+    );
     assert!(!found(&[], &[("join", "a:1")]));
     assert!(!found(&[], &[("found", "false")]));
     assert!(found(&[], &[("data_dir", "/data"), ("found", "true")]));
-    assert!(found(&[("QUORATE_FOUND", "true")], &[("quic", "10.0.0.1:7381")]));
+    assert!(found(
+        &[("QUORATE_FOUND", "true")],
+        &[("quic", "10.0.0.1:7381")]
+    ));
     let file = file("found = true\ndata_dir = '/data'\n");
     let sources_with = |flags| sources(Some(file.path()), &[], flags);
     assert!(NodeConfig::load(&sources_with(&[])).unwrap().found);
@@ -268,7 +278,10 @@ fn a_token_may_be_in_a_file_that_is_read_only_when_it_is_needed() {
         let flags = [("join", "a:1"), ("token_file", path)];
         NodeConfig::load(&sources(None, &[], &flags))
             .unwrap()
-            .join.unwrap().token.unwrap()
+            .join
+            .unwrap()
+            .token
+            .unwrap()
     };
     assert_eq!(load(&path).read().unwrap(), Secret::new("qt2.text"));
     assert!(load("/nowhere/token").read().is_err());

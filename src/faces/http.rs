@@ -72,13 +72,15 @@ pub async fn serve_loading(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) {
     let doorman = Doorman::new(listener, guests);
-    let loading = Router::new().route("/healthz", get(healthz)).fallback(async || {
-        Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "not_ready",
-            "the node is loading its data",
-        )
-    });
+    let loading = Router::new()
+        .route("/healthz", get(healthz))
+        .fallback(async || {
+            Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "not_ready",
+                "the node is loading its data",
+            )
+        });
     let routers = Routers {
         guests: loading.clone(),
         probes: loading,

@@ -20,9 +20,8 @@ use super::members;
 use super::meter::Readings;
 use super::shared::Shared;
 use crate::doors::{
-    Admin, AdminError, Data, KeyspaceChange, KeyspaceSpec, Lost, Member, Pending, Room,
-    Shortfall, Status,
-    TokenInfo,
+    Admin, AdminError, Data, KeyspaceChange, KeyspaceSpec, Lost, Member, Pending, Room, Shortfall,
+    Status, TokenInfo,
 };
 
 /// The shortest lifetime of a join token.

@@ -44,7 +44,9 @@ pub enum StartError {
         node: Box<str>,
     },
     /// The node has no data yet and was given members to join at, but no token.
-    #[error("to join a cluster, the node needs a token of it: --token TOKEN, from `quorate node token`")]
+    #[error(
+        "to join a cluster, the node needs a token of it: --token TOKEN, from `quorate node token`"
+    )]
     NoToken,
     /// Another version of the program wrote the data in another format. Nothing of it was read or
     /// changed.

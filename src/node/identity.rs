@@ -70,7 +70,10 @@ impl StartAs {
     fn resume(config: &NodeConfig, disk: &Disk, known: &Identity) -> Result<Self, StartError> {
         // A token is not needed any more, and its file may be gone. One of another cluster says that
         // this is not the directory that was meant.
-        let token = config.join.as_ref().and_then(|entrance| entrance.token.as_ref());
+        let token = config
+            .join
+            .as_ref()
+            .and_then(|entrance| entrance.token.as_ref());
         if let (Some(token), Some(dir)) = (token, &disk.dir)
             && let Ok(text) = token.read()
         {

@@ -31,7 +31,9 @@ pub(super) fn shortfall(
         groups.iter().all(possible).then(|| {
             groups.iter().find_map(|group| {
                 let reached = group.members.iter();
-                let reached = reached.filter(|node| !unreachable.contains_key(node)).count();
+                let reached = reached
+                    .filter(|node| !unreachable.contains_key(node))
+                    .count();
                 (reached < group.needed).then_some((group.needed, reached))
             })
         })?

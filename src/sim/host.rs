@@ -19,7 +19,9 @@ use super::disk::SimDisk;
 use super::eye::Eye;
 use super::network::Network;
 use crate::doors::Data;
-use crate::node::{Boot, DiskGauge, Plug, Queues, Settings, StartError, Started, World, keep_granted};
+use crate::node::{
+    Boot, DiskGauge, Plug, Queues, Settings, StartError, Started, World, keep_granted,
+};
 
 /// A machine and the node on it.
 pub(super) struct Host {

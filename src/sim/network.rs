@@ -296,9 +296,8 @@ impl Shared {
     fn scan(&self, now: Instant) {
         let (hosts, pairs) = {
             let state = self.lock();
-            let seen = |(&node, host): (&NodeId, &Host)| {
-                (node, (host.key, Arc::clone(&host.inbound)))
-            };
+            let seen =
+                |(&node, host): (&NodeId, &Host)| (node, (host.key, Arc::clone(&host.inbound)));
             let hosts: BTreeMap<_, _> = state.hosts.iter().map(seen).collect();
             (hosts, state.pairs())
         };

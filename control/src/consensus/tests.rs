@@ -287,9 +287,12 @@ fn a_member_reports_only_for_itself() {
         let from = NodeId(if leader == NodeId(3) { 2 } else { 3 });
         let group = world.group(leader.0);
         for (node, expected) in [(leader, false), (from, true)] {
-            let quic = ([10, 0, 0, 9], 1).into();
+            let quic: Arc<str> = "10.0.0.9:1".into();
             let request = Request::Propose {
-                command: Command::MoveNode { node, quic },
+                command: Command::MoveNode {
+                    node,
+                    quic: Arc::clone(&quic),
+                },
                 timeout: SECOND,
             };
             let answer = group.serve(from, codec::encode(&request).unwrap()).await;

@@ -314,7 +314,7 @@ fn a_key_is_one_node_and_whoever_asks_again_with_it_is_the_same() {
     // Under another name, at another address, with another token: it is still the node that it is.
     let renamed = NodeSpec {
         key,
-        quic: ([127, 0, 0, 2], 1).into(),
+        quic: "127.0.0.2:1".into(),
         ..spec("n9", "b")
     };
     assert_eq!(machine.admit(1, renamed.clone(), 0), admitted(2));

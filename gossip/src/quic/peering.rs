@@ -264,7 +264,10 @@ impl Peering {
         }
         let _turn = self.courtship.turn(node).lock_owned().await;
         match open(&connection).await {
-            Ok(writers) => self.session(node, connection, Streams { writers, first }).await,
+            Ok(writers) => {
+                self.session(node, connection, Streams { writers, first })
+                    .await
+            }
             Err(error) => self.note(node, &error),
         }
     }
@@ -400,7 +403,9 @@ impl Peering {
             match dialled {
                 Ok(Ok(connection)) => return Ok(connection),
                 // The reason that says more than that nobody is there stays.
-                Ok(Err(error)) if matches!(worst, PeerError::UnknownHost | PeerError::Unreachable) => {
+                Ok(Err(error))
+                    if matches!(worst, PeerError::UnknownHost | PeerError::Unreachable) =>
+                {
                     worst = error;
                 }
                 Ok(Err(_)) | Err(_) => {}
@@ -418,8 +423,14 @@ impl Peering {
         let mut found: BTreeMap<SocketAddr, NodeId> = BTreeMap::new();
         loop {
             let seekers = &self.courtship.seekers;
-            let complete = seekers.iter().all(|seeker| self.links.contains_key(seeker.key()));
-            for address in if complete { Vec::new() } else { look_up(&seed).await } {
+            let complete = seekers
+                .iter()
+                .all(|seeker| self.links.contains_key(seeker.key()));
+            for address in if complete {
+                Vec::new()
+            } else {
+                look_up(&seed).await
+            } {
                 let known = found.get(&address).is_some_and(|node| {
                     *node == self.identity.node() || self.links.contains_key(node)
                 });
@@ -448,7 +459,10 @@ impl Peering {
     async fn dial(&self, address: SocketAddr) -> Result<Connection, PeerError> {
         let mut config = ClientConfig::new(Arc::clone(&self.client) as _);
         config.transport_config(self.tuning.transport(address));
-        let connecting = match self.endpoint.connect_with(config, address, tls::SERVER_NAME) {
+        let connecting = match self
+            .endpoint
+            .connect_with(config, address, tls::SERVER_NAME)
+        {
             Ok(connecting) => connecting,
             Err(quinn::ConnectError::EndpointStopping) => return Err(PeerError::Local),
             Err(_cannot_now) => return Err(PeerError::Unreachable),

@@ -52,7 +52,12 @@ impl Whereabouts {
 
     /// Everywhere the node may be, each address once. Names are looked up anew.
     pub(super) async fn of(&self, node: NodeId) -> Vec<SocketAddr> {
-        let mut addresses: Vec<_> = self.proven.get(&node).map(|found| *found).into_iter().collect();
+        let mut addresses: Vec<_> = self
+            .proven
+            .get(&node)
+            .map(|found| *found)
+            .into_iter()
+            .collect();
         let told = self.told.get(&node).map(|told| Arc::clone(&told));
         if let Some(told) = told {
             for address in look_up(&told).await {

@@ -49,7 +49,11 @@ fn a_level_is_short_when_too_few_of_those_that_count_are_reached() {
             "keyspace carts: writes at its default level LOCAL_QUORUM need 2 replicas, and 1 can be reached"
         )
     );
-    assert_eq!(found(&local, 4, &[1, 2, 3]), None, "its datacenter is whole");
+    assert_eq!(
+        found(&local, 4, &[1, 2, 3]),
+        None,
+        "its datacenter is whole"
+    );
     let each = topology(&[1, 2, 3, 4], "EACH_QUORUM", "ONE");
     assert_eq!(
         found(&each, 1, &[4]).as_deref(),

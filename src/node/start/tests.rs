@@ -821,7 +821,11 @@ async fn nodes_that_all_come_back_at_other_addresses_form_their_cluster_again() 
     let deadline = Instant::now() + PATIENCE;
     let told = |node: &Node| -> Vec<String> {
         let topology = node.data().topology();
-        topology.nodes.values().map(|info| info.quic.to_string()).collect()
+        topology
+            .nodes
+            .values()
+            .map(|info| info.quic.to_string())
+            .collect()
     };
     while nodes
         .iter()

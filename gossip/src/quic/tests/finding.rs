@@ -37,7 +37,8 @@ async fn of_two_dials_one_connection_stays() {
     second.know(&[(first.id, first.address())]);
     for node in [&first, &second] {
         let seed = if node.id == first.id { &second } else { &first };
-        node.transport.ask_at(vec![seed.address().to_string().into()]);
+        node.transport
+            .ask_at(vec![seed.address().to_string().into()]);
     }
     connected(&[&first, &second]).await;
     for round in 0..20_u8 {
@@ -121,7 +122,10 @@ async fn an_address_that_changes_closes_no_connection() {
             .transport
             .send(second.id, Class::Data, Bytes::from_static(b"on"))
     );
-    assert!(first.events.try_recv().is_err(), "the connection is as it was");
+    assert!(
+        first.events.try_recv().is_err(),
+        "the connection is as it was"
+    );
 }
 
 #[tokio::test]
@@ -129,9 +133,10 @@ async fn a_name_is_looked_up_and_one_that_does_not_exist_is_said() {
     let (first, second) = two();
     let named = |address: SocketAddr| format!("localhost:{}", address.port()).into();
     first.admit(&[second.id]);
-    first
-        .transport
-        .set_peers(BTreeMap::from([(second.id, "no-such-host.invalid:1".into())]));
+    first.transport.set_peers(BTreeMap::from([(
+        second.id,
+        "no-such-host.invalid:1".into(),
+    )]));
     first
         .until(|transport| transport.trouble(NodeId(2)) == Some(PeerError::UnknownHost))
         .await;
