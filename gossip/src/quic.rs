@@ -5,19 +5,19 @@
 //! have accepted each other.
 //!
 //! ```text
-//! reasons    why a connection is closed or missing
-//! keys       the keys of nodes and of join tokens
-//! tls        the handshake, and who may pass it
-//! tuning     settings of QUIC for each kind of network
-//! shape      simulated delays and cuts below QUIC
-//! frame      frames on a stream
-//! outbox     what waits to be written to one stream
-//! link       one live connection
-//! porch      how many strangers are heard, and which are not
-//! join       how a newcomer becomes a member
+//! reasons      why a connection is closed or missing
+//! keys         the keys of nodes and of join tokens
+//! tls          the handshake, and who may pass it
+//! tuning       settings of QUIC for each kind of network
+//! shape        simulated delays and cuts below QUIC
+//! frame        frames on a stream
+//! outbox       what waits to be written to one stream
+//! link         one live connection
+//! porch        how many strangers are heard, and which are not
+//! join         how a newcomer becomes a member
 //! whereabouts  where the other nodes are
-//! peering    who dials whom and where, and which of several connections stays
-//! endpoint   the node's socket, and what is sent over its connections
+//! peering      who dials whom and where, and which of several connections stays
+//! endpoint     the node's socket, and what is sent over its connections
 //! ```
 //!
 //! Each file uses only files above it.

@@ -65,10 +65,17 @@ pub trait Transport: Send + Sync + 'static {
     ) -> Later<Result<Bytes, CallError>>;
 
     /// Replaces the list of nodes that may be connected, with their addresses as `host:port`.
-    /// Connections to other nodes are closed; those to listed nodes stay. Listed nodes are looked for
-    /// again and again, with growing pauses, where they were last found and at their addresses. The
-    /// node's own entry is ignored.
+    /// Connections to other nodes are closed; those to listed nodes stay. Listed nodes are looked
+    /// for again and again, with growing pauses, where they were last found and at their addresses.
+    /// The node's own entry is ignored.
     fn set_peers(&self, peers: BTreeMap<NodeId, Arc<str>>);
+
+    /// Where the nodes are that this one is connected with, as `host:port`.
+    fn met(&self) -> BTreeMap<NodeId, Arc<str>>;
+
+    /// Looks for the listed nodes at these addresses as well, each of which a member has met there.
+    /// A later address of a node replaces an earlier one.
+    fn hear(&self, met: BTreeMap<NodeId, Arc<str>>);
 
     /// The smoothed round-trip time to `to`, while it is connected.
     fn rtt(&self, to: NodeId) -> Option<Duration>;

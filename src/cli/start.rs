@@ -76,8 +76,8 @@ pub(super) struct Start {
     /// Address to listen at for other nodes [default: 127.0.0.1:7381].
     #[arg(long, value_name = "ADDRESS")]
     quic: Option<String>,
-    /// What other nodes dial, if it is not the address after --quic; a host name or an IP address. It
-    /// is looked up whenever it is dialled.
+    /// What other nodes dial, if it is not the address after --quic; a host name or an IP address.
+    /// It is looked up whenever it is dialled.
     #[arg(long, value_name = "HOST:PORT")]
     advertise: Option<String>,
     /// Address for etcd clients. This version does not serve them yet and says so.
@@ -86,8 +86,8 @@ pub(super) struct Start {
     /// Make a new cluster, if the data directory holds no node yet.
     #[arg(long)]
     found: bool,
-    /// QUIC addresses of members of the cluster to join; one that answers is enough. A node that comes
-    /// back looks for the others there too.
+    /// QUIC addresses of members of the cluster to join; one that answers is enough. A node that
+    /// comes back looks for the others there too.
     #[arg(long, value_name = "HOST:PORT,…")]
     join: Option<String>,
     /// Join token of the cluster, from `quorate node token` or the `ready` line of its first start.
@@ -120,8 +120,8 @@ struct Tuning {
     /// setting on all nodes [default: local].
     #[arg(long)]
     network: Option<String>,
-    /// Partitions of the keyspace `default` and of new keyspaces that name no number: a power of two,
-    /// up to 4096. Decided when the cluster is founded [default: 64].
+    /// Partitions of the keyspace `default` and of new keyspaces that name no number: a power of
+    /// two, up to 4096. Decided when the cluster is founded [default: 64].
     #[arg(long, value_name = "N")]
     partitions: Option<String>,
 }

@@ -49,8 +49,8 @@ pub struct NodeConfig {
     /// detection take longer. All nodes of a cluster need the same value.
     pub wide_area: bool,
     /// Partitions of the keyspace `default`, and of every keyspace that is created without a
-    /// number: a power of two. The founder decides, by default for [`PARTITIONS`]; another node that
-    /// names a number must name the same.
+    /// number: a power of two. The founder decides, by default for [`PARTITIONS`]; another node
+    /// that names a number must name the same.
     pub partitions: Option<u16>,
 }
 

@@ -2,7 +2,8 @@
 //!
 //! [`parse`] cuts commands out of bytes; `table` describes every command; `commands` turns one into
 //! operations of [`crate::doors::Data`], or answers it at once; `connection` keeps replies in
-//! order; [`serve`] accepts connections, and [`serve_loading`] those that come too early. [`client`] is the other side, for our own tools.
+//! order; [`serve`] accepts connections, and [`serve_loading`] those that come too early.
+//! [`client`] is the other side, for our own tools.
 
 pub mod client;
 #[expect(

@@ -52,8 +52,9 @@ impl Disk {
     pub(super) fn open(config: &NodeConfig) -> Result<Self, StartError> {
         let (engine, path) = (config.storage, &config.data_dir);
         DataDir::expect_engine(path, engine)?;
-        let may_be_new = config.found || config.join.is_some();
-        if !may_be_new && !DataDir::is_used(path) {
+        let entrance = config.join.as_ref();
+        let may_join = entrance.is_some_and(|entrance| entrance.token.is_some());
+        if !config.found && !may_join && !DataDir::is_used(path) {
             return Err(StartError::NoNode { dir: path.clone() });
         }
         let dir = if engine == Engine::Memory {

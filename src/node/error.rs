@@ -31,8 +31,8 @@ pub enum StartError {
         /// The directory.
         dir: PathBuf,
     },
-    /// The directory says who the node is, but its store is empty. A node that has lost its vote and
-    /// its log must not go on under its number.
+    /// The directory says who the node is, but its store is empty. A node that has lost its vote
+    /// and its log must not go on under its number.
     #[error(
         "{} belongs to node {node}, but its store is empty; if the data is gone, remove {node} from its cluster with --lost, and let a node join with an empty directory",
         dir.display()
@@ -43,11 +43,6 @@ pub enum StartError {
         /// The name of the node.
         node: Box<str>,
     },
-    /// The node has no data yet and was given members to join at, but no token.
-    #[error(
-        "to join a cluster, the node needs a token of it: --token TOKEN, from `quorate node token`"
-    )]
-    NoToken,
     /// Another version of the program wrote the data in another format. Nothing of it was read or
     /// changed.
     #[error(

@@ -100,7 +100,7 @@ impl StartAs {
         if disk.begun_founding()?.is_some() {
             return Err(StartError::Founding);
         }
-        let token = entrance.token.as_ref().ok_or(StartError::NoToken)?;
+        let token = entrance.token.as_ref().ok_or_else(|| no_node(config))?;
         let text = token.read().map_err(StartError::TokenFile)?;
         let token: JoinToken = text.reveal().parse()?;
         let keys = disk.keys()?;
@@ -139,17 +139,13 @@ impl StartAs {
         })
     }
 
-    /// Goes on with the founding that an earlier start began, or draws a new one if the configuration
-    /// says to found a cluster. A new one is not written before [`Founding::keep`].
+    /// Goes on with the founding that an earlier start began, or draws a new one if the
+    /// configuration says to found a cluster. A new one is not written before [`Founding::keep`].
     fn found(config: &NodeConfig, disk: &Disk) -> Result<Self, StartError> {
         let founding = match disk.begun_founding()? {
             Some(begun) => Founding::resume(&begun)?,
             None if config.found => Founding::draw()?,
-            None => {
-                return Err(StartError::NoNode {
-                    dir: config.data_dir.clone(),
-                });
-            }
+            None => return Err(no_node(config)),
         };
         Ok(Self {
             identity: NodeIdentity::new(NodeId(1), founding.token.cluster, disk.keys()?),
@@ -157,6 +153,13 @@ impl StartAs {
             restarted: false,
             founding: Some(founding),
         })
+    }
+}
+
+/// A node was expected that the directory does not hold.
+fn no_node(config: &NodeConfig) -> StartError {
+    StartError::NoNode {
+        dir: config.data_dir.clone(),
     }
 }
 

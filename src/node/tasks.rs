@@ -20,7 +20,9 @@ use super::hub::{Call, News, tagged};
 use super::inbox::Sight;
 use super::outbox::Report;
 use super::shared::Shared;
-use crate::planted::{ADDRESS_UNTOLD, TOPOLOGY_FROM_THE_LEADER_ALONE, TOPOLOGY_GOES_BACK};
+use crate::planted::{
+    ADDRESS_UNTOLD, ADDRESSES_UNHEARD, TOPOLOGY_FROM_THE_LEADER_ALONE, TOPOLOGY_GOES_BACK,
+};
 
 /// How long another node may take to tell its topology.
 const ASK_TIMEOUT: Duration = Duration::from_secs(1);
@@ -72,6 +74,7 @@ pub(super) fn spawn(shared: &Arc<Shared>, feeds: Feeds) -> Tasks {
         tokio::spawn(Arc::clone(shared).propose_reports(reports)),
         tokio::spawn(Arc::clone(shared).look_around()),
         tokio::spawn(Arc::clone(shared).tell_address()),
+        tokio::spawn(Arc::clone(shared).hear_of_addresses()),
         tokio::spawn(detector::run(Arc::clone(shared), appearance, news)),
     ];
     Tasks(
@@ -149,6 +152,30 @@ impl Shared {
             });
             if let Some(newer) = newer {
                 self.heard.send_replace(Arc::new(newer));
+            }
+        }
+    }
+
+    /// While nodes are missing, asks one node after the other where it has met them. A node that
+    /// has moved can tell its address only to those whom it finds, and to the topology only when a
+    /// majority of the voters have found each other.
+    async fn hear_of_addresses(self: Arc<Self>) {
+        for turn in 0_usize.. {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let met = self.transport.met();
+            self.hub.met.store(Arc::new(met.clone()));
+            let others = self.hub.topology().nodes.len().saturating_sub(1);
+            let asked = met.keys().nth(turn % met.len().max(1)).copied();
+            let missing = met.len() < others && !ADDRESSES_UNHEARD.is_planted();
+            let Some(asked) = asked.filter(|_| missing) else {
+                continue;
+            };
+            let question = tagged(Call::Met, &[]);
+            if let Ok(answer) = self.transport.call(asked, question, ASK_TIMEOUT).await
+                && let Ok(mut heard) = wire::decode::<BTreeMap<NodeId, Arc<str>>>(&answer)
+            {
+                heard.retain(|node, _| !met.contains_key(node));
+                self.transport.hear(heard);
             }
         }
     }

@@ -41,6 +41,10 @@ pub(super) fn for_bug(bug: &str) -> Vec<(&'static str, Plan)> {
             "nodes that come back at other addresses",
             starts::readdressed,
         ),
+        "addresses-unheard" => (
+            "voters that meet one node without a vote",
+            starts::readdressed_together,
+        ),
         "panic-unnoticed" => ("a shard that panics", starts::panicking),
         "topology-kept-late" => ("a node that starts again", starts::started_again),
         "renew-by-one" => {
@@ -72,6 +76,7 @@ mod tests {
     #[test]
     fn nodes_that_come_back_at_other_addresses_find_each_other() {
         keeps_every_promise(&starts::readdressed());
+        keeps_every_promise(&starts::readdressed_together());
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::net::Ipv6Addr;
 /// The most partitions a keyspace may have. Guess: 4096 placements take some 100 kB in every
 /// published topology.
 pub const PARTITIONS_MAX: u16 = 4096;
-/// How many partitions the keyspace `default` has, unless the founder of the cluster chooses another
-/// number. Guess: they spread well over a dozen nodes, and idle ones cost little.
+/// How many partitions the keyspace `default` has, unless the founder of the cluster chooses
+/// another number. Guess: they spread well over a dozen nodes, and idle ones cost little.
 pub const DEFAULT_PARTITIONS: u16 = 64;
 /// The longest name of a node, datacenter, rack or keyspace, in bytes. Guess.
 pub const NAME_BYTES_MAX: usize = 64;

@@ -245,6 +245,15 @@ impl Transport for QuicTransport {
         self.shared.set_peers(peers);
     }
 
+    fn met(&self) -> BTreeMap<NodeId, Arc<str>> {
+        let nodes: Vec<NodeId> = self.shared.links.iter().map(|link| *link.key()).collect();
+        self.shared.whereabouts.proven(&nodes)
+    }
+
+    fn hear(&self, met: BTreeMap<NodeId, Arc<str>>) {
+        self.shared.whereabouts.hear(met);
+    }
+
     fn rtt(&self, to: NodeId) -> Option<Duration> {
         self.shared.links.get(&to).map(|link| link.connection.rtt())
     }

@@ -426,11 +426,12 @@ impl Peering {
             let complete = seekers
                 .iter()
                 .all(|seeker| self.links.contains_key(seeker.key()));
-            for address in if complete {
+            let addresses = if complete {
                 Vec::new()
             } else {
                 look_up(&seed).await
-            } {
+            };
+            for address in addresses {
                 let known = found.get(&address).is_some_and(|node| {
                     *node == self.identity.node() || self.links.contains_key(node)
                 });

@@ -20,8 +20,8 @@ pub enum CloseReason {
     /// Too many ask to join at the moment, or this address has shown too many wrong join tokens.
     #[error("too many join requests or wrong join tokens: try again in a minute")]
     Busy = 3,
-    /// Another connection between the same two nodes stays: a newer one, or the one that the node with
-    /// the lower number has dialled.
+    /// Another connection between the same two nodes stays: a newer one, or the one that the node
+    /// with the lower number has dialled.
     #[error("there is another connection between these two nodes")]
     Duplicate = 4,
     /// The node is stopping.

@@ -29,8 +29,11 @@ pub async fn look_up(host: &str) -> Vec<SocketAddr> {
 pub(super) struct Whereabouts {
     /// What the topology says.
     told: DashMap<NodeId, Arc<str>>,
-    /// Where a node was when it last proved who it is. It may have moved since it told the topology.
+    /// Where a node was when it last proved who it is. It may have moved since it told the
+    /// topology.
     proven: DashMap<NodeId, SocketAddr>,
+    /// Where another member has met a node, as that member says.
+    heard: DashMap<NodeId, SocketAddr>,
 }
 
 impl Whereabouts {
@@ -38,6 +41,7 @@ impl Whereabouts {
     pub(super) fn tell(&self, told: BTreeMap<NodeId, Arc<str>>) {
         self.told.retain(|node, _| told.contains_key(node));
         self.proven.retain(|node, _| told.contains_key(node));
+        self.heard.retain(|node, _| told.contains_key(node));
         for (node, address) in told {
             self.told.insert(node, address);
         }
@@ -50,22 +54,36 @@ impl Whereabouts {
         self.proven.insert(node, address);
     }
 
-    /// Everywhere the node may be, each address once. Names are looked up anew.
-    pub(super) async fn of(&self, node: NodeId) -> Vec<SocketAddr> {
-        let mut addresses: Vec<_> = self
-            .proven
-            .get(&node)
-            .map(|found| *found)
-            .into_iter()
-            .collect();
-        let told = self.told.get(&node).map(|told| Arc::clone(&told));
-        if let Some(told) = told {
-            for address in look_up(&told).await {
-                if !addresses.contains(&address) {
-                    addresses.push(address);
-                }
+    /// Where these nodes were when they last proved who they are.
+    pub(super) fn proven(&self, nodes: &[NodeId]) -> BTreeMap<NodeId, Arc<str>> {
+        let proven = |node: &NodeId| {
+            let address = *self.proven.get(node)?;
+            Some((*node, address.to_string().into()))
+        };
+        nodes.iter().filter_map(proven).collect()
+    }
+
+    /// Notes where another member has met nodes. Whoever answers there must still prove who it is.
+    pub(super) fn hear(&self, met: BTreeMap<NodeId, Arc<str>>) {
+        for (node, address) in met {
+            if let (true, Ok(address)) = (self.told.contains_key(&node), address.parse()) {
+                self.heard.insert(node, address);
             }
         }
+    }
+
+    /// Everywhere the node may be, each address once. Names are looked up anew.
+    pub(super) async fn of(&self, node: NodeId) -> Vec<SocketAddr> {
+        let mut addresses = Vec::new();
+        for known in [&self.proven, &self.heard] {
+            addresses.extend(known.get(&node).map(|address| *address));
+        }
+        let told = self.told.get(&node).map(|told| Arc::clone(&told));
+        if let Some(told) = told {
+            addresses.extend(look_up(&told).await);
+        }
+        addresses.sort_unstable();
+        addresses.dedup();
         addresses
     }
 }

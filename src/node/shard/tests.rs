@@ -90,6 +90,12 @@ impl Transport for Nowhere {
 
     fn set_peers(&self, _: BTreeMap<NodeId, Arc<str>>) {}
 
+    fn met(&self) -> BTreeMap<NodeId, Arc<str>> {
+        BTreeMap::new()
+    }
+
+    fn hear(&self, _: BTreeMap<NodeId, Arc<str>>) {}
+
     fn rtt(&self, _: NodeId) -> Option<Duration> {
         None
     }

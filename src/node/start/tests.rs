@@ -1,5 +1,6 @@
 //! Real nodes over real sockets in one process.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -693,22 +694,25 @@ async fn a_directory_without_a_node_founds_nothing_unless_it_is_told_to() {
         .await
         .expect("founds");
     let cluster = first.cluster();
-    let no_token = NodeConfig {
-        found: false,
-        join: Some(Join {
-            token: None,
-            ..entrance(&first).await
-        }),
-        ..config(dir.path(), "b", None)
+    let namesake = NodeConfig {
+        node: "a".to_owned(),
+        ..config(dir.path(), "b", Some(entrance(&first).await))
     };
-    let said = refused(no_token.clone()).await;
-    assert!(matches!(said, StartError::NoToken), "{said:?}");
-    let said = refused(NodeConfig {
-        join: None,
-        ..no_token
-    })
-    .await;
-    assert!(matches!(said, StartError::NoNode { .. }), "{said:?}");
+    let said = refused(namesake).await;
+    assert!(matches!(said, StartError::Join(_)), "{said:?}");
+    let seeds = Join {
+        token: None,
+        ..entrance(&first).await
+    };
+    for join in [None, Some(seeds)] {
+        for name in ["b", "c"] {
+            let mut lost = config(dir.path(), name, join.clone());
+            lost.found = false;
+            let said = refused(lost.clone()).await;
+            assert!(matches!(said, StartError::NoNode { .. }), "{said:?}");
+            assert_eq!(lost.data_dir.exists(), name == "b");
+        }
+    }
 
     // The same command line starts the same node again, with --found and without.
     first.shutdown().await.expect("stops cleanly");

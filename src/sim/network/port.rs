@@ -44,6 +44,7 @@ impl Network {
                 address,
                 told: BTreeMap::new(),
                 proven: BTreeMap::new(),
+                heard: BTreeMap::new(),
                 life,
             },
         );
@@ -148,6 +149,21 @@ impl Transport for Port {
             peers.remove(&self.node);
             host.proven.retain(|peer, _| peers.contains_key(peer));
             host.told = peers;
+        }
+    }
+
+    fn met(&self) -> BTreeMap<NodeId, Arc<str>> {
+        self.network.shared.lock().met(self.node, self.life)
+    }
+
+    fn hear(&self, met: BTreeMap<NodeId, Arc<str>>) {
+        let mut state = self.network.shared.lock();
+        if let Some(host) = state
+            .hosts
+            .get_mut(&self.node)
+            .filter(|host| host.life == self.life)
+        {
+            host.heard.extend(met);
         }
     }
 

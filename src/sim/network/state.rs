@@ -85,15 +85,19 @@ pub(super) struct Host {
     pub(super) told: BTreeMap<NodeId, Arc<str>>,
     /// Where each of them was when the two were last connected.
     pub(super) proven: BTreeMap<NodeId, Arc<str>>,
+    /// Where other nodes say that they have met it.
+    pub(super) heard: BTreeMap<NodeId, Arc<str>>,
     /// Tells the lives of a restarted node apart.
     pub(super) life: u64,
 }
 
 impl Host {
     /// Whether the node would find `peer` if that is at `address`. As real nodes do, it looks where
-    /// it was told and where it has met the peer.
+    /// it was told, where it has met the peer and where others have.
     fn finds(&self, peer: NodeId, address: &Arc<str>) -> bool {
-        self.told.get(&peer) == Some(address) || self.proven.get(&peer) == Some(address)
+        [&self.told, &self.proven, &self.heard]
+            .into_iter()
+            .any(|known| known.get(&peer) == Some(address))
     }
 }
 
@@ -210,6 +214,17 @@ impl State {
             waiting.push(event);
         }
         None
+    }
+
+    /// Where the nodes are that `node` is connected with, provided that `life` is its current life.
+    pub(super) fn met(&self, node: NodeId, life: u64) -> BTreeMap<NodeId, Arc<str>> {
+        let Some(host) = self.hosts.get(&node).filter(|host| host.life == life) else {
+            return BTreeMap::new();
+        };
+        let connected = |peer: &NodeId| self.connections.contains_key(&pair(node, *peer));
+        let met = host.proven.iter().filter(|(peer, _)| connected(peer));
+        met.map(|(peer, address)| (*peer, Arc::clone(address)))
+            .collect()
     }
 
     /// The pairs that list each other as peers and of which one finds the other: either may dial.

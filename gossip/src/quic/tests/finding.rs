@@ -110,6 +110,24 @@ async fn a_seed_that_is_the_node_itself_is_passed_over() {
 }
 
 #[tokio::test]
+async fn what_another_member_has_met_leads_to_a_node() {
+    let (first, second) = two();
+    let third = Node::start(identity_of(3));
+    first.know(&[(second.id, nowhere()), (third.id, third.address())]);
+    second.know(&[(first.id, nowhere()), (third.id, third.address())]);
+    third.know(&[(first.id, nowhere()), (second.id, nowhere())]);
+    connected(&[&first, &third]).await;
+    connected(&[&second, &third]).await;
+    let met = third.transport.met();
+    assert_eq!(met.len(), 2);
+    // Of a stranger nothing is kept.
+    let strange = BTreeMap::from([(NodeId(9), third.address().to_string().into())]);
+    first.transport.hear(strange);
+    first.transport.hear(met);
+    connected(&[&first, &second]).await;
+}
+
+#[tokio::test]
 async fn an_address_that_changes_closes_no_connection() {
     let (mut first, second) = two();
     first.know(&[(second.id, second.address())]);
