@@ -371,9 +371,11 @@ fn make_private(dir: &Path) -> Result<(), DataDirError> {
     Ok(())
 }
 
+/// Whether nobody has put anything there. A new file system brings a folder for what is found.
 #[cfg(unix)]
 fn is_empty(dir: &Path) -> bool {
-    fs::read_dir(dir).is_ok_and(|mut files| files.next().is_none())
+    fs::read_dir(dir)
+        .is_ok_and(|files| files.flatten().all(|file| file.file_name() == "lost+found"))
 }
 
 #[cfg(test)]

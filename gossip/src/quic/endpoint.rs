@@ -17,7 +17,6 @@ use tokio::sync::{Mutex, Semaphore};
 
 use super::keys::{KeyError, NodeIdentity};
 use super::peering::{CONNECTIONS_MAX, Courtship, Peering};
-use super::porch::Porch;
 use super::reasons::{CloseReason, PeerError};
 use super::shape::{LinkShape, ShapedSocket};
 use super::tls;

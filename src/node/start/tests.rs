@@ -9,7 +9,7 @@ use quorate_dynamo::Consistency;
 use quorate_dynamo::op::{Mutation, Op, Query, Reply, Request, RequestError};
 use quorate_gossip::quic::{JoinError, KeyPair, join};
 use quorate_gossip::token::JoinToken;
-use quorate_gossip::transport::{JoinRefusal, JoinRequest};
+use quorate_gossip::transport::{JoinGrant, JoinRefusal, JoinRequest};
 use tokio::time::{Instant, sleep};
 
 use super::*;
@@ -213,6 +213,23 @@ fn last_log(node: &Node) -> u64 {
     node.up.doors.shared.control.group().status().last_log.0
 }
 
+/// Asks to be admitted as nobody in particular.
+async fn ask_to_join(
+    address: SocketAddr,
+    token: JoinToken,
+    number: u64,
+) -> Result<JoinGrant, JoinError> {
+    let request = JoinRequest {
+        token: 0,
+        name: format!("x{number}").into(),
+        datacenter: "dc1".into(),
+        rack: "r1".into(),
+        quic: "127.0.0.1:1".into(),
+    };
+    let keys = KeyPair::generate().expect("a key");
+    join(address, &token, &keys, request).await
+}
+
 #[tokio::test]
 async fn a_thousand_wrong_tokens_cost_no_entry_of_the_log_and_neither_does_one_that_is_used_up() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -231,19 +248,8 @@ async fn a_thousand_wrong_tokens_cost_no_entry_of_the_log_and_neither_does_one_t
     converged(&second, 2).await;
     let before = last_log(&first);
     let address: SocketAddr = first.quic().parse().expect("an address");
-    let ask = async move |token: JoinToken, number: u64| {
-        let request = JoinRequest {
-            token: 0,
-            name: format!("x{number}").into(),
-            datacenter: "dc1".into(),
-            rack: "r1".into(),
-            quic: "127.0.0.1:1".into(),
-        };
-        let keys = KeyPair::generate().expect("a key");
-        join(address, &token, &keys, request).await
-    };
     for number in 0..5 {
-        let refused = ask(token.clone(), number).await;
+        let refused = ask_to_join(address, token.clone(), number).await;
         assert!(
             matches!(refused, Err(JoinError::Refused(JoinRefusal::UsedUp))),
             "{refused:?}"
@@ -255,7 +261,7 @@ async fn a_thousand_wrong_tokens_cost_no_entry_of_the_log_and_neither_does_one_t
         for number in batch * 10..batch * 10 + 10 {
             let mut guess = token.clone();
             guess.secret.0[..8].copy_from_slice(&number.to_le_bytes());
-            asking.spawn(ask(guess, number));
+            asking.spawn(ask_to_join(address, guess, number));
         }
         for answer in asking.join_all().await {
             assert!(answer.is_err(), "{answer:?}");
