@@ -179,7 +179,7 @@ async fn whoever_does_not_know_the_token_cannot_pass_for_its_cluster() {
         matches!(refused, JoinError::Refused(JoinRefusal::UnknownToken)),
         "an honest program cannot even check it: {refused:?}"
     );
-    let address = trap().await;
+    let address = trap();
     let refused = join(address, &token, &KEYS[2], named("new"))
         .await
         .unwrap_err();
@@ -190,7 +190,7 @@ async fn whoever_does_not_know_the_token_cannot_pass_for_its_cluster() {
 }
 
 /// A server that grants every join without having checked anything.
-async fn trap() -> SocketAddr {
+fn trap() -> SocketAddr {
     let server = quinn::ServerConfig::with_crypto(Arc::new(tls::server(&KEYS[3]).unwrap()));
     let endpoint = quinn::Endpoint::server(server, loopback(0)).unwrap();
     let address = endpoint.local_addr().unwrap();
