@@ -65,8 +65,8 @@ pub(crate) struct State {
     /// The receipts and arguments of every `wait`.
     pub(crate) waits: Vec<(Vec<Receipt>, u32, Duration)>,
     pub(crate) loading: bool,
-    /// Whether the control group has no quorum.
-    pub(crate) minority: bool,
+    /// Why no keyspace can be made.
+    pub(crate) makes_none: Option<AdminError>,
     /// Whether reads whose answers find no room are refused.
     pub(crate) bounded: bool,
 }
@@ -190,10 +190,11 @@ impl Data for Fake {
         let (sender, receiver) = oneshot::channel();
         let mut topology = self.topology.lock().unwrap();
         let known = topology.keyspace_named(name).map(|(keyspace, _)| keyspace);
-        let answer = match known {
-            Some(keyspace) => Ok(keyspace),
-            None if self.state().minority => Err(AdminError::NoQuorum),
-            None => {
+        let why_none = self.state().makes_none.clone();
+        let answer = match (known, why_none) {
+            (Some(keyspace), _) => Ok(keyspace),
+            (None, Some(error)) => Err(error),
+            (None, None) => {
                 let keyspaces = &mut Arc::make_mut(&mut topology).keyspaces;
                 let keyspace = KeyspaceId(keyspaces.keys().last().unwrap().0 + 1);
                 let mut like_default = keyspaces[&KeyspaceId(0)].clone();

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use quorate::config::Secret;
+use quorate::doors::AdminError;
 use quorate::faces::resp::RespConfig;
 use quorate_control::topology::KeyspaceId;
 use quorate_crdt::NodeId;
@@ -304,7 +305,7 @@ async fn a_database_number_is_a_keyspace_that_is_made_when_it_is_selected() {
     let info = client.command(&[b"CLIENT", b"INFO"]).await.unwrap();
     let info = String::from_utf8_lossy(info.bytes().unwrap()).into_owned();
     assert!(info.contains(" db=carts "), "{info}");
-    face.fake.state().minority = true;
+    face.fake.state().makes_none = Some(AdminError::NoQuorum);
     first.ask("SELECT 15", "+OK/").await;
     first
         .ask(
