@@ -35,7 +35,7 @@ const fn key(name: &'static str, expected: &'static str) -> Key {
 const NETWORK: &str = "\"local\" or \"wide\"";
 const ADDRESS: &str = "a string with an IP address and a port, such as \"127.0.0.1:7379\"";
 
-pub(super) const KEYS: [Key; 21] = [
+pub(super) const KEYS: [Key; 22] = [
     key("data_dir", "a string with a path"),
     key("node", text::NAME),
     key("datacenter", text::NAME),
@@ -55,6 +55,10 @@ pub(super) const KEYS: [Key; 21] = [
         "a string with host and port of one or more members, such as \"10.0.0.1:7381,10.0.0.2:7381\"",
     ),
     key("token", "a string with a join token"),
+    key(
+        "token_file",
+        "a string with the path of a file that holds a join token",
+    ),
     key("storage", "\"fjall\", \"sled\" or \"memory\""),
     key("durability", "\"sync\", \"interval\" or \"none\""),
     key("durability_interval", text::DURATION),

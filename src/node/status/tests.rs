@@ -14,6 +14,7 @@ fn topology() -> Topology {
         datacenter: format!("dc-{name}").into(),
         rack: "r".into(),
         quic: "127.0.0.1:1".into(),
+        key: quorate_crdt::PublicKey([0; 32]),
         voter: true,
     };
     let all = vec![NodeId(1), NodeId(2), NodeId(3)];
@@ -34,7 +35,10 @@ fn topology() -> Topology {
 }
 
 /// What a node in term 4 says that follows `leader` and has one replica.
-#[expect(clippy::unnecessary_wraps, reason = "a node that is silent says `None`")]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "a node that is silent says `None`"
+)]
 fn says(leader: u64, context: u128, digest: u128) -> Option<NodeFigures> {
     let replica = ReplicaSummary {
         keyspace: KeyspaceId(0),
