@@ -6,6 +6,14 @@ quorate_crdt::bugs! {
     VOTE_UNSYNCED = "vote-unsynced": "a vote is cast before it is durable";
     /// After a power loss a committed command is gone.
     LOG_UNSYNCED = "log-unsynced": "an entry of the control log is acknowledged before it is durable";
+    /// A vote in memory is cast twice in one term when its node is killed.
+    VOLATILE_VOTES = "volatile-votes": "a node that may forget its vote votes beside nodes that keep theirs";
+    /// The group waits for a node that is cut off; with one more failure it decides nothing.
+    SILENT_VOTER = "silent-voter": "a node becomes a voter although it does not answer";
+    /// The change can never be committed, and no dead node be removed any more.
+    SILENT_MAJORITY = "silent-majority": "the voters change although a majority of the new ones is silent";
+    /// A node that has left, and may be dead, is needed for decisions.
+    LATECOMER_KEEPS_THE_GONE = "latecomer-keeps-the-gone": "a node that has left keeps its vote until every newcomer is ready";
     /// A node whose answer was lost can never join under its name.
     JOIN_RETRY_UNKNOWN = "topology-join-retry-unknown": "a newcomer that asks again is taken for another";
 }

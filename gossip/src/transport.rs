@@ -159,6 +159,9 @@ pub struct JoinRequest {
     /// Drawn at random before it asks for the first time, and kept, so that a newcomer that asks
     /// again gets the same answer.
     pub instance: u128,
+    /// Whether its store promises that what it has synchronised survives a power loss. Other nodes
+    /// vote only if nobody else can.
+    pub durable: bool,
 }
 
 /// What the control plane answers when it admits a newcomer. Only `node` and `topology` are sent to

@@ -20,6 +20,10 @@ pub struct Status {
     pub epoch: u64,
     /// The name of the control group's leader; `None` while the node knows none.
     pub leader: Option<String>,
+    /// The voters of the control group whose stores may forget a vote when their machine, or with
+    /// `--storage memory` their process, stops. Then two leaders could be elected in one term.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volatile_voters: Vec<String>,
     /// All admitted nodes.
     pub nodes: Vec<NodeStatus>,
     /// All keyspaces.
@@ -133,6 +137,13 @@ impl fmt::Display for Status {
                 .as_deref()
                 .unwrap_or("none: this node sees no quorum of the control group")
         )?;
+        if !self.volatile_voters.is_empty() {
+            writeln!(
+                f,
+                "votes      may be forgotten by {}: their stores do not survive a power loss; let a node with --storage fjall join",
+                self.volatile_voters.join(", ")
+            )?;
+        }
         writeln!(f, "nodes      {alive} of {} alive", self.nodes.len())?;
         writeln!(
             f,

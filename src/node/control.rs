@@ -118,6 +118,7 @@ impl Control {
             rack,
             quic,
             instance,
+            durable,
             ..
         } = request;
         let command = Command::Admit {
@@ -129,6 +130,7 @@ impl Control {
                 rack,
                 quic,
                 instance,
+                durable,
             },
             at_ms: self.clock.now().unix_millis,
         };

@@ -105,6 +105,7 @@ impl StartAs {
             rack: config.rack.as_str().into(),
             quic: listen,
             instance: disk.instance(u128::from_le_bytes(random_bytes()?))?,
+            durable: config.storage.keeps_what_is_synced(),
         };
         let joined = insist(async || join(address, &token, request.clone()).await).await?;
         let topology = wire::decode(&joined.topology)?;
@@ -295,6 +296,7 @@ impl Founding {
             rack: config.rack.as_str().into(),
             quic,
             instance: self.instance,
+            durable: config.storage.keeps_what_is_synced(),
         };
         Command::Found {
             cluster: ClusterId(self.authority.cluster()),

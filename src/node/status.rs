@@ -1,6 +1,6 @@
 //! The status document, drawn from what every node says about its replicas.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use quorate_control::topology::{
@@ -35,7 +35,10 @@ impl Shared {
             &answers,
             &self.hub.unreachable.load(),
         );
-        let findings = findings.with_clocks(&topology, &self.hub.clocks.load());
+        let volatile = self.control.group().read(|state| state.volatile().clone());
+        let findings = findings
+            .with_clocks(&topology, &self.hub.clocks.load())
+            .with_votes(&topology, &volatile);
         self.hub.meter.mismatches(findings.mismatches);
         findings.status
     }
@@ -76,6 +79,15 @@ impl Findings {
         for (status, node) in self.status.nodes.iter_mut().zip(topology.nodes.keys()) {
             status.clock_offset_ms = clocks.get(node).copied();
         }
+        self
+    }
+
+    /// Names the voters whose stores are among the `volatile` ones.
+    fn with_votes(mut self, topology: &Topology, volatile: &BTreeSet<NodeId>) -> Self {
+        let forgetful = topology.nodes.iter().filter(|(node, info)| {
+            info.voter && volatile.contains(node)
+        });
+        self.status.volatile_voters = forgetful.map(|(_, info)| info.name.to_string()).collect();
         self
     }
 }
@@ -139,6 +151,7 @@ fn draw(
         leader: leader
             .and_then(|leader| topology.nodes.get(&leader))
             .map(|info| info.name.to_string()),
+        volatile_voters: Vec::new(),
         nodes,
         keyspaces,
         converged: false,

@@ -168,6 +168,7 @@ impl Simulation {
                 rack,
                 quic,
                 instance,
+                durable: true,
             };
             let (node, topology) = self.join(member, request).await?;
             (node, Some(topology), None)
@@ -178,6 +179,7 @@ impl Simulation {
                 rack,
                 quic,
                 instance,
+                durable: true,
             };
             (NodeId(1), None, Some(founding(self.seed, spec)))
         };

@@ -9,6 +9,7 @@ mod cores;
 mod drill;
 mod expiring;
 mod flights;
+mod group;
 mod keeping;
 mod limits;
 mod memory;
@@ -17,11 +18,12 @@ mod replicas;
 mod streams;
 mod topology;
 mod trust;
+mod voters;
 mod votes;
 
 use drill::{Drill, Drills};
 
-const ALL: [Drills; 11] = [
+const ALL: [Drills; 12] = [
     bounds::DRILLS,
     flights::DRILLS,
     limits::DRILLS,
@@ -30,6 +32,7 @@ const ALL: [Drills; 11] = [
     expiring::DRILLS,
     replicas::DRILLS,
     votes::DRILLS,
+    voters::DRILLS,
     repairs::DRILLS,
     trust::DRILLS,
     memory::DRILLS,

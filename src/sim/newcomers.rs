@@ -43,6 +43,7 @@ impl Simulation {
             rack: "rack1".into(),
             quic,
             instance,
+            durable: true,
         };
         let (network, datacenter) = (self.network.clone(), Arc::clone(datacenter));
         let asking = async move {

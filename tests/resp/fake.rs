@@ -192,6 +192,7 @@ impl Data for Fake {
             cluster: "7".to_owned(),
             epoch: 3,
             leader: None,
+            volatile_voters: Vec::new(),
             nodes: Vec::new(),
             keyspaces: Vec::new(),
             converged: true,

@@ -1,10 +1,12 @@
 """`kill -9` in the middle of writes loses nothing acknowledged."""
 
 import random
+import signal
 import threading
 import time
+import urllib.request
 
-from cluster import Cluster
+from cluster import Cluster, quorate, wait_until
 from resp import Connection, ReplyError
 
 ROUNDS = 5
@@ -81,3 +83,48 @@ def check_restart_after_a_clean_stop_keeps_everything():
         node.start()
         with node.connect() as connection:
             assert connection.pipeline([("GET", f"k{n}") for n in range(5000)]) == [str(n).encode() for n in range(5000)]
+
+
+def groups(cluster):
+    """Term and leader of the control group, as each node sees them."""
+
+    def term(node):
+        with urllib.request.urlopen(f"http://{node.ready['http']}/metrics", timeout=5) as answer:
+            (line,) = [line for line in answer.read().decode().splitlines() if line.startswith("quorate_raft_term ")]
+        return int(float(line.split()[1]))
+
+    return {(term(node), node.status()["leader"]) for node in cluster.nodes}
+
+
+def check_votes_are_kept_whatever_the_durability():
+    """Votes and decisions are synchronised even with --durability none. All nodes are killed at once, again and again."""
+    with Cluster(3, ["--durability", "none"]) as cluster:
+        before = 0
+        for round_number in range(3):
+            quorate("keyspace", "create", f"k{round_number}", "--replication", "dc1=1", "--http", cluster[0].ready["http"])
+            for node in cluster.nodes:
+                node.process.send_signal(signal.SIGKILL)
+            for node in cluster.nodes:
+                node.kill()
+            for node in cluster.nodes:
+                node.spawn()
+            for node in cluster.nodes:
+                node.wait_ready()
+
+            def agreed():
+                seen = groups(cluster)
+                return seen if len(seen) == 1 and None not in next(iter(seen)) else None
+
+            ((term, _),) = wait_until("all see one term and one leader", agreed, 20)
+            assert term > before, f"term {term} was reached before the kill, at {before}"
+            before = term
+            names = [[keyspace["name"] for keyspace in node.status()["keyspaces"]] for node in cluster.nodes]
+            assert all(f"k{number}" in known for known in names for number in range(round_number + 1)), names
+        assert "volatile_voters" not in cluster[0].status()
+
+
+def check_memory_nodes_say_that_their_votes_may_be_forgotten():
+    with Cluster(1, ["--storage", "memory"]) as cluster:
+        assert cluster[0].status()["volatile_voters"] == ["a"]
+        said = quorate("status", "--http", cluster[0].ready["http"]).stdout
+        assert "may be forgotten by a" in said, said

@@ -247,6 +247,34 @@ fn a_removed_node_leaves_the_group() {
 }
 
 #[test]
+fn a_silent_node_is_not_made_a_voter_and_a_gone_one_does_not_stay_one() {
+    run(12, async |mut world: World| {
+        world.grow(4).await;
+        assert_eq!(world.group(1).status().voters, [1, 2, 3].map(NodeId));
+        world.isolate(4);
+        // Long enough that the leader has noticed.
+        tokio::time::sleep(SECOND * 5).await;
+        let gone = Command::RemoveNode {
+            node: NodeId(3),
+            lost: true,
+        };
+        assert_eq!(world.group(1).propose(gone, WAIT).await, Ok(Response::Done));
+        world.crash(3).await;
+        world
+            .until("the two that are left decide", |world| {
+                world.group(1).status().voters == [1, 2].map(NodeId)
+            })
+            .await;
+        world.heal();
+        world
+            .until("node 4 votes when it answers", |world| {
+                world.group(2).status().voters == [1, 2, 4].map(NodeId)
+            })
+            .await;
+    });
+}
+
+#[test]
 fn garbage_is_answered_with_an_error() {
     run(9, async |mut world: World| {
         world.grow(3).await;

@@ -36,6 +36,9 @@ pub struct NodeSpec {
     /// node under the same name, which must not pass for the old one: it could issue an event
     /// twice.
     pub instance: u128,
+    /// Whether its store promises that what it has synchronised survives a power loss. A node that
+    /// cannot promise it could vote twice in one term, so it votes only if nobody else can.
+    pub durable: bool,
 }
 
 /// A join token to record.

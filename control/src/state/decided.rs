@@ -24,6 +24,8 @@ pub struct ControlState {
     /// Nodes that are being removed. They stay in the topology while partitions move away from
     /// them.
     pub(super) leaving: BTreeSet<NodeId>,
+    /// Nodes whose store may forget what it has synchronised.
+    pub(super) volatile: BTreeSet<NodeId>,
     /// The last number given to a node.
     pub(super) last_node: u64,
     /// The next number for a keyspace; `None` when all have been given out.
@@ -56,6 +58,7 @@ impl Default for ControlState {
             tokens: BTreeMap::new(),
             instances: BTreeMap::new(),
             leaving: BTreeSet::new(),
+            volatile: BTreeSet::new(),
             last_node: 0,
             next_keyspace: Some(1),
         }
@@ -86,6 +89,12 @@ impl ControlState {
     /// Nodes on their way out: still in the topology, but nothing new is placed on them.
     pub fn leaving(&self) -> &BTreeSet<NodeId> {
         &self.leaving
+    }
+
+    /// Nodes whose store cannot promise that a vote survives a power loss. They vote only if nobody
+    /// else can.
+    pub fn volatile(&self) -> &BTreeSet<NodeId> {
+        &self.volatile
     }
 
     pub(super) fn known(&self, node: NodeId) -> Result<&NodeInfo, CommandRefusal> {
@@ -135,6 +144,7 @@ impl ControlState {
         for node in free {
             self.leaving.remove(&node);
             self.instances.remove(&node);
+            self.volatile.remove(&node);
             self.topology_mut().nodes.remove(&node);
         }
     }

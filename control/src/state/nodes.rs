@@ -113,6 +113,9 @@ impl ControlState {
         };
         self.topology_mut().nodes.insert(node, info);
         self.instances.insert(node, spec.instance);
+        if !spec.durable {
+            self.volatile.insert(node);
+        }
         node
     }
 

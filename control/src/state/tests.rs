@@ -27,6 +27,7 @@ fn spec(name: &str, datacenter: &str) -> NodeSpec {
         rack: "r1".into(),
         quic: ([127, 0, 0, 1], 7381).into(),
         instance,
+        durable: true,
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! found NAME DC/RACK               founds the cluster
-//! join NAME DC/RACK                a second time it is a retry; NAME* is another node of that name
+//! join NAME DC/RACK                a second time it is a retry; NAME* is another node of that name,
+//!                                  and NAME~ one whose store may forget what it has synchronised
 //! remove N | lose N                removes a node; `lose`: its disk will not come back
 //! keyspace NAME PARTITIONS auto    creates a keyspace (or with DC=N DC=N …)
 //! alter NAME auto                  changes its replication
@@ -224,15 +225,17 @@ impl Cluster {
     }
 }
 
-/// A name with a `*` is that name with another data directory.
+/// A name with a `*` is that name with another data directory, one with a `~` has a store that may
+/// forget.
 fn spec(name: &str, place: &str) -> NodeSpec {
     let (datacenter, rack) = place.split_once('/').unwrap();
     NodeSpec {
-        name: name.trim_end_matches('*').into(),
+        name: name.trim_end_matches(['*', '~']).into(),
         datacenter: datacenter.into(),
         rack: rack.into(),
         quic: ([127, 0, 0, 1], 7381).into(),
         instance: name.len() as u128,
+        durable: !name.ends_with('~'),
     }
 }
 

@@ -5,6 +5,7 @@ fn status() -> Status {
         cluster: "00ff".to_owned(),
         epoch: 7,
         leader: Some("a".to_owned()),
+        volatile_voters: Vec::new(),
         nodes: vec![
             NodeStatus {
                 name: "a".into(),
@@ -107,5 +108,20 @@ fn the_table_lines_up() {
     assert_eq!(
         lines[11],
         "default   64          berlin=1,oslo=1  12    3       0          equal     equal"
+    );
+}
+
+#[test]
+fn voters_that_may_forget_their_votes_are_named() {
+    assert!(!status().to_string().contains("votes  "), "nothing to say");
+    let status = Status {
+        volatile_voters: vec!["a".to_owned(), "b".to_owned()],
+        ..status()
+    };
+    assert!(
+        status
+            .to_string()
+            .contains("votes      may be forgotten by a, b: "),
+        "{status}"
     );
 }

@@ -130,6 +130,7 @@ impl Data for Fake {
             cluster: String::new(),
             epoch: 1,
             leader: None,
+            volatile_voters: Vec::new(),
             nodes: Vec::new(),
             keyspaces: Vec::new(),
             converged: true,

@@ -147,6 +147,7 @@ fn spec(node: u64) -> NodeSpec {
         rack: "r".into(),
         quic: ([127, 0, 0, 1], 1000).into(),
         instance: node.into(),
+        durable: true,
     }
 }
 

@@ -45,6 +45,7 @@ fn named(name: &str) -> JoinRequest {
         rack,
         quic,
         instance: 1,
+        durable: true,
     }
 }
 

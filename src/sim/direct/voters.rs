@@ -1,0 +1,70 @@
+//! Drills on changes of the control group's voters while nodes are dead.
+
+use quorate_control::state::Command;
+use quorate_crdt::NodeId;
+
+use super::drill::{Drills, Verdict, holds};
+use super::group::{self, Group};
+
+pub(super) const DRILLS: Drills = &[
+    ("silent-voter", "silent-node-votes", silent),
+    ("latecomer-keeps-the-gone", "gone-node-votes", gone),
+    ("silent-majority", "voters-stuck", majority),
+];
+
+/// Removes a node that is gone for good.
+async fn lose(group: &Group, at: u64, node: u64) -> Verdict {
+    let node = NodeId(node);
+    let lost = Command::RemoveNode { node, lost: true };
+    group.decide(at, lost).await.map(drop)
+}
+
+/// Node 4 is cut off when node 3, a voter, is removed: node 4 would be next.
+async fn with_a_silent_newcomer(group: &Group) -> Result<Vec<u64>, String> {
+    group.cut_off(4);
+    let before = group.voters(1).await;
+    holds(before == [1, 2, 3], format!("the voters are {before:?}"))?;
+    lose(group, 1, 3).await?;
+    Ok(group.voters(1).await)
+}
+
+/// A node that does not answer must not become a voter; it does once it answers.
+fn silent() -> Verdict {
+    group::with(4, async |group| {
+        let voters = with_a_silent_newcomer(&group).await?;
+        holds(
+            !voters.contains(&4),
+            format!("a node that is cut off is among the voters {voters:?}"),
+        )?;
+        group.heal();
+        let voters = group.voters(1).await;
+        holds(voters == [1, 2, 4], format!("the voters are {voters:?}"))
+    })
+}
+
+/// A node that has left must not be needed for decisions, however long a newcomer takes.
+fn gone() -> Verdict {
+    group::with(4, async |group| {
+        let voters = with_a_silent_newcomer(&group).await?;
+        holds(
+            !voters.contains(&3),
+            format!("a node that has left is among the voters {voters:?}"),
+        )
+    })
+}
+
+/// Of the two nodes that stay one is dead. It must not be made the only voter, and it can be
+/// removed in the end.
+fn majority() -> Verdict {
+    group::with(3, async |group| {
+        group.cut_off(1);
+        group.voters(2).await;
+        let node = NodeId(3);
+        let leaves = Command::RemoveNode { node, lost: false };
+        group.decide(2, leaves).await?;
+        group.voters(2).await;
+        lose(&group, 2, 1).await?;
+        let voters = group.voters(2).await;
+        holds(voters == [2], format!("the voters are {voters:?}"))
+    })
+}
