@@ -20,6 +20,7 @@
 //! | `slots` | values under small numbers that are used again |
 //! | `shard` | the driver of one core: batch, handle, commit, release |
 //! | `hub` | takes what comes from peers and faces to the right shard or to the control group |
+//! | `reach` | whether a node answers anybody |
 //! | `control` | the node's part in the control group, and the admission of new nodes |
 //! | `shared` | what tasks and doors share |
 //! | `detector` | drives the failure detector |
@@ -49,6 +50,7 @@ mod lines;
 mod members;
 mod meter;
 mod outbox;
+mod reach;
 mod shard;
 mod shared;
 mod slots;

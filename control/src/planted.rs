@@ -14,6 +14,10 @@ quorate_crdt::bugs! {
     SILENT_MAJORITY = "silent-majority": "the voters change although a majority of the new ones is silent";
     /// A node that has left, and may be dead, is needed for decisions.
     LATECOMER_KEEPS_THE_GONE = "latecomer-keeps-the-gone": "a node that has left keeps its vote until every newcomer is ready";
+    /// The partitions of a dead node stay without a replica for ever.
+    REPLACED_IS_AWAITED = "replaced-is-awaited": "moves wait for a dead node whose place was taken";
+    /// A newcomer in a dead node's place moves partitions that neither of them holds.
+    PLACE_BY_OWN_NUMBER = "place-by-own-number": "a newcomer that takes a dead node's place is placed like any other";
     /// A node whose answer was lost can never join under its name.
     JOIN_RETRY_UNKNOWN = "topology-join-retry-unknown": "a newcomer that asks again is taken for another";
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! command      what may be asked, and the answers
+//! placement    where a partition belongs
 //! decided      ControlState: everything decided so far
 //! apply        one command in, one response out
 //! nodes        founding, join tokens, admission, removal
@@ -9,7 +10,6 @@
 //! keyspaces    making, altering, dropping
 //! partitions   every partition goes where it belongs, step by step
 //! moves        the steps of one partition, and why no write is missed
-//! placement    where a partition belongs
 //! ```
 //!
 //! Nothing here knows how the commands were agreed on: `consensus` feeds them in, and so do tests.

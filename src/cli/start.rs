@@ -28,6 +28,8 @@ Examples:
   quorate start                                           one node, data under the platform's data directory
   quorate start --node b --data-dir ./b --resp 127.0.0.1:0 --http 127.0.0.1:0 --quic 127.0.0.1:0 \\
                 --join 127.0.0.1:7381 --token TOKEN       a second node on the same machine
+  quorate start --node c --data-dir ./new-c --replace c --join 10.0.0.1:7381 --token TOKEN
+                                                          a new node in the place of the dead node c
   QUORATE_PASSWORD=… quorate start --resp 0.0.0.0:7379    open to other machines: needs a password
 
 Once the node serves, it prints one line on stdout:
@@ -72,6 +74,10 @@ pub(super) struct Start {
     /// Join token of the cluster, from its `ready` line or `quorate node token`.
     #[arg(long)]
     token: Option<String>,
+    /// Join in the place of a dead node of the same datacenter: it is removed as lost, and the new
+    /// node is filled with what it held. Refused while any member reaches it.
+    #[arg(long, value_name = "NAME")]
+    replace: Option<String>,
     #[command(flatten)]
     tuning: Tuning,
 }
@@ -159,6 +165,7 @@ impl Start {
             ("etcd", self.etcd),
             ("join", self.join),
             ("token", self.token),
+            ("replace", self.replace),
             ("password", globals.password.clone()),
             ("storage", tuning.storage),
             ("durability", tuning.durability),

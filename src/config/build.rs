@@ -72,8 +72,18 @@ fn join(given: &Given) -> Result<Option<Join>, ConfigError> {
     let address = given.take("join", |text| {
         text::is_host_and_port(text).then(|| text.to_owned())
     })?;
+    let replace = given.take("replace", parse_name)?;
     match (address, given.take("token", parse_secret)?) {
-        (Some(address), Some(token)) => Ok(Some(Join { address, token })),
+        (Some(address), Some(token)) => Ok(Some(Join {
+            address,
+            token,
+            replace,
+        })),
+        (None, None) if replace.is_some() => Err(ConfigError::Alone {
+            origin: given.origin("replace"),
+            key: "replace",
+            other: "join",
+        }),
         (None, None) => Ok(None),
         (Some(_), None) => Err(ConfigError::Alone {
             origin: given.origin("join"),

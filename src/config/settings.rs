@@ -66,6 +66,8 @@ pub struct Join {
     pub address: String,
     /// A join token that the cluster has issued.
     pub token: Secret,
+    /// The name of the dead member whose place the node takes.
+    pub replace: Option<String>,
 }
 
 impl Join {

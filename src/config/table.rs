@@ -24,7 +24,7 @@ const fn key(name: &'static str, expected: &'static str) -> Key {
 const NETWORK: &str = "\"local\" or \"wide\"";
 const ADDRESS: &str = "a string with an IP address and a port, such as \"127.0.0.1:7379\"";
 
-pub(super) const KEYS: [Key; 17] = [
+pub(super) const KEYS: [Key; 18] = [
     key("data_dir", "a string with a path"),
     key("node", text::NAME),
     key("datacenter", text::NAME),
@@ -38,6 +38,7 @@ pub(super) const KEYS: [Key; 17] = [
         "a string with host and port of a member, such as \"10.0.0.1:7381\"",
     ),
     key("token", "a string with a join token"),
+    key("replace", "a string with the name of a dead member"),
     key("storage", "\"fjall\", \"sled\" or \"memory\""),
     key("durability", "\"sync\", \"interval\" or \"none\""),
     key("durability_interval", text::DURATION),

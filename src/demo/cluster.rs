@@ -113,6 +113,7 @@ impl Cluster {
             Some(Join {
                 address: node.quic().to_string(),
                 token: Secret::new(node.join_token()?),
+                replace: None,
             })
         });
         for (index, member) in self.members.iter().enumerate().skip(1) {

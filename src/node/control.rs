@@ -21,6 +21,7 @@ use tokio::sync::watch;
 
 use super::clock::Clock;
 use super::hub::{Call, ControlDoor, tagged};
+use super::reach::Reach;
 
 /// How long a proposal may take: enough for several elections.
 const PROPOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -28,6 +29,7 @@ const PROPOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The node's control group, and the clock by which join tokens expire.
 pub(super) struct Control {
     group: ControlGroup,
+    transport: Arc<dyn Transport>,
     clock: Arc<dyn Clock>,
 }
 
@@ -65,8 +67,13 @@ impl Control {
         transport: Arc<dyn Transport>,
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Self>, OpenError> {
-        let group = ControlGroup::open(config, store, commit, Arc::new(Calls(transport))).await?;
-        Ok(Arc::new(Self { group, clock }))
+        let link = Arc::new(Calls(Arc::clone(&transport)));
+        let group = ControlGroup::open(config, store, commit, link).await?;
+        Ok(Arc::new(Self {
+            group,
+            transport,
+            clock,
+        }))
     }
 
     /// The group itself.
@@ -112,6 +119,7 @@ impl Control {
 
     /// Admits a node if its token is good. The answer waits until the topology names the node.
     async fn admit(self: Arc<Self>, request: JoinRequest) -> Result<JoinGrant, JoinRefusal> {
+        let replaces = self.replaced_by(&request).await?;
         let JoinRequest {
             name,
             datacenter,
@@ -132,6 +140,7 @@ impl Control {
                 instance,
                 durable,
             },
+            replaces,
             at_ms: self.clock.now().unix_millis,
         };
         let node = match self.propose(command).await {
@@ -152,6 +161,39 @@ impl Control {
             topology,
         })
     }
+
+    /// The dead member whose place the newcomer wants to take; `None` if it wants none, or has taken
+    /// it already and its answer was lost.
+    async fn replaced_by(&self, request: &JoinRequest) -> Result<Option<NodeId>, JoinRefusal> {
+        let Some(dead) = &request.replaces else {
+            return Ok(None);
+        };
+        let (id, name, instance) = (TokenId(request.token), &request.name, request.instance);
+        let (holds_token, admitted) = self.group.read(|state| {
+            let token = state.tokens().get(&id);
+            let holds = token.is_some_and(|token| token.secret == request.secret.into());
+            (holds, state.admitted_as(name, instance))
+        });
+        // A stranger does not make this node ask all others.
+        if !holds_token {
+            return Err(JoinRefusal::UnknownToken);
+        }
+        if admitted.is_some() {
+            return Ok(None);
+        }
+        let topology = self.decided();
+        let (node, _) = topology
+            .node_named(dead)
+            .ok_or(JoinRefusal::NothingToReplace)?;
+        let reach = Reach {
+            me: self.group.node(),
+            transport: &*self.transport,
+        };
+        if reach.still_answers(&topology, node).await {
+            return Err(JoinRefusal::StillAnswers);
+        }
+        Ok(Some(node))
+    }
 }
 
 fn refused(refusal: &CommandRefusal) -> JoinRefusal {
@@ -160,6 +202,8 @@ fn refused(refusal: &CommandRefusal) -> JoinRefusal {
         CommandRefusal::UsedUp => JoinRefusal::UsedUp,
         CommandRefusal::NameTaken | CommandRefusal::BadName => JoinRefusal::NameTaken,
         CommandRefusal::UnknownToken => JoinRefusal::UnknownToken,
+        CommandRefusal::UnknownNode { .. } => JoinRefusal::NothingToReplace,
+        CommandRefusal::OtherDatacenter { .. } => JoinRefusal::OtherDatacenter,
         _ => JoinRefusal::NotReady,
     }
 }

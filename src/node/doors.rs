@@ -380,10 +380,10 @@ impl Admin for Doors {
         let (shared, name) = (Arc::clone(&self.shared), name.to_owned());
         self.later(async move {
             let lost = lost == Lost::Yes;
-            if lost && members::still_answers(&shared, node).await {
+            if lost && shared.reach().still_answers(&topology, node).await {
                 return Err(AdminError::NotLost(name.into()));
             }
-            if !lost && !members::answers(&shared, node).await {
+            if !lost && !shared.reach().answers(&topology, node).await {
                 return Err(AdminError::Silent(name.into()));
             }
             let response = decide(&shared, Command::RemoveNode { node, lost }).await?;

@@ -106,6 +106,7 @@ impl StartAs {
             quic: listen,
             instance: disk.instance(u128::from_le_bytes(random_bytes()?))?,
             durable: config.storage.keeps_what_is_synced(),
+            replaces: entrance.replace.as_deref().map(Into::into),
         };
         let joined = insist(async || join(address, &token, request.clone()).await).await?;
         let topology = wire::decode(&joined.topology)?;

@@ -1,7 +1,6 @@
 //! The status document, drawn from what every node says about its replicas.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use quorate_control::topology::{
     Keyspace, KeyspaceId, NodeInfo, Partition, Placement, Replication, Topology,
@@ -12,14 +11,12 @@ use quorate_gossip::wire;
 use tokio::task::JoinSet;
 
 use super::hub::{Call, tagged};
+use super::reach::ASK_TIMEOUT;
 use super::shared::Shared;
 use crate::doors::{KeyspaceStatus, NodeState, NodeStatus, Status};
 
 #[cfg(test)]
 mod tests;
-
-/// How long another node may take to tell its figures.
-pub(super) const ASK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What each node answered; `None` if it did not.
 type Answers = BTreeMap<NodeId, Option<Vec<ReplicaSummary>>>;

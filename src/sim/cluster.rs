@@ -169,6 +169,7 @@ impl Simulation {
                 quic,
                 instance,
                 durable: true,
+                replaces: None,
             };
             let (node, topology) = self.join(member, request).await?;
             (node, Some(topology), None)

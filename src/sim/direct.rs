@@ -13,6 +13,7 @@ mod group;
 mod keeping;
 mod limits;
 mod memory;
+mod places;
 mod repairs;
 mod replicas;
 mod streams;
@@ -23,7 +24,7 @@ mod votes;
 
 use drill::{Drill, Drills};
 
-const ALL: [Drills; 12] = [
+const ALL: [Drills; 13] = [
     bounds::DRILLS,
     flights::DRILLS,
     limits::DRILLS,
@@ -36,6 +37,7 @@ const ALL: [Drills; 12] = [
     repairs::DRILLS,
     trust::DRILLS,
     memory::DRILLS,
+    places::DRILLS,
 ];
 
 /// The drill for the rule that this bug breaks.

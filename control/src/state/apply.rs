@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::command::{Command, CommandRefusal, LogIndex, Response};
 use super::decided::ControlState;
+use super::nodes::Shown;
 use crate::topology::Epoch;
 
 impl ControlState {
@@ -43,8 +44,16 @@ impl ControlState {
                 token,
                 secret,
                 node,
+                replaces,
                 at_ms,
-            } => self.admit(epoch, token, &secret, &node, at_ms),
+            } => {
+                let shown = Shown {
+                    token,
+                    secret,
+                    at_ms,
+                };
+                self.admit(epoch, &shown, &node, replaces)
+            }
             Command::MoveNode { node, quic } => self.move_node(node, quic),
             Command::RemoveNode { node, lost } => self.remove_node(epoch, node, lost),
             Command::CreateToken(token) => self.create_token(token),

@@ -99,6 +99,9 @@ pub enum Command {
         secret: Secret,
         /// The node.
         node: NodeSpec,
+        /// The dead member whose place it takes. That member is removed as lost in the same step,
+        /// and the newcomer holds what it held; it may have its name.
+        replaces: Option<NodeId>,
         /// Unix time in milliseconds, by the proposer's clock. The token's expiry is compared with
         /// it.
         at_ms: u64,
@@ -159,6 +162,11 @@ impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Found { node, .. } => write!(f, "found by {}", node.name),
+            Self::Admit {
+                node,
+                replaces: Some(dead),
+                ..
+            } => write!(f, "admit {} in place of node {dead}", node.name),
             Self::Admit { node, .. } => write!(f, "admit {}", node.name),
             Self::MoveNode { node, quic } => write!(f, "move node {node} to {quic}"),
             Self::RemoveNode { node, lost } => write!(f, "remove node {node}, lost: {lost}"),
@@ -261,6 +269,14 @@ pub enum CommandRefusal {
     NoReplicas {
         /// The keyspace that would lose its last replica.
         keyspace: KeyspaceId,
+    },
+    /// A node takes the place of one of its own datacenter.
+    #[error("node {node} is in datacenter {datacenter}, where its place is")]
+    OtherDatacenter {
+        /// The node to be replaced.
+        node: NodeId,
+        /// Its datacenter.
+        datacenter: Datacenter,
     },
     /// A cluster keeps at least one node.
     #[error("the last node cannot be removed")]

@@ -8,7 +8,11 @@ use quorate_crdt::{NodeId, Secret};
 use serde::{Deserialize, Serialize};
 
 use super::command::{CommandRefusal, TokenId};
-use crate::topology::{ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Placement, Topology};
+use super::placement::place;
+use crate::planted::PLACE_BY_OWN_NUMBER;
+use crate::topology::{
+    ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Partition, Placement, Replication, Topology,
+};
 
 /// Everything the control group has decided. [`apply`](Self::apply) is the only way to change it.
 ///
@@ -26,6 +30,9 @@ pub struct ControlState {
     pub(super) leaving: BTreeSet<NodeId>,
     /// Nodes whose store may forget what it has synchronised.
     pub(super) volatile: BTreeSet<NodeId>,
+    /// The number by which a node is placed, where it is not its own: that of the node whose place
+    /// it took, which may have taken it from another.
+    pub(super) seats: BTreeMap<NodeId, NodeId>,
     /// The last number given to a node.
     pub(super) last_node: u64,
     /// The next number for a keyspace; `None` when all have been given out.
@@ -59,6 +66,7 @@ impl Default for ControlState {
             instances: BTreeMap::new(),
             leaving: BTreeSet::new(),
             volatile: BTreeSet::new(),
+            seats: BTreeMap::new(),
             last_node: 0,
             next_keyspace: Some(1),
         }
@@ -97,6 +105,13 @@ impl ControlState {
         &self.volatile
     }
 
+    /// The member of this name, if it is the one that drew `instance`.
+    pub fn admitted_as(&self, name: &str, instance: u128) -> Option<NodeId> {
+        let (node, _) = self.topology.node_named(name)?;
+        let same = self.instances.get(&node) == Some(&instance) && !self.leaving.contains(&node);
+        same.then_some(node)
+    }
+
     pub(super) fn known(&self, node: NodeId) -> Result<&NodeInfo, CommandRefusal> {
         self.topology
             .nodes
@@ -124,6 +139,27 @@ impl ControlState {
             .map(|(&node, info)| (node, info))
     }
 
+    /// The nodes that should hold the partition. A node that took another's place is placed as that
+    /// one was, so that no other replica moves.
+    pub(super) fn home(
+        &self,
+        replication: &Replication,
+        keyspace: KeyspaceId,
+        partition: Partition,
+    ) -> Vec<NodeId> {
+        let seat = |node: NodeId| match self.seats.get(&node) {
+            Some(&seat) if !PLACE_BY_OWN_NUMBER.is_planted() => seat,
+            _ => node,
+        };
+        let seated: BTreeMap<_, _> = self.staying().map(|(node, _)| (seat(node), node)).collect();
+        let nodes = self.staying().map(|(node, info)| (seat(node), info));
+        let chosen = place(nodes, replication, keyspace, partition);
+        chosen
+            .iter()
+            .filter_map(|seat| seated.get(seat).copied())
+            .collect()
+    }
+
     /// All placements of all keyspaces, to change.
     pub(super) fn placements_mut(&mut self) -> impl Iterator<Item = &mut Placement> {
         self.topology_mut()
@@ -145,6 +181,7 @@ impl ControlState {
             self.leaving.remove(&node);
             self.instances.remove(&node);
             self.volatile.remove(&node);
+            self.seats.remove(&node);
             self.topology_mut().nodes.remove(&node);
         }
     }

@@ -44,7 +44,7 @@ impl ControlState {
             .map(|partition| {
                 Placement::stable(
                     epoch,
-                    place(self.staying(), &new.replication, id, Partition(partition)),
+                    self.home(&new.replication, id, Partition(partition)),
                 )
             })
             .collect();

@@ -6,10 +6,17 @@ use quorate_crdt::{NodeId, Secret};
 
 use super::command::{CommandRefusal, NewKeyspace, NewToken, NodeSpec, Response, TokenId};
 use super::decided::{ControlState, Token};
-use crate::planted::JOIN_RETRY_UNKNOWN;
+use crate::planted::{JOIN_RETRY_UNKNOWN, REPLACED_IS_AWAITED};
 use crate::topology::{
     ClusterId, DEFAULT_KEYSPACE, DEFAULT_PARTITIONS, Epoch, NodeInfo, Replication, is_name,
 };
+
+/// What a newcomer shows to be let in, and when.
+pub(super) struct Shown {
+    pub(super) token: TokenId,
+    pub(super) secret: Secret,
+    pub(super) at_ms: u64,
+}
 
 impl ControlState {
     pub(super) fn found(
@@ -57,46 +64,68 @@ impl ControlState {
     }
 
     /// Checks the token first, so that a stranger learns nothing about names. Recognises a retry
-    /// before it counts uses, so that a retry does not find the token used up by its own first
-    /// attempt.
+    /// before it counts uses, so that a retry does not find the token used up, or the node that it
+    /// replaces gone, by its own first attempt.
     pub(super) fn admit(
         &mut self,
         epoch: Epoch,
-        id: TokenId,
-        secret: &Secret,
+        shown: &Shown,
         node: &NodeSpec,
-        at_ms: u64,
+        replaces: Option<NodeId>,
     ) -> Result<Response, CommandRefusal> {
         let token = self
             .tokens
-            .get(&id)
-            .filter(|token| &token.secret == secret)
+            .get(&shown.token)
+            .filter(|token| token.secret == shown.secret)
             .ok_or(CommandRefusal::UnknownToken)?;
         check_spec(node)?;
-        if let Some((known, _)) = self.topology.node_named(&node.name) {
-            let same = self.instances.get(&known) == Some(&node.instance)
-                && !self.leaving.contains(&known);
-            return if same && !JOIN_RETRY_UNKNOWN.is_planted() {
-                self.move_node(known, node.quic)
-                    .map(|_| Response::Admitted { node: known })
-            } else {
-                Err(CommandRefusal::NameTaken)
-            };
+        let same = self.admitted_as(&node.name, node.instance);
+        if let Some(known) = same.filter(|_| !JOIN_RETRY_UNKNOWN.is_planted()) {
+            self.move_node(known, node.quic)?;
+            return Ok(Response::Admitted { node: known });
         }
-        if token.expires_ms.is_some_and(|expires| at_ms >= expires) {
+        let named = self.topology.node_named(&node.name);
+        if named.is_some_and(|(other, _)| replaces != Some(other)) {
+            return Err(CommandRefusal::NameTaken);
+        }
+        if token.expires_ms.is_some_and(|expires| shown.at_ms >= expires) {
             return Err(CommandRefusal::Expired);
         }
         let uses_left = match token.uses_left {
             Some(uses) => Some(uses.checked_sub(1).ok_or(CommandRefusal::UsedUp)?),
             None => None,
         };
-        if let Some(token) = self.tokens.get_mut(&id) {
+        if let Some(dead) = replaces {
+            let datacenter = &self.known(dead)?.datacenter;
+            if *datacenter != node.datacenter {
+                return Err(CommandRefusal::OtherDatacenter {
+                    node: dead,
+                    datacenter: datacenter.clone(),
+                });
+            }
+        }
+        if let Some(token) = self.tokens.get_mut(&shown.token) {
             token.uses_left = uses_left;
         }
         let admitted = self.enter(node);
+        if let Some(dead) = replaces {
+            self.hand_over(epoch, dead, admitted);
+        }
         self.choose_voters();
         self.retarget_all(epoch);
+        self.dismiss_leavers();
         Ok(Response::Admitted { node: admitted })
+    }
+
+    /// Gives the place of a dead node to a newcomer. What the dead one held is filled from the
+    /// others that hold it.
+    fn hand_over(&mut self, epoch: Epoch, dead: NodeId, newcomer: NodeId) {
+        let seat = self.seats.get(&dead).copied().unwrap_or(dead);
+        self.seats.insert(newcomer, seat);
+        self.leaving.insert(dead);
+        if !REPLACED_IS_AWAITED.is_planted() {
+            self.strip(epoch, dead);
+        }
     }
 
     /// Gives the node the next number. Numbers are never reused: an old node that comes back must

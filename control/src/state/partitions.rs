@@ -6,7 +6,6 @@ use quorate_crdt::NodeId;
 use super::command::{CommandRefusal, Response};
 use super::decided::ControlState;
 use super::moves;
-use super::placement::place;
 use crate::topology::{Epoch, KeyspaceId, Partition, Placement};
 
 impl ControlState {
@@ -99,7 +98,7 @@ impl ControlState {
         else {
             return;
         };
-        let target = place(self.staying(), replication, keyspace, partition);
+        let target = self.home(replication, keyspace, partition);
         let current = self
             .topology
             .keyspaces
@@ -147,7 +146,7 @@ impl ControlState {
             };
             let fresh = Placement::stable(
                 epoch,
-                place(self.staying(), &held.replication, keyspace, partition),
+                self.home(&held.replication, keyspace, partition),
             );
             self.replace(keyspace, partition, fresh);
         }

@@ -93,6 +93,7 @@ impl Machine {
             token: TokenId(id),
             secret: secret(text),
             node,
+            replaces: None,
             at_ms,
         })
     }

@@ -4,6 +4,7 @@
 //! found NAME DC/RACK               founds the cluster
 //! join NAME DC/RACK                a second time it is a retry; NAME* is another node of that name,
 //!                                  and NAME~ one whose store may forget what it has synchronised
+//! replace N by NAME DC/RACK        NAME joins in the place of N, which is dead
 //! remove N | lose N                removes a node; `lose`: its disk will not come back
 //! keyspace NAME PARTITIONS auto    creates a keyspace (or with DC=N DC=N …)
 //! alter NAME auto                  changes its replication
@@ -82,6 +83,14 @@ impl Cluster {
                 token: TOKEN,
                 secret: secret(),
                 node: spec(name, place),
+                replaces: None,
+                at_ms: 0,
+            },
+            ["replace", dead, "by", name, place] => Command::Admit {
+                token: TOKEN,
+                secret: secret(),
+                node: spec(name, place),
+                replaces: Some(NodeId(dead.parse().unwrap())),
                 at_ms: 0,
             },
             ["remove", node] => remove(node, false),

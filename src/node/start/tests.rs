@@ -42,6 +42,7 @@ fn entrance(node: &Node) -> Join {
     Join {
         address: node.quic().to_string(),
         token: Secret::new(node.join_token().expect("a fresh cluster has a token")),
+        replace: None,
     }
 }
 
@@ -223,6 +224,7 @@ async fn a_newcomer_killed_before_it_knows_who_it_is_joins_under_its_name_with_i
     let join = Join {
         address: first.quic().to_string(),
         token: Secret::new(&token),
+        replace: None,
     };
     let newcomer = config(dir.path(), "b", Some(join));
     let number = killed_while_it_joins(&newcomer).await;

@@ -97,6 +97,7 @@ pub(super) fn admission(node: NodeSpec) -> Command {
         token: TokenId(TOKEN.0),
         secret: Secret::new(TOKEN.1),
         node,
+        replaces: None,
         at_ms: 0,
     }
 }

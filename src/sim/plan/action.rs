@@ -98,6 +98,8 @@ pub enum Action {
     },
     /// One more node joins in this datacenter.
     Join(u8),
+    /// One more node asks for the place of this one, which is dead for good.
+    Replace(u64),
     /// An administrator removes a node.
     Remove {
         /// The node.
@@ -139,6 +141,7 @@ impl Action {
             Self::DropKeyspace(_) => "drop-keyspace",
             Self::Replicate { .. } => "replicate",
             Self::Join(_) => "join",
+            Self::Replace(_) => "replace",
             Self::Remove { .. } => "remove",
         })
     }
@@ -213,6 +216,7 @@ impl Action {
                 "keyspace {keyspace} gets these replicas by datacenter: {replicas:?}"
             ),
             Self::Join(datacenter) => write!(f, "a node asks to join dc{datacenter}"),
+            Self::Replace(node) => write!(f, "a node asks for the place of node {node}"),
             Self::Remove { node, lost: true } => {
                 write!(f, "node {node} is removed, its disk is lost")
             }

@@ -176,6 +176,7 @@ pub(super) fn admit(node: u64) -> Command {
         token: TokenId(1),
         secret: secret(),
         node: spec(node),
+        replaces: None,
         at_ms: 0,
     }
 }

@@ -46,6 +46,7 @@ fn named(name: &str) -> JoinRequest {
         quic,
         instance: 1,
         durable: true,
+        replaces: None,
     }
 }
 
