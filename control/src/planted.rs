@@ -18,6 +18,10 @@ quorate_crdt::bugs! {
     REPLACED_IS_AWAITED = "replaced-is-awaited": "moves wait for a dead node whose place was taken";
     /// A newcomer in a dead node's place moves partitions that neither of them holds.
     PLACE_BY_OWN_NUMBER = "place-by-own-number": "a newcomer that takes a dead node's place is placed like any other";
+    /// A node that was drained and stopped keeps partitions moving for ever.
+    DRAINED_IS_AWAITED = "drained-is-awaited": "moves wait for a node that is being drained";
+    /// Stopping a node that was drained takes a vote away.
+    DRAINED_VOTES = "drained-votes": "a node that is drained keeps its vote";
     /// A node whose answer was lost can never join under its name.
     JOIN_RETRY_UNKNOWN = "topology-join-retry-unknown": "a newcomer that asks again is taken for another";
 }

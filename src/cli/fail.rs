@@ -70,12 +70,12 @@ pub(super) enum Failure {
     /// Flags that contradict each other or cannot be met.
     #[error("{0}")]
     Usage(&'static str),
-    /// A removal was begun and is not over.
+    /// A removal or a draining was begun and is not over.
     #[error(
-        "{name} still holds {} partitions; its removal goes on, `quorate node list` of another node shows how far it is",
+        "{name} still holds {} partitions; they move on, `quorate node list` of another node shows how far it is",
         .partitions.map_or_else(|| "some".to_owned(), |count| count.to_string())
     )]
-    StillLeaving {
+    StillMoving {
         name: Box<str>,
         partitions: Option<u32>,
     },
@@ -165,7 +165,7 @@ impl Failure {
                 ..
             }
             | Self::OutcomeUnknown(_)
-            | Self::StillLeaving { .. } => UNKNOWN_OUTCOME,
+            | Self::StillMoving { .. } => UNKNOWN_OUTCOME,
             Self::Problem { code, .. } => match &**code {
                 "not_quorate" => NOT_QUORATE,
                 "timeout" => UNKNOWN_OUTCOME,

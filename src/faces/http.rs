@@ -142,7 +142,10 @@ fn router(face: Arc<Face>) -> Router {
         .route("/metrics", get(metrics))
         .route("/v1/status", get(admin::status))
         .route("/v1/nodes", get(admin::nodes))
-        .route("/v1/nodes/{name}", delete(admin::remove_node))
+        .route(
+            "/v1/nodes/{name}",
+            delete(admin::remove_node).patch(admin::drain_node),
+        )
         .route("/v1/tokens", get(admin::tokens).post(admin::create_token))
         .route("/v1/tokens/{id}", delete(admin::revoke_token))
         .route(

@@ -23,7 +23,10 @@ pub(super) async fn list(shared: &Arc<Shared>) -> Vec<Member> {
         versions.extend(answer);
     }
     let unreachable = shared.hub.unreachable.load();
-    let leaving = shared.control.group().read(|state| state.leaving().clone());
+    let (leaving, drained) = shared
+        .control
+        .group()
+        .read(|state| (state.leaving().clone(), state.drained().clone()));
     let held = held(&topology);
     let member = |(node, info): (&NodeId, &NodeInfo)| {
         let version = versions.remove(node).flatten();
@@ -43,6 +46,7 @@ pub(super) async fn list(shared: &Arc<Shared>) -> Vec<Member> {
             down_since,
             partitions: held.get(node).copied().unwrap_or(0),
             leaving: leaving.contains(node),
+            drained: drained.contains(node),
         }
     };
     topology.nodes.iter().map(member).collect()

@@ -122,6 +122,14 @@ pub enum Command {
         /// is given up.
         lost: bool,
     },
+    /// Takes all partitions from a node, which stays a member and does not vote, or lets it hold some
+    /// again. Answer: [`Response::Done`].
+    DrainNode {
+        /// The node.
+        node: NodeId,
+        /// Whether it is to hold nothing.
+        drained: bool,
+    },
     /// Records a join token. Answer: [`Response::Done`].
     CreateToken(NewToken),
     /// Revokes a join token, if there is such a token. Answer: [`Response::Done`].
@@ -170,6 +178,7 @@ impl fmt::Display for Command {
             Self::Admit { node, .. } => write!(f, "admit {}", node.name),
             Self::MoveNode { node, quic } => write!(f, "move node {node} to {quic}"),
             Self::RemoveNode { node, lost } => write!(f, "remove node {node}, lost: {lost}"),
+            Self::DrainNode { node, drained } => write!(f, "drain node {node}: {drained}"),
             Self::CreateToken(token) => write!(f, "create token {}", token.id.0),
             Self::RevokeToken(token) => write!(f, "revoke token {}", token.0),
             Self::CreateKeyspace(keyspace) => write!(f, "create keyspace {}", keyspace.name),
@@ -278,8 +287,8 @@ pub enum CommandRefusal {
         /// Its datacenter.
         datacenter: Datacenter,
     },
-    /// A cluster keeps at least one node.
-    #[error("the last node cannot be removed")]
+    /// A cluster keeps at least one node that may hold partitions.
+    #[error("the last node that may hold partitions can be neither removed nor drained")]
     LastNode,
     /// The keyspace `default` always exists.
     #[error("the default keyspace cannot be dropped")]

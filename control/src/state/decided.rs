@@ -28,6 +28,8 @@ pub struct ControlState {
     /// Nodes that are being removed. They stay in the topology while partitions move away from
     /// them.
     pub(super) leaving: BTreeSet<NodeId>,
+    /// Members that hold nothing and do not vote until an administrator says otherwise.
+    pub(super) drained: BTreeSet<NodeId>,
     /// Nodes whose store may forget what it has synchronised.
     pub(super) volatile: BTreeSet<NodeId>,
     /// The number by which a node is placed, where it is not its own: that of the node whose place
@@ -65,6 +67,7 @@ impl Default for ControlState {
             tokens: BTreeMap::new(),
             instances: BTreeMap::new(),
             leaving: BTreeSet::new(),
+            drained: BTreeSet::new(),
             volatile: BTreeSet::new(),
             seats: BTreeMap::new(),
             last_node: 0,
@@ -97,6 +100,16 @@ impl ControlState {
     /// Nodes on their way out: still in the topology, but nothing new is placed on them.
     pub fn leaving(&self) -> &BTreeSet<NodeId> {
         &self.leaving
+    }
+
+    /// Members that are to hold nothing. They stay, and may be let hold partitions again.
+    pub fn drained(&self) -> &BTreeSet<NodeId> {
+        &self.drained
+    }
+
+    /// Whether nothing is placed on the node any more: it is on its way out, or drained.
+    pub fn is_withdrawn(&self, node: NodeId) -> bool {
+        self.leaving.contains(&node) || self.drained.contains(&node)
     }
 
     /// Nodes whose store cannot promise that a vote survives a power loss. They vote only if nobody
@@ -135,7 +148,7 @@ impl ControlState {
         self.topology
             .nodes
             .iter()
-            .filter(|(node, _)| !self.leaving.contains(node))
+            .filter(|(node, _)| !self.is_withdrawn(**node))
             .map(|(&node, info)| (node, info))
     }
 
@@ -180,6 +193,7 @@ impl ControlState {
         for node in free {
             self.leaving.remove(&node);
             self.instances.remove(&node);
+            self.drained.remove(&node);
             self.volatile.remove(&node);
             self.seats.remove(&node);
             self.topology_mut().nodes.remove(&node);

@@ -160,19 +160,46 @@ impl ControlState {
         Ok(Response::Done)
     }
 
+    /// Whether the others can hold everything.
+    fn dispensable(&self, node: NodeId) -> Result<(), CommandRefusal> {
+        self.known(node)?;
+        if !self.staying().any(|(other, _)| other != node) {
+            return Err(CommandRefusal::LastNode);
+        }
+        match self.bare_without(node) {
+            Some(keyspace) => Err(CommandRefusal::NoReplicas { keyspace }),
+            None => Ok(()),
+        }
+    }
+
+    /// A node that is being removed stays drained in any case.
+    pub(super) fn drain_node(
+        &mut self,
+        epoch: Epoch,
+        node: NodeId,
+        drained: bool,
+    ) -> Result<Response, CommandRefusal> {
+        if drained {
+            self.dispensable(node)?;
+            self.drained.insert(node);
+        } else {
+            self.known(node)?;
+            self.drained.remove(&node);
+        }
+        self.choose_voters();
+        self.retarget_all(epoch);
+        self.dismiss_leavers();
+        Ok(Response::Done)
+    }
+
     pub(super) fn remove_node(
         &mut self,
         epoch: Epoch,
         node: NodeId,
         lost: bool,
     ) -> Result<Response, CommandRefusal> {
-        self.known(node)?;
-        if !self.staying().any(|(other, _)| other != node) {
-            return Err(CommandRefusal::LastNode);
-        }
-        if let Some(keyspace) = self.bare_without(node) {
-            return Err(CommandRefusal::NoReplicas { keyspace });
-        }
+        self.dispensable(node)?;
+        self.drained.remove(&node);
         self.leaving.insert(node);
         if lost {
             self.strip(epoch, node);

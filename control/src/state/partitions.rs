@@ -6,6 +6,7 @@ use quorate_crdt::NodeId;
 use super::command::{CommandRefusal, Response};
 use super::decided::ControlState;
 use super::moves;
+use crate::planted::DRAINED_IS_AWAITED;
 use crate::topology::{Epoch, KeyspaceId, Partition, Placement};
 
 impl ControlState {
@@ -18,7 +19,10 @@ impl ControlState {
             .get(&keyspace)
             .and_then(|keyspace| keyspace.placement(partition));
         placement.map_or_else(Vec::new, |placement| {
-            moves::awaited(placement, &self.topology, &self.leaving)
+            moves::awaited(placement, &self.topology, |node| {
+                let drained = self.drained.contains(&node) && !DRAINED_IS_AWAITED.is_planted();
+                drained || self.leaving.contains(&node)
+            })
         })
     }
 

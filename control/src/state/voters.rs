@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use quorate_crdt::NodeId;
 
 use super::decided::ControlState;
-use crate::planted::VOLATILE_VOTES;
+use crate::planted::{DRAINED_VOTES, VOLATILE_VOTES};
 use crate::topology::{Datacenter, NodeInfo};
 
 /// The most voters. More would slow every decision down and make none safer.
@@ -77,6 +77,9 @@ impl ControlState {
     fn eligible(&self) -> Roll {
         let stays = |(node, info): (NodeId, &NodeInfo)| (node, info.clone());
         let mut nodes: BTreeMap<_, _> = self.staying().map(stays).collect();
+        if DRAINED_VOTES.is_planted() {
+            nodes.extend(self.topology.nodes.clone());
+        }
         let keeps = |node: &NodeId| !self.volatile.contains(node) || VOLATILE_VOTES.is_planted();
         if nodes.keys().any(keeps) {
             nodes.retain(|node, _| keeps(node));

@@ -6,6 +6,7 @@
 //!                                  and NAME~ one whose store may forget what it has synchronised
 //! replace N by NAME DC/RACK        NAME joins in the place of N, which is dead
 //! remove N | lose N                removes a node; `lose`: its disk will not come back
+//! drain N | undrain N              N holds nothing and stays; N holds partitions again
 //! keyspace NAME PARTITIONS auto    creates a keyspace (or with DC=N DC=N …)
 //! alter NAME auto                  changes its replication
 //! drop NAME                        drops it
@@ -95,6 +96,8 @@ impl Cluster {
             },
             ["remove", node] => remove(node, false),
             ["lose", node] => remove(node, true),
+            ["drain", node] => drain(node, true),
+            ["undrain", node] => drain(node, false),
             ["keyspace", name, partitions, ref wanted @ ..] => {
                 Command::CreateKeyspace(NewKeyspace {
                     name: name.into(),
@@ -194,10 +197,14 @@ impl Cluster {
         let topology = self.state.topology();
         let learners = topology.nodes.iter().filter(|(_, info)| !info.voter);
         format!(
-            "voters {}, learners {}, leaving {}",
+            "voters {}, learners {}, leaving {}{}",
             ids(topology.voters()),
             ids(learners.map(|(&node, _)| node)),
-            ids(self.state.leaving().iter().copied())
+            ids(self.state.leaving().iter().copied()),
+            match self.state.drained() {
+                drained if drained.is_empty() => String::new(),
+                drained => format!(", drained {}", ids(drained.iter().copied())),
+            }
         )
     }
 
@@ -256,6 +263,13 @@ fn remove(node: &str, lost: bool) -> Command {
     Command::RemoveNode {
         node: NodeId(node.parse().unwrap()),
         lost,
+    }
+}
+
+fn drain(node: &str, drained: bool) -> Command {
+    Command::DrainNode {
+        node: NodeId(node.parse().unwrap()),
+        drained,
     }
 }
 

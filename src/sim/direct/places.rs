@@ -1,8 +1,8 @@
-//! Drills on places that change hands: a newcomer takes that of a dead node.
+//! Drills on places that change hands: a newcomer takes that of a dead node, a node is drained.
 
 use std::time::Duration;
 
-use quorate_control::state::{Command, ControlState, LogIndex};
+use quorate_control::state::{Command, ControlState, LogIndex, Response};
 use quorate_control::topology::{DEFAULT_KEYSPACE, Placement};
 use quorate_crdt::NodeId;
 
@@ -15,65 +15,87 @@ pub(super) const DRILLS: Drills = &[
     ("replaced-is-awaited", "dead-node-holds", struck),
     ("place-by-own-number", "others-move", others),
     ("living-taken-for-lost", "living-replaced", living),
+    ("drained-is-awaited", "move-does-not-end", drained),
+    ("drained-votes", "drained-node-votes", voteless),
 ];
 
-/// The placements of the keyspace `default`.
-fn placements(state: &ControlState) -> Vec<Placement> {
-    let keyspace = state.topology().keyspaces.get(&DEFAULT_KEYSPACE);
-    keyspace.map_or_else(Vec::new, |keyspace| keyspace.placement.clone())
+/// The control group's state and the length of its log.
+struct Decided {
+    state: ControlState,
+    index: u64,
 }
 
-/// Four nodes of one datacenter, each partition held by three of them, before and after node 5 has
-/// taken the place of node 2. The moves by which the four came together are passed over.
-fn replaced() -> (Vec<Placement>, Vec<Placement>) {
-    let mut state = ControlState::default();
-    let mut index = 0;
-    let mut apply = |state: &mut ControlState, command| {
-        index += 1;
-        state.apply(LogIndex(index), command)
-    };
-    apply(&mut state, founding(1, spec(1)));
-    for number in 2..=4 {
-        apply(&mut state, admission(spec(number)));
-    }
-    while let Some((node, placement, partition)) = owed(&state) {
-        let report = Command::ReportMove {
-            node,
-            keyspace: DEFAULT_KEYSPACE,
-            partitions: vec![partition],
-            epoch: placement.epoch,
+impl Decided {
+    /// Four nodes of one datacenter at rest; each partition is held by three of them.
+    fn four() -> Self {
+        let mut decided = Self {
+            state: ControlState::default(),
+            index: 0,
         };
-        apply(&mut state, report);
+        decided.apply(founding(1, spec(1)));
+        for number in 2..=4 {
+            decided.apply(admission(spec(number)));
+        }
+        decided.settle(None);
+        decided
     }
-    let before = placements(&state);
+
+    fn apply(&mut self, command: Command) -> Response {
+        self.index += 1;
+        self.state.apply(LogIndex(self.index), command)
+    }
+
+    /// Every node but `silent` reports all that it owes.
+    fn settle(&mut self, silent: Option<NodeId>) {
+        while let Some(report) = self.owed(silent) {
+            self.apply(report);
+        }
+    }
+
+    fn owed(&self, silent: Option<NodeId>) -> Option<Command> {
+        let topology = self.state.topology();
+        let keyspace = topology.keyspaces.get(&DEFAULT_KEYSPACE)?;
+        keyspace.partitions().find_map(|(partition, placement)| {
+            let owes = |node: &&NodeId| placement.owes(**node).is_some() && silent != Some(**node);
+            Some(Command::ReportMove {
+                node: *topology.nodes.keys().find(owes)?,
+                keyspace: DEFAULT_KEYSPACE,
+                partitions: vec![partition],
+                epoch: placement.epoch,
+            })
+        })
+    }
+
+    /// The placements of the keyspace `default`.
+    fn placements(&self) -> Vec<Placement> {
+        let keyspace = self.state.topology().keyspaces.get(&DEFAULT_KEYSPACE);
+        keyspace.map_or_else(Vec::new, |keyspace| keyspace.placement.clone())
+    }
+}
+
+/// How many of these the node holds.
+fn held(placements: &[Placement], node: u64) -> usize {
+    let holds = |placement: &&Placement| placement.holds(NodeId(node));
+    placements.iter().filter(holds).count()
+}
+
+/// The placements before and after node 5 has taken the place of node 2.
+fn replaced() -> (Vec<Placement>, Vec<Placement>) {
+    let mut decided = Decided::four();
+    let before = decided.placements();
     let mut replacement = admission(spec(5));
     if let Command::Admit { replaces, .. } = &mut replacement {
         *replaces = Some(NodeId(2));
     }
-    apply(&mut state, replacement);
-    (before, placements(&state))
-}
-
-/// A report that is still to be made.
-fn owed(
-    state: &ControlState,
-) -> Option<(NodeId, Placement, quorate_control::topology::Partition)> {
-    let topology = state.topology();
-    let keyspace = topology.keyspaces.get(&DEFAULT_KEYSPACE)?;
-    keyspace.partitions().find_map(|(partition, placement)| {
-        let node = topology.nodes.keys().find(|node| placement.owes(**node).is_some())?;
-        Some((*node, placement.clone(), partition))
-    })
+    decided.apply(replacement);
+    (before, decided.placements())
 }
 
 /// A dead node whose place was taken holds nothing, so that nobody waits for it.
 fn struck() -> Verdict {
     let (before, after) = replaced();
-    holds(
-        before.iter().any(|placement| placement.holds(NodeId(2))),
-        "node 2 held nothing",
-    )?;
-    let left = after.iter().filter(|placement| placement.holds(NodeId(2))).count();
+    holds(held(&before, 2) > 0, "node 2 held nothing")?;
+    let left = held(&after, 2);
     holds(left == 0, format!("a dead node still holds {left} partitions"))
 }
 
@@ -81,10 +103,9 @@ fn struck() -> Verdict {
 fn others() -> Verdict {
     let (before, after) = replaced();
     for (before, after) in before.iter().zip(&after) {
-        let concerned = before.holds(NodeId(2));
-        let gets = after.holds(NodeId(5));
+        let (had, gets) = (before.holds(NodeId(2)), after.holds(NodeId(5)));
         holds(
-            concerned == gets && (concerned || before == after),
+            had == gets && (had || before == after),
             format!("{before:?} became {after:?}"),
         )?;
     }
@@ -101,4 +122,33 @@ fn living() -> Verdict {
     });
     let (stays, _) = played.map_err(|error| error.to_string())?;
     holds(stays, "a node that answers was replaced")
+}
+
+/// Node 3 is being drained.
+fn draining() -> Result<Decided, String> {
+    let mut decided = Decided::four();
+    let node = NodeId(3);
+    let answer = decided.apply(Command::DrainNode {
+        node,
+        drained: true,
+    });
+    holds(answer == Response::Done, format!("{answer:?}"))?;
+    Ok(decided)
+}
+
+/// A node that is being drained does not hold a move up, even if it dies meanwhile.
+fn drained() -> Verdict {
+    let mut decided = draining()?;
+    decided.settle(Some(NodeId(3)));
+    let left = held(&decided.placements(), 3);
+    holds(left == 0, format!("a drained node still holds {left} partitions"))
+}
+
+/// A drained node does not vote, so that it can be stopped.
+fn voteless() -> Verdict {
+    let voters: Vec<_> = draining()?.state.topology().voters().collect();
+    holds(
+        !voters.contains(&NodeId(3)) && voters.len() == 3,
+        format!("the voters are {voters:?}"),
+    )
 }

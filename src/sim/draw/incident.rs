@@ -66,11 +66,13 @@ pub enum Incident {
     Remove,
     /// A node dies for good, and another takes its place.
     Replace,
+    /// A node is drained, and perhaps used again.
+    Drain,
 }
 
 impl Incident {
     /// All kinds, which is what a plan draws from by default.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::Cut,
         Self::Flap,
         Self::Weather,
@@ -97,6 +99,7 @@ impl Incident {
         Self::Move,
         Self::Remove,
         Self::Replace,
+        Self::Drain,
     ];
 }
 
@@ -205,7 +208,8 @@ impl Incidents<'_> {
             | Incident::Join
             | Incident::Move
             | Incident::Remove
-            | Incident::Replace => {
+            | Incident::Replace
+            | Incident::Drain => {
                 self.topology(kind, node, span);
             }
         }
@@ -406,6 +410,13 @@ impl Incidents<'_> {
                 if self.nodes >= 3 {
                     self.push(from, Action::Crash(node));
                     self.push(from + 1, Action::Replace(node));
+                }
+            }
+            Incident::Drain => {
+                let drain = |drained| Action::Drain { node, drained };
+                self.push(from, drain(true));
+                if self.rng.random_bool(0.5) {
+                    self.push(to, drain(false));
                 }
             }
             _ => {

@@ -194,6 +194,10 @@ impl Stage<'_> {
                     lost: *lost,
                 }
             }
+            Action::Drain { node, drained } => Command::DrainNode {
+                node: NodeId(*node),
+                drained: *drained,
+            },
             Action::Join(datacenter) => return self.newcomer(*datacenter),
             Action::Replace(node) => return self.replacement(NodeId(*node)),
             _ => return false,
