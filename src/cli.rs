@@ -12,6 +12,7 @@ mod keys;
 mod logs;
 mod node;
 mod output;
+mod recover;
 mod sim;
 mod start;
 

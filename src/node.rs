@@ -30,6 +30,7 @@
 //! | `doors` | the node as faces see it |
 //! | `boot` | the steps from a world to a node at work |
 //! | `disk` | the disk of a real node |
+//! | `recovery` | goes on from one survivor, offline |
 //! | `identity` | who a real node is: founder, newcomer, or the one it was before |
 //! | `start` | a real node, on threads of its own |
 
@@ -51,6 +52,7 @@ mod members;
 mod meter;
 mod outbox;
 mod reach;
+mod recovery;
 mod shard;
 mod shared;
 mod slots;
@@ -63,6 +65,7 @@ pub(crate) use adopted::{keep_granted, last_kept};
 pub(crate) use boot::{Boot, Started};
 pub use clock::{Clock, SystemClock};
 pub use error::StartError;
+pub use recovery::{Survivor, SurvivorError};
 pub use start::{Node, Options};
 pub use world::Queues;
 pub(crate) use world::{DiskGauge, Onlooker, Settings, World};

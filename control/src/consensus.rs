@@ -15,6 +15,7 @@
 //! machine     committed entries into the state machine; snapshots; publishing topologies
 //! peer        calls to one other node
 //! members     keeps the Raft membership equal to the topology
+//! recovery    one survivor as the only voter, offline
 //! group       this node's part, as its driver holds it
 //! propose     proposals, here or at the leader
 //! serve       answers to other nodes
@@ -33,6 +34,7 @@ mod members;
 mod messages;
 mod peer;
 mod propose;
+mod recovery;
 mod serve;
 mod types;
 
@@ -40,6 +42,7 @@ pub use config::{ConsensusConfig, ConsensusConfigError};
 pub use error::{FoundError, OpenError, ProposeError};
 pub use group::{Boxed, ControlGroup, ControlStatus, Role};
 pub use link::{Link, LinkError};
+pub use recovery::{Recovery, RecoveryError};
 
 #[cfg(test)]
 mod tests;

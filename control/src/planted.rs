@@ -22,6 +22,8 @@ quorate_crdt::bugs! {
     DRAINED_IS_AWAITED = "drained-is-awaited": "moves wait for a node that is being drained";
     /// Stopping a node that was drained takes a vote away.
     DRAINED_VOTES = "drained-votes": "a node that is drained keeps its vote";
+    /// What the lost voters decided meanwhile is mistaken for newer than the recovery.
+    RECOVERS_IN_PLACE = "recovers-in-place": "a recovery goes on at the next index of the survivor";
     /// A node whose answer was lost can never join under its name.
     JOIN_RETRY_UNKNOWN = "topology-join-retry-unknown": "a newcomer that asks again is taken for another";
 }

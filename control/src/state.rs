@@ -9,6 +9,7 @@
 //! voters       which nodes vote
 //! keyspaces    making, altering, dropping
 //! partitions   every partition goes where it belongs, step by step
+//! recovery     what is left when a majority of the voters is lost for good
 //! moves        the steps of one partition, and why no write is missed
 //! ```
 //!
@@ -22,6 +23,7 @@ mod moves;
 mod nodes;
 mod partitions;
 mod placement;
+mod recovery;
 mod voters;
 
 pub use command::{
@@ -29,6 +31,7 @@ pub use command::{
 };
 pub use decided::{ControlState, Token};
 pub use placement::place;
+pub use recovery::GivenUp;
 
 #[cfg(test)]
 mod tests;

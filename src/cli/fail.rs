@@ -12,7 +12,7 @@ use crate::check::{ReadError, Unusable};
 use crate::config::ConfigError;
 use crate::demo::DemoError;
 use crate::faces::resp::client::{ClientError, Refusal};
-use crate::node::StartError;
+use crate::node::{StartError, SurvivorError};
 use crate::sim::scenario::ScenarioError;
 
 /// Exit codes; 0 and 2 are clap's as well.
@@ -92,6 +92,9 @@ pub(super) enum Failure {
     },
     #[error("the node did not start")]
     Start(#[from] StartError),
+    /// Nothing was recovered, and nothing was changed.
+    #[error(transparent)]
+    Recover(#[from] SurvivorError),
     /// The node had to stop because its disk failed.
     #[error("the disk failed")]
     Disk(#[source] Arc<StoreError>),

@@ -1,5 +1,5 @@
-//! `quorate node`: lists, drains and removes nodes, and makes, lists and revokes join tokens. Over
-//! HTTP.
+//! `quorate node`: lists, drains, removes and recovers nodes, and makes, lists and revokes join
+//! tokens.
 
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use super::fail::Failure;
 use super::globals::{Globals, time};
 use super::http;
 use super::output::{self, Output};
+use super::recover::{self, Recover};
 use crate::doors::{Member, NodeState, TokenInfo};
 use crate::table::Table;
 
@@ -34,6 +35,9 @@ pub(super) enum Node {
         after_help = "Examples:\n  quorate node drain c --wait     then stop c and service its machine\n  quorate node drain c --undo     c holds partitions again"
     )]
     Drain(Drain),
+    /// Go on from one survivor when a majority of the voters is lost for good. Offline.
+    #[command(after_help = recover::EXAMPLES)]
+    Recover(Recover),
     /// Make a token with which nodes can join the cluster, and print it; or list or revoke tokens.
     #[command(
         args_conflicts_with_subcommands = true,
@@ -121,6 +125,7 @@ impl Node {
             Self::List => list(globals),
             Self::Remove(remove) => remove.run(globals),
             Self::Drain(drain) => drain.run(globals),
+            Self::Recover(recover) => recover.run(globals),
             Self::Token(token) => match token.verb {
                 None => make_token(globals, token.uses, token.expires),
                 Some(TokenVerb::List) => list_tokens(globals),

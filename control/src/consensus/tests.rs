@@ -275,6 +275,91 @@ fn a_silent_node_is_not_made_a_voter_and_a_gone_one_does_not_stay_one() {
 }
 
 #[test]
+fn a_survivor_goes_on_alone_whatever_the_lost_ones_decided() {
+    run(13, async |mut world: World| {
+        world.grow(3).await;
+        // The others decide something that the survivor never hears of.
+        world.isolate(1);
+        let unheard = world.group(2).propose(admit(9), WAIT).await;
+        assert_eq!(unheard, Ok(Response::Admitted { node: NodeId(4) }));
+        let theirs = world.group(2).state().borrow().epoch;
+        for node in 1..=3 {
+            world.crash(node).await;
+        }
+
+        let recovery = world.recovery(1, &[]);
+        let names: Vec<_> = recovery.given_up().nodes.iter().map(|name| &**name).collect();
+        assert_eq!(names, ["n2", "n3"]);
+        recovery.carry_out().unwrap();
+        world.open(1).await;
+        world
+            .until("the survivor leads alone", |world| {
+                let status = world.group(1).status();
+                status.role == Role::Leader && status.voters == [NodeId(1)] && !status.joint
+            })
+            .await;
+        let topology = Arc::clone(&world.group(1).state().borrow());
+        assert_eq!(topology.nodes.keys().collect::<Vec<_>>(), [&NodeId(1)]);
+        assert!(topology.epoch > theirs, "{:?}", topology.epoch);
+        // Numbers are not given out again, as far as the survivor knows of them.
+        assert_eq!(
+            world.group(1).propose(admit(8), WAIT).await,
+            Ok(Response::Admitted { node: NodeId(4) })
+        );
+    });
+}
+
+#[test]
+fn what_is_kept_beside_a_survivor_follows_it() {
+    run(14, async |mut world: World| {
+        world.grow(5).await;
+        for node in 1..=5 {
+            world.crash(node).await;
+        }
+        world.recovery(2, &[1]).carry_out().unwrap();
+        for node in 1..=2 {
+            world.open(node).await;
+        }
+        world
+            .until("both know", |world| {
+                world.groups().all(|(_, group)| {
+                    let status = group.status();
+                    group.state().borrow().nodes.len() == 2
+                        && status.leader == Some(NodeId(2))
+                        && status.voters == [NodeId(2)]
+                })
+            })
+            .await;
+        assert_eq!(
+            world.group(1).propose(admit(9), WAIT).await,
+            Ok(Response::Admitted { node: NodeId(6) })
+        );
+    });
+}
+
+#[test]
+fn a_recovery_that_is_only_planned_changes_nothing() {
+    run(15, async |mut world: World| {
+        world.grow(3).await;
+        let topology = Arc::clone(&world.group(1).state().borrow());
+        for node in 1..=3 {
+            world.crash(node).await;
+        }
+        drop(world.recovery(1, &[]));
+        for node in 1..=3 {
+            world.open(node).await;
+        }
+        world
+            .until("all is as before", |world| {
+                world
+                    .groups()
+                    .all(|(_, group)| *group.state().borrow() == topology)
+            })
+            .await;
+    });
+}
+
+#[test]
 fn garbage_is_answered_with_an_error() {
     run(9, async |mut world: World| {
         world.grow(3).await;

@@ -1,5 +1,5 @@
-//! A control group of a few nodes for drills: real groups on simulated disks, in virtual time, over
-//! links that can be cut.
+//! A control group of a few nodes for drills: real groups in virtual time, over links that can be
+//! cut.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -10,12 +10,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate_control::consensus::{ConsensusConfig, ControlGroup, Link, LinkError};
 use quorate_control::state::{Command, NodeSpec, Response, TokenId};
+use quorate_control::store::{Commit, Done, MemoryStore};
+use quorate_control::topology::Epoch;
 use quorate_crdt::{NodeId, Secret};
 use tokio::runtime::Builder;
 use tokio::time::{sleep, timeout};
 
 use crate::sim::cluster::{TOKEN, founding};
-use crate::sim::disk::SimDisk;
 
 /// Half a round trip.
 const HOP: Duration = Duration::from_millis(2);
@@ -102,9 +103,24 @@ pub(super) fn admission(node: NodeSpec) -> Command {
     }
 }
 
+/// A disk that keeps everything at once.
+struct AtOnce;
+
+impl Commit for AtOnce {
+    fn commit(&self, done: Done) {
+        done(Ok(()));
+    }
+
+    fn commit_durably(&self, done: Done) {
+        done(Ok(()));
+    }
+}
+
 /// A running control group.
+#[derive(Default)]
 pub(super) struct Group {
     net: Net,
+    disks: BTreeMap<u64, Arc<MemoryStore>>,
 }
 
 /// Runs `drill` on a group of `nodes` nodes, of which node 1 leads.
@@ -118,9 +134,7 @@ pub(super) fn with(
         .build()
         .map_err(|error| error.to_string())?;
     runtime.block_on(async {
-        let group = Group {
-            net: Net::default(),
-        };
+        let mut group = Group::default();
         for number in 1..=nodes {
             let here = group.open(number).await?;
             if number == 1 {
@@ -136,26 +150,47 @@ pub(super) fn with(
 }
 
 impl Group {
-    async fn open(&self, number: u64) -> Result<ControlGroup, String> {
+    /// Starts a node on its disk, which is empty at first.
+    pub(super) async fn open(&mut self, number: u64) -> Result<ControlGroup, String> {
         let node = NodeId(number);
-        let disk = SimDisk::new(number);
-        tokio::spawn(disk.work());
         let link = Wire {
             me: node,
             net: self.net.clone(),
         };
-        let (store, commit) = (Arc::new(disk.clone()), Arc::new(disk));
-        let opened =
-            ControlGroup::open(ConsensusConfig::new(node, 1), store, commit, Arc::new(link)).await;
+        let (config, disk) = (ConsensusConfig::new(node, 1), self.disk(number));
+        let opened = ControlGroup::open(config, disk, Arc::new(AtOnce), Arc::new(link)).await;
         let group = opened.map_err(|error| error.to_string())?;
         self.net.reach().groups.insert(node, group.clone());
         Ok(group)
     }
 
+    /// The disk of a node.
+    pub(super) fn disk(&mut self, number: u64) -> Arc<MemoryStore> {
+        Arc::clone(self.disks.entry(number).or_default())
+    }
+
+    /// Stops a node; its disk stays.
+    pub(super) async fn stop(&self, number: u64) {
+        let stopped = self.net.reach().groups.remove(&NodeId(number));
+        if let Some(group) = stopped {
+            group.shutdown().await;
+        }
+    }
+
+    /// The epoch of the topology that node `at` has applied.
+    pub(super) fn epoch(&self, at: u64) -> Result<Epoch, String> {
+        let group = self.at(at).ok_or("no such node")?;
+        Ok(group.read(|state| state.topology().epoch))
+    }
+
+    fn at(&self, number: u64) -> Option<ControlGroup> {
+        self.net.reach().groups.get(&NodeId(number)).cloned()
+    }
+
     /// Has the group decide, through node `at`.
     pub(super) async fn decide(&self, at: u64, command: Command) -> Result<Response, String> {
-        let group = self.net.reach().groups.get(&NodeId(at)).cloned();
-        let decided = group.ok_or("no such node")?.propose(command, PATIENCE).await;
+        let group = self.at(at).ok_or("no such node")?;
+        let decided = group.propose(command, PATIENCE).await;
         decided.map_err(|error| error.to_string())
     }
 
@@ -172,10 +207,7 @@ impl Group {
     /// The voters as node `at` sees them, once there was time for every change that can be made.
     pub(super) async fn voters(&self, at: u64) -> Vec<u64> {
         sleep(PATIENCE).await;
-        let group = self.net.reach().groups.get(&NodeId(at)).cloned();
-        let status = group.map(|group| group.status());
-        status.map_or_else(Vec::new, |status| {
-            status.voters.iter().map(|voter| voter.0).collect()
-        })
+        let voters = self.at(at).map(|group| group.status().voters);
+        voters.into_iter().flatten().map(|voter| voter.0).collect()
     }
 }

@@ -1,15 +1,19 @@
-//! Drills on changes of the control group's voters while nodes are dead.
+//! Drills on changes of the control group's voters while nodes are dead, or lost for good.
 
+use std::collections::BTreeSet;
+
+use quorate_control::consensus::Recovery;
 use quorate_control::state::Command;
 use quorate_crdt::NodeId;
 
 use super::drill::{Drills, Verdict, holds};
-use super::group::{self, Group};
+use super::group::{self, Group, admission, spec};
 
 pub(super) const DRILLS: Drills = &[
     ("silent-voter", "silent-node-votes", silent),
     ("latecomer-keeps-the-gone", "gone-node-votes", gone),
     ("silent-majority", "voters-stuck", majority),
+    ("recovers-in-place", "lost-voters-decide", recovered),
 ];
 
 /// Removes a node that is gone for good.
@@ -66,5 +70,32 @@ fn majority() -> Verdict {
         lose(&group, 2, 1).await?;
         let voters = group.voters(2).await;
         holds(voters == [2], format!("the voters are {voters:?}"))
+    })
+}
+
+/// No decision that the lost voters made without the survivor is newer than its recovery.
+fn recovered() -> Verdict {
+    group::with(3, async |mut group| {
+        group.cut_off(1);
+        let before = group.voters(2).await;
+        holds(before == [1, 2, 3], format!("the voters are {before:?}"))?;
+        for number in 4..=9 {
+            group.decide(2, admission(spec(number))).await?;
+        }
+        let theirs = group.epoch(2)?;
+        for node in 1..=3 {
+            group.stop(node).await;
+        }
+        let planned = Recovery::plan(group.disk(1), NodeId(1), &BTreeSet::new());
+        let carried_out = planned.and_then(Recovery::carry_out);
+        carried_out.map_err(|error| error.to_string())?;
+        group.open(1).await?;
+        let voters = group.voters(1).await;
+        holds(voters == [1], format!("the voters are {voters:?}"))?;
+        let ours = group.epoch(1)?;
+        holds(
+            ours > theirs,
+            format!("the recovery is of {ours:?}, a decision of the lost ones of {theirs:?}"),
+        )
     })
 }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use quorate_crdt::{NodeId, Secret};
 use tokio::time::{Instant, sleep};
 
-use super::super::{ConsensusConfig, ControlGroup, Link, LinkError, OpenError};
+use super::super::{ConsensusConfig, ControlGroup, Link, LinkError, OpenError, Recovery};
 use super::{Command, Response, WAIT};
 use crate::state::{NewToken, NodeSpec, TokenId};
 use crate::store::{Batch, Commit, Done, MemoryStore, Space, Store};
@@ -206,6 +206,13 @@ impl World {
     pub(super) async fn crash(&mut self, node: u64) {
         let group = self.net.lock().unwrap().groups.remove(&node).unwrap();
         group.shutdown().await;
+    }
+
+    /// What a recovery of the stopped node would do.
+    pub(super) fn recovery(&self, node: u64, kept: &[u64]) -> Recovery {
+        let kept = kept.iter().copied().map(NodeId).collect();
+        let store = Arc::clone(&self.disks[&node].0);
+        Recovery::plan(store, NodeId(node), &kept).unwrap()
     }
 
     /// Founds the cluster or goes on from what there is, until it has nodes 1 to `nodes` and
