@@ -16,6 +16,7 @@
 //! peer        calls to one other node
 //! members     keeps the Raft membership equal to the topology
 //! recovery    one survivor as the only voter, offline
+//! lives       whether this node may vote
 //! group       this node's part, as its driver holds it
 //! propose     proposals, here or at the leader
 //! serve       answers to other nodes
@@ -28,6 +29,7 @@ mod config;
 mod error;
 mod group;
 mod link;
+mod lives;
 mod log;
 mod machine;
 mod members;
@@ -42,6 +44,7 @@ pub use config::{ConsensusConfig, ConsensusConfigError};
 pub use error::{FoundError, OpenError, ProposeError};
 pub use group::{Boxed, ControlGroup, ControlStatus, Role};
 pub use link::{Link, LinkError};
+pub use lives::Standing;
 pub use recovery::{Recovery, RecoveryError};
 
 #[cfg(test)]

@@ -24,6 +24,8 @@ quorate_crdt::bugs! {
     DRAINED_VOTES = "drained-votes": "a node that is drained keeps its vote";
     /// What the lost voters decided meanwhile is mistaken for newer than the recovery.
     RECOVERS_IN_PLACE = "recovers-in-place": "a recovery goes on at the next index of the survivor";
+    /// A restored directory has forgotten votes, and votes again.
+    OLD_DISK_VOTES = "old-disk-votes": "a node votes although its directory is older than one that it has run on";
     /// A node whose answer was lost can never join under its name.
     JOIN_RETRY_UNKNOWN = "topology-join-retry-unknown": "a newcomer that asks again is taken for another";
 }

@@ -21,7 +21,8 @@ pub struct Status {
     /// The name of the control group's leader; `None` while the node knows none.
     pub leader: Option<String>,
     /// The voters of the control group whose stores may forget a vote when their machine, or with
-    /// `--storage memory` their process, stops. Then two leaders could be elected in one term.
+    /// `--storage memory` their process, stops, or have done so. A forgotten vote can elect two
+    /// leaders in one term.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volatile_voters: Vec<String>,
     /// All admitted nodes.
@@ -140,7 +141,7 @@ impl fmt::Display for Status {
         if !self.volatile_voters.is_empty() {
             writeln!(
                 f,
-                "votes      may be forgotten by {}: their stores do not survive a power loss; let a node with --storage fjall join",
+                "votes      may be forgotten by {}: sled, memory or an older copy of a disk keeps no promise; let nodes with --storage fjall join or replace them",
                 self.volatile_voters.join(", ")
             )?;
         }

@@ -1,6 +1,7 @@
 """`kill -9` in the middle of writes loses nothing acknowledged."""
 
 import random
+import shutil
 import signal
 import threading
 import time
@@ -128,3 +129,29 @@ def check_memory_nodes_say_that_their_votes_may_be_forgotten():
         assert cluster[0].status()["volatile_voters"] == ["a"]
         said = quorate("status", "--http", cluster[0].ready["http"]).stdout
         assert "may be forgotten by a" in said, said
+
+
+def check_a_node_on_a_restored_directory_does_not_vote():
+    """The directory has forgotten votes. Its node serves, and does not vote any more."""
+    with Cluster(3) as cluster:
+        node = cluster[2]
+        node.stop()
+        backup = cluster.folder / "backup"
+        shutil.copytree(node.data_dir, backup)
+        node.start()
+        cluster.wait_complete()
+        assert "volatile_voters" not in cluster[0].status()
+        node.stop()
+        shutil.rmtree(node.data_dir)
+        shutil.copytree(backup, node.data_dir)
+        node.start()
+        wait_until("c is known to have forgotten", lambda: cluster[0].status().get("volatile_voters") == ["c"], 20)
+        assert "older than one" in node.log.read_text(), "the node says what is wrong"
+        cluster.wait_complete()
+        assert node.call("CL", "QUORUM", "SET", "k", "v") == "OK"
+        # It has to be asked for no vote: with another voter gone, nobody leads.
+        cluster[0].kill()
+        refused = quorate("keyspace", "create", "never", "--replication", "dc2=1", "--http", cluster[1].ready["http"])
+        assert refused.returncode in (3, 4), refused
+        cluster[0].start()
+        wait_until("there is a leader", lambda: cluster[1].status()["leader"] in ("a", "b"), 20)

@@ -14,6 +14,7 @@ use openraft::vote::RaftLeaderId;
 use quorate_crdt::NodeId;
 
 use super::codec::{CodecError, decode, encode, seal};
+use super::lives::{Lives, OWN};
 use super::log::{COMMITTED, Disk, PURGED, SNAPSHOT, VOTE};
 use super::machine::{StoredSnapshot, stored};
 use super::types::{LogId, Membership, SnapshotMeta, Vote};
@@ -156,12 +157,14 @@ impl Recovery {
             state: encode(&self.state)?,
         };
         let vote = Vote::new(self.next.leader_id.term(), self.node);
-        self.disk.replace([
+        let records = [
             (SNAPSHOT, seal(SNAPSHOT, &snapshot)?),
             (PURGED, seal(PURGED, &self.next)?),
             (COMMITTED, seal(COMMITTED, &Some(self.next))?),
             (VOTE, seal(VOTE, &vote)?),
-        ])?;
+        ];
+        let pardon = Lives::pardoned(&self.disk)?.map(|record| (OWN, record));
+        self.disk.replace(records.into_iter().chain(pardon))?;
         Ok(self.disk.store.persist()?)
     }
 }

@@ -360,6 +360,68 @@ fn a_recovery_that_is_only_planned_changes_nothing() {
 }
 
 #[test]
+fn a_restored_directory_does_not_vote() {
+    run(16, async |mut world: World| {
+        world.grow(3).await;
+        world.crash(1).await;
+        let backup = world.backup(1);
+        world.open(1).await;
+        world
+            .until("node 1 is trusted", |world| {
+                world.group(1).status().standing == Standing::Trusted
+            })
+            .await;
+        world.crash(1).await;
+        world.restore(1, backup);
+        world.open(1).await;
+        world
+            .until("somebody objects", |world| {
+                world.group(1).status().standing == Standing::Forgetful
+            })
+            .await;
+        // With one more node gone there is no majority that can vote.
+        let other = world.group(1).leader().map_or(2, |leader| leader.0);
+        world.crash(other).await;
+        let alone = world.group(1).propose(admit(9), SECOND * 3).await;
+        assert!(alone.is_err(), "{alone:?}");
+        // Another start does not help: the node knows what it is.
+        world.crash(1).await;
+        world.open(1).await;
+        assert_eq!(world.group(1).status().standing, Standing::Forgetful);
+        world.open(other).await;
+        assert_eq!(
+            world.group(1).propose(admit(9), WAIT).await,
+            Ok(Response::Admitted { node: NodeId(4) })
+        );
+    });
+}
+
+#[test]
+fn a_copy_that_runs_beside_the_original_is_objected_to_and_the_original_is_not() {
+    run(17, async |mut world: World| {
+        world.grow(3).await;
+        world.crash(1).await;
+        let copy = world.backup(1);
+        world.open(1).await;
+        let trusted = |world: &World| world.group(1).status().standing == Standing::Trusted;
+        world.until("node 1 is trusted", trusted).await;
+        world.crash(1).await;
+        let original = world.backup(1);
+        world.restore(1, copy);
+        world.open(1).await;
+        world
+            .until("the copy is found out", |world| {
+                world.group(1).status().standing == Standing::Forgetful
+            })
+            .await;
+        world.crash(1).await;
+        world.restore(1, original);
+        world.open(1).await;
+        world.until("the original is trusted", trusted).await;
+    });
+}
+
+#[test]
 fn garbage_is_answered_with_an_error() {
     run(9, async |mut world: World| {
         world.grow(3).await;

@@ -56,6 +56,7 @@ impl ControlState {
             }
             Command::MoveNode { node, quic } => self.move_node(node, quic),
             Command::RemoveNode { node, lost } => self.remove_node(epoch, node, lost),
+            Command::Distrust { node } => self.distrust(node),
             Command::DrainNode { node, drained } => self.drain_node(epoch, node, drained),
             Command::CreateToken(token) => self.create_token(token),
             Command::RevokeToken(token) => {

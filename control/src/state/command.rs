@@ -122,6 +122,12 @@ pub enum Command {
         /// is given up.
         lost: bool,
     },
+    /// Reports that the node's store has forgotten what it had promised to keep, or may do so: it
+    /// votes only if nobody else can. Answer: [`Response::Done`].
+    Distrust {
+        /// The node, which reports it itself.
+        node: NodeId,
+    },
     /// Takes all partitions from a node, which stays a member and does not vote, or lets it hold some
     /// again. Answer: [`Response::Done`].
     DrainNode {
@@ -178,6 +184,7 @@ impl fmt::Display for Command {
             Self::Admit { node, .. } => write!(f, "admit {}", node.name),
             Self::MoveNode { node, quic } => write!(f, "move node {node} to {quic}"),
             Self::RemoveNode { node, lost } => write!(f, "remove node {node}, lost: {lost}"),
+            Self::Distrust { node } => write!(f, "distrust the store of node {node}"),
             Self::DrainNode { node, drained } => write!(f, "drain node {node}: {drained}"),
             Self::CreateToken(token) => write!(f, "create token {}", token.id.0),
             Self::RevokeToken(token) => write!(f, "revoke token {}", token.0),

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use quorate_crdt::NodeId;
 
+use super::command::{CommandRefusal, Response};
 use super::decided::ControlState;
 use crate::planted::{DRAINED_VOTES, VOLATILE_VOTES};
 use crate::topology::{Datacenter, NodeInfo};
@@ -72,6 +73,18 @@ impl ControlState {
 }
 
 impl ControlState {
+    /// Notes that the node's store may forget. It keeps its vote if there would be fewer voters
+    /// without it: then it abstains, and a majority of the others decides.
+    pub(super) fn distrust(&mut self, node: NodeId) -> Result<Response, CommandRefusal> {
+        self.known(node)?;
+        self.volatile.insert(node);
+        let voters = self.topology.voters().count();
+        if voters_of(self.eligible().nodes.len()) >= voters {
+            self.choose_voters();
+        }
+        Ok(Response::Done)
+    }
+
     /// The nodes that may vote: those that stay and keep their votes, or, if there is none, all that
     /// stay.
     fn eligible(&self) -> Roll {

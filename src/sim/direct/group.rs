@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate_control::consensus::{ConsensusConfig, ControlGroup, Link, LinkError};
 use quorate_control::state::{Command, NodeSpec, Response, TokenId};
-use quorate_control::store::{Commit, Done, MemoryStore};
+use quorate_control::store::{Batch, Commit, Done, MemoryStore, Space, Store};
 use quorate_control::topology::Epoch;
 use quorate_crdt::{NodeId, Secret};
 use tokio::runtime::Builder;
@@ -121,6 +122,8 @@ impl Commit for AtOnce {
 pub(super) struct Group {
     net: Net,
     disks: BTreeMap<u64, Arc<MemoryStore>>,
+    /// Makes each start of a node another life.
+    starts: u64,
 }
 
 /// Runs `drill` on a group of `nodes` nodes, of which node 1 leads.
@@ -157,7 +160,9 @@ impl Group {
             me: node,
             net: self.net.clone(),
         };
-        let (config, disk) = (ConsensusConfig::new(node, 1), self.disk(number));
+        self.starts += 1;
+        let config = ConsensusConfig::new(node, self.starts);
+        let disk = self.disk(number);
         let opened = ControlGroup::open(config, disk, Arc::new(AtOnce), Arc::new(link)).await;
         let group = opened.map_err(|error| error.to_string())?;
         self.net.reach().groups.insert(node, group.clone());
@@ -167,6 +172,26 @@ impl Group {
     /// The disk of a node.
     pub(super) fn disk(&mut self, number: u64) -> Arc<MemoryStore> {
         Arc::clone(self.disks.entry(number).or_default())
+    }
+
+    /// A copy of a node's disk.
+    pub(super) fn backup(&mut self, number: u64) -> Result<MemoryStore, String> {
+        let (disk, copy) = (self.disk(number), MemoryStore::new());
+        for space in Space::ALL {
+            let mut batch = Batch::default();
+            let copied = disk.scan(space, &[], None, &mut |key, value| {
+                batch.put(space, key.to_vec(), value.to_vec());
+                ControlFlow::Continue(())
+            });
+            let copied = copied.and_then(|()| copy.apply(batch));
+            copied.map_err(|error| error.to_string())?;
+        }
+        Ok(copy)
+    }
+
+    /// Puts a copy in place of the disk of a stopped node.
+    pub(super) fn restore(&mut self, number: u64, copy: MemoryStore) {
+        self.disks.insert(number, Arc::new(copy));
     }
 
     /// Stops a node; its disk stays.
@@ -181,6 +206,12 @@ impl Group {
     pub(super) fn epoch(&self, at: u64) -> Result<Epoch, String> {
         let group = self.at(at).ok_or("no such node")?;
         Ok(group.read(|state| state.topology().epoch))
+    }
+
+    /// The leader as node `at` sees it, once there was time for an election.
+    pub(super) async fn leader(&self, at: u64) -> Option<NodeId> {
+        sleep(PATIENCE).await;
+        self.at(at)?.leader()
     }
 
     fn at(&self, number: u64) -> Option<ControlGroup> {

@@ -14,6 +14,7 @@ pub(super) const DRILLS: Drills = &[
     ("latecomer-keeps-the-gone", "gone-node-votes", gone),
     ("silent-majority", "voters-stuck", majority),
     ("recovers-in-place", "lost-voters-decide", recovered),
+    ("old-disk-votes", "forgotten-vote", restored),
 ];
 
 /// Removes a node that is gone for good.
@@ -96,6 +97,26 @@ fn recovered() -> Verdict {
         holds(
             ours > theirs,
             format!("the recovery is of {ours:?}, a decision of the lost ones of {theirs:?}"),
+        )
+    })
+}
+
+/// A node on an older copy of its disk gives nobody its vote, and does not stand for election.
+fn restored() -> Verdict {
+    group::with(3, async |mut group| {
+        group.stop(2).await;
+        let backup = group.backup(2)?;
+        group.open(2).await?;
+        holds(group.leader(2).await.is_some(), "there is no leader")?;
+        group.stop(2).await;
+        group.restore(2, backup);
+        group.open(2).await?;
+        holds(group.leader(2).await.is_some(), "there is no leader")?;
+        group.stop(1).await;
+        let led = group.leader(2).await.or(group.leader(3).await);
+        holds(
+            led.is_none_or(|leader| leader == NodeId(1)),
+            format!("{led:?} leads by a vote that may have been given before"),
         )
     })
 }
