@@ -44,7 +44,7 @@ pub use config::{ConsensusConfig, ConsensusConfigError};
 pub use error::{FoundError, OpenError, ProposeError};
 pub use group::{Boxed, ControlGroup, ControlStatus, Role};
 pub use link::{Link, LinkError};
-pub use lives::Standing;
+pub use lives::VoteTrust;
 pub use recovery::{Recovery, RecoveryError};
 
 #[cfg(test)]

@@ -211,7 +211,8 @@ impl Drain {
             return done(globals, format_args!("{name} holds partitions again"));
         }
         if patience.wait {
-            let empty = |member: Option<&Member>| member.is_none_or(|member| member.partitions == 0);
+            let empty =
+                |member: Option<&Member>| member.is_none_or(|member| member.partitions == 0);
             patience.until_empty(globals, &name, empty)?;
             return done(globals, format_args!("{name} is drained"));
         }

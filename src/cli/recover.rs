@@ -136,11 +136,12 @@ impl Recover {
             if json {
                 super::cluster::print_json(&report)?;
             }
-            return Err(Failure::Usage(
-                "nothing was changed; give --yes to go on",
-            ));
+            return Err(Failure::Usage("nothing was changed; give --yes to go on"));
         }
-        survivor.recovery.carry_out().map_err(crate::node::SurvivorError::from)?;
+        survivor
+            .recovery
+            .carry_out()
+            .map_err(crate::node::SurvivorError::from)?;
         report.done = true;
         if json {
             super::cluster::print_json(&report)?;

@@ -31,7 +31,11 @@ impl Reach<'_> {
             return Some(VERSION.to_owned());
         }
         let question = tagged(Call::Version, &[]);
-        let answer = self.transport.call(node, question, ASK_TIMEOUT).await.ok()?;
+        let answer = self
+            .transport
+            .call(node, question, ASK_TIMEOUT)
+            .await
+            .ok()?;
         String::from_utf8(answer.to_vec()).ok()
     }
 

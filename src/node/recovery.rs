@@ -68,7 +68,10 @@ impl Survivor {
             return Err(nobody());
         }
         let dir = DataDir::open(path).map_err(StartError::from)?;
-        let identity = dir.identity().map_err(StartError::from)?.ok_or_else(nobody)?;
+        let identity = dir
+            .identity()
+            .map_err(StartError::from)?
+            .ok_or_else(nobody)?;
         let engine = dir.engine().ok_or_else(nobody)?;
         let at = dir.store_dir(engine).map_err(StartError::from)?;
         let store = open(engine, &at, StoreConfig::default()).map_err(StartError::from)?;

@@ -81,9 +81,10 @@ impl Findings {
 
     /// Names the voters whose stores are among the `volatile` ones.
     fn with_votes(mut self, topology: &Topology, volatile: &BTreeSet<NodeId>) -> Self {
-        let forgetful = topology.nodes.iter().filter(|(node, info)| {
-            info.voter && volatile.contains(node)
-        });
+        let forgetful = topology
+            .nodes
+            .iter()
+            .filter(|(node, info)| info.voter && volatile.contains(node));
         self.status.volatile_voters = forgetful.map(|(_, info)| info.name.to_string()).collect();
         self
     }

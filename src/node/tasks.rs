@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_control::consensus::Standing;
+use quorate_control::consensus::VoteTrust;
 use quorate_control::state::Command;
 use quorate_control::store::StoreError;
 use quorate_control::topology::{Epoch, KeyspaceId, Partition, Topology};
@@ -193,7 +193,7 @@ impl Shared {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
             let group = self.control.group();
-            if group.status().standing != Standing::Forgetful
+            if group.status().standing != VoteTrust::Forgetful
                 || group.read(|state| state.volatile().contains(&node))
             {
                 continue;

@@ -57,7 +57,9 @@ impl Simulation {
                             Arc::new(wire::decode(&grant.topology).ok()?),
                         ));
                     }
-                    Err(JoinRefusal::NotReady | JoinRefusal::StillAnswers) => sleep(Duration::from_millis(300)).await,
+                    Err(JoinRefusal::NotReady | JoinRefusal::StillAnswers) => {
+                        sleep(Duration::from_millis(300)).await
+                    }
                     Err(_) => return None,
                 }
             }

@@ -15,7 +15,7 @@ use tokio::task::AbortHandle;
 use super::config::ConsensusConfig;
 use super::error::OpenError;
 use super::link::Link;
-use super::lives::{Lives, Standing};
+use super::lives::{Lives, VoteTrust};
 use super::log::Disk;
 use super::machine::{Raft, Shared, StateMachine};
 use super::members;
@@ -102,7 +102,7 @@ pub struct ControlStatus {
     /// The nodes that follow without a vote, in ascending order.
     pub learners: Vec<NodeId>,
     /// Whether this node's directory is trusted with a vote.
-    pub standing: Standing,
+    pub standing: VoteTrust,
 }
 
 impl ControlGroup {

@@ -48,7 +48,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 /// What others think of this node's directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum VoteTrust {
     /// Too few voters have been told yet. The node does not vote.
     InDoubt,
     /// A majority of the voters knows this life, and nobody objects.
@@ -69,7 +69,7 @@ pub(super) struct Lives {
     disk: Disk,
     me: NodeId,
     record: Record,
-    standing: watch::Sender<Standing>,
+    standing: watch::Sender<VoteTrust>,
 }
 
 impl Lives {
@@ -78,7 +78,13 @@ impl Lives {
         let record: Option<Record> = disk.read(OWN, "the node's lives")?;
         let pardon = |record: Record| {
             let forgetful = false;
-            seal(OWN, &Record { forgetful, ..record })
+            seal(
+                OWN,
+                &Record {
+                    forgetful,
+                    ..record
+                },
+            )
         };
         let sealed = record.map(pardon).transpose();
         sealed.map_err(|error| stopped(io::Error::other(error)))
@@ -91,9 +97,9 @@ impl Lives {
         let excess = record.lives.len().saturating_sub(REMEMBERED_MAX);
         record.lives.drain(..excess);
         let standing = if record.forgetful {
-            Standing::Forgetful
+            VoteTrust::Forgetful
         } else {
-            Standing::InDoubt
+            VoteTrust::InDoubt
         };
         let lives = Self {
             disk,
@@ -105,13 +111,13 @@ impl Lives {
         Ok(lives)
     }
 
-    pub(super) fn standing(&self) -> Standing {
+    pub(super) fn standing(&self) -> VoteTrust {
         *self.standing.borrow()
     }
 
     /// Whether the node may give its vote to anybody.
     pub(super) fn may_vote(&self) -> bool {
-        self.standing() == Standing::Trusted || OLD_DISK_VOTES.is_planted()
+        self.standing() == VoteTrust::Trusted || OLD_DISK_VOTES.is_planted()
     }
 
     async fn keep(&self, record: &Record) -> io::Result<()> {
@@ -121,11 +127,7 @@ impl Lives {
 
     /// Hears of the present life of `node`. Returns whether its directory remembers the newest one
     /// that was heard of; then the present one is kept as the newest, durably.
-    pub(super) async fn hear(
-        &self,
-        node: NodeId,
-        lives: &[u64],
-    ) -> io::Result<bool> {
+    pub(super) async fn hear(&self, node: NodeId, lives: &[u64]) -> io::Result<bool> {
         let key = [OTHER, &node.0.to_be_bytes()].concat();
         let heard = self.disk.read::<u64>(&key, "another node's life");
         let heard = heard.map_err(io::Error::other)?;
@@ -149,10 +151,14 @@ impl Lives {
     pub(super) async fn tell(self: Arc<Self>, raft: Raft, peer: Peer, pause: Duration) {
         let mut metrics = raft.metrics();
         let mut told = BTreeSet::from([self.me]);
-        while self.standing() != Standing::Forgetful {
+        while self.standing() != VoteTrust::Forgetful {
             let configs = {
                 let metrics = metrics.borrow_watched();
-                metrics.membership_config.membership().get_joint_config().clone()
+                metrics
+                    .membership_config
+                    .membership()
+                    .get_joint_config()
+                    .clone()
             };
             let voters: BTreeSet<NodeId> = configs.iter().flatten().copied().collect();
             let ask: BTreeSet<NodeId> = voters.difference(&told).copied().collect();
@@ -169,7 +175,7 @@ impl Lives {
                 voters.intersection(&told).count() >= majority(voters.len())
             };
             if !voters.is_empty() && configs.iter().all(knows) {
-                self.standing.send_replace(Standing::Trusted);
+                self.standing.send_replace(VoteTrust::Trusted);
                 raft.runtime_config().elect(true);
             }
             if all_told && metrics.changed().await.is_err() {
@@ -197,7 +203,7 @@ impl Lives {
     /// Gives up voting for good.
     async fn forget(&self, raft: &Raft, objector: NodeId) {
         raft.runtime_config().elect(false);
-        self.standing.send_replace(Standing::Forgetful);
+        self.standing.send_replace(VoteTrust::Forgetful);
         tracing::error!(
             %objector,
             "the data directory is older than one that this node has run on: a restored backup or a copy? The node does not vote any more; replace it with a new one"

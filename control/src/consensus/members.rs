@@ -115,8 +115,7 @@ impl Seen {
 
     /// Whether a node may become a voter: it would not hold up the next decision.
     fn is_ready(&self, node: NodeId) -> bool {
-        self.caught_up.contains(&node)
-            && (self.answer.contains(&node) || SILENT_VOTER.is_planted())
+        self.caught_up.contains(&node) && (self.answer.contains(&node) || SILENT_VOTER.is_planted())
     }
 
     /// The voters to have next on the way to those of the topology: these, if all newcomers among

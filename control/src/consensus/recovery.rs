@@ -20,7 +20,7 @@ use super::machine::{StoredSnapshot, stored};
 use super::types::{LogId, Membership, SnapshotMeta, Vote};
 use crate::planted::RECOVERS_IN_PLACE;
 use crate::state::{ControlState, GivenUp, LogIndex};
-use crate::store::{Commit, Done, Space, Store, StoreError};
+use crate::store::{Commit, Done, Store, StoreError};
 use crate::topology::Topology;
 
 /// How far index and term jump: more decisions and elections than any cluster makes while one of
@@ -38,7 +38,9 @@ pub enum RecoveryError {
     #[error("the control group's snapshot cannot be read")]
     Unreadable,
     /// The store holds no decision that names the node.
-    #[error("the control group that this store knows has no node {node}: nothing can go on from it")]
+    #[error(
+        "the control group that this store knows has no node {node}: nothing can go on from it"
+    )]
     NotAMember {
         /// The node of the store.
         node: NodeId,
@@ -104,7 +106,11 @@ impl Recovery {
             .flatten();
         let vote = disk.read::<Vote>(VOTE, "the control vote")?;
         let term = vote.map_or(0, |vote| vote.leader_id().term());
-        let jump = if RECOVERS_IN_PLACE.is_planted() { 1 } else { JUMP };
+        let jump = if RECOVERS_IN_PLACE.is_planted() {
+            1
+        } else {
+            JUMP
+        };
         let term = term.max(last.leader_id.term()).saturating_add(jump);
         let leader = Vote::new(term, node).leader_id().to_committed();
         let next = LogId::new(leader, last.index.saturating_add(jump));

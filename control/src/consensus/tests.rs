@@ -288,7 +288,12 @@ fn a_survivor_goes_on_alone_whatever_the_lost_ones_decided() {
         }
 
         let recovery = world.recovery(1, &[]);
-        let names: Vec<_> = recovery.given_up().nodes.iter().map(|name| &**name).collect();
+        let names: Vec<_> = recovery
+            .given_up()
+            .nodes
+            .iter()
+            .map(|name| &**name)
+            .collect();
         assert_eq!(names, ["n2", "n3"]);
         recovery.carry_out().unwrap();
         world.open(1).await;
@@ -368,7 +373,7 @@ fn a_restored_directory_does_not_vote() {
         world.open(1).await;
         world
             .until("node 1 is trusted", |world| {
-                world.group(1).status().standing == Standing::Trusted
+                world.group(1).status().standing == VoteTrust::Trusted
             })
             .await;
         world.crash(1).await;
@@ -376,7 +381,7 @@ fn a_restored_directory_does_not_vote() {
         world.open(1).await;
         world
             .until("somebody objects", |world| {
-                world.group(1).status().standing == Standing::Forgetful
+                world.group(1).status().standing == VoteTrust::Forgetful
             })
             .await;
         // With one more node gone there is no majority that can vote.
@@ -387,7 +392,7 @@ fn a_restored_directory_does_not_vote() {
         // Another start does not help: the node knows what it is.
         world.crash(1).await;
         world.open(1).await;
-        assert_eq!(world.group(1).status().standing, Standing::Forgetful);
+        assert_eq!(world.group(1).status().standing, VoteTrust::Forgetful);
         world.open(other).await;
         assert_eq!(
             world.group(1).propose(admit(9), WAIT).await,
@@ -403,7 +408,7 @@ fn a_copy_that_runs_beside_the_original_is_objected_to_and_the_original_is_not()
         world.crash(1).await;
         let copy = world.backup(1);
         world.open(1).await;
-        let trusted = |world: &World| world.group(1).status().standing == Standing::Trusted;
+        let trusted = |world: &World| world.group(1).status().standing == VoteTrust::Trusted;
         world.until("node 1 is trusted", trusted).await;
         world.crash(1).await;
         let original = world.backup(1);
@@ -411,7 +416,7 @@ fn a_copy_that_runs_beside_the_original_is_objected_to_and_the_original_is_not()
         world.open(1).await;
         world
             .until("the copy is found out", |world| {
-                world.group(1).status().standing == Standing::Forgetful
+                world.group(1).status().standing == VoteTrust::Forgetful
             })
             .await;
         world.crash(1).await;

@@ -64,8 +64,7 @@ pub(super) fn awaited(
                 .filter(silent)
                 .filter(|node| {
                     let home = topology.datacenter_of(*node);
-                    !withdrawn(*node)
-                        || home.is_some_and(|datacenter| open.contains(datacenter))
+                    !withdrawn(*node) || home.is_some_and(|datacenter| open.contains(datacenter))
                 })
                 .collect()
         }

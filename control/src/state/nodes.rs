@@ -88,7 +88,10 @@ impl ControlState {
         if named.is_some_and(|(other, _)| replaces != Some(other)) {
             return Err(CommandRefusal::NameTaken);
         }
-        if token.expires_ms.is_some_and(|expires| shown.at_ms >= expires) {
+        if token
+            .expires_ms
+            .is_some_and(|expires| shown.at_ms >= expires)
+        {
             return Err(CommandRefusal::Expired);
         }
         let uses_left = match token.uses_left {

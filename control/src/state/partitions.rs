@@ -148,10 +148,7 @@ impl ControlState {
             let Some(held) = self.topology.keyspaces.get(&keyspace) else {
                 return;
             };
-            let fresh = Placement::stable(
-                epoch,
-                self.home(&held.replication, keyspace, partition),
-            );
+            let fresh = Placement::stable(epoch, self.home(&held.replication, keyspace, partition));
             self.replace(keyspace, partition, fresh);
         }
     }

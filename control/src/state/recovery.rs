@@ -43,9 +43,8 @@ impl ControlState {
         let is_left = |node: &NodeId| !others.contains(node);
         let mut given_up = GivenUp::default();
         for keyspace in self.topology.keyspaces.values() {
-            let bare = |placement: &&crate::topology::Placement| {
-                !placement.holders().iter().any(is_left)
-            };
+            let bare =
+                |placement: &&crate::topology::Placement| !placement.holders().iter().any(is_left);
             let count = keyspace.placement.iter().filter(bare).count();
             if count > 0 {
                 given_up.emptied.push((Arc::clone(&keyspace.name), count));
@@ -81,7 +80,12 @@ impl ControlState {
                 .is_empty()
                 .then_some(id)
         };
-        let homeless: Vec<_> = self.topology.keyspaces.iter().filter_map(homeless).collect();
+        let homeless: Vec<_> = self
+            .topology
+            .keyspaces
+            .iter()
+            .filter_map(homeless)
+            .collect();
         let mut names = Vec::new();
         for id in homeless {
             if let Some(keyspace) = self.topology_mut().keyspaces.get_mut(&id) {

@@ -96,7 +96,10 @@ fn struck() -> Verdict {
     let (before, after) = replaced();
     holds(held(&before, 2) > 0, "node 2 held nothing")?;
     let left = held(&after, 2);
-    holds(left == 0, format!("a dead node still holds {left} partitions"))
+    holds(
+        left == 0,
+        format!("a dead node still holds {left} partitions"),
+    )
 }
 
 /// The newcomer gets what the dead node held, and no other partition moves.
@@ -141,7 +144,10 @@ fn drained() -> Verdict {
     let mut decided = draining()?;
     decided.settle(Some(NodeId(3)));
     let left = held(&decided.placements(), 3);
-    holds(left == 0, format!("a drained node still holds {left} partitions"))
+    holds(
+        left == 0,
+        format!("a drained node still holds {left} partitions"),
+    )
 }
 
 /// A drained node does not vote, so that it can be stopped.

@@ -253,7 +253,8 @@ impl Stage<'_> {
         };
         self.removed.push(node);
         self.oracle().destroyed(node, Harm::Gone);
-        self.cluster.invite(&info.datacenter, Some(Arc::clone(&info.name)))
+        self.cluster
+            .invite(&info.datacenter, Some(Arc::clone(&info.name)))
     }
 
     /// Restarts nodes that ended because their disk failed before it was repaired, as a process

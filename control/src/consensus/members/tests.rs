@@ -20,7 +20,10 @@ fn topology(nodes: &[u64], voters: &[u64]) -> Topology {
     Topology {
         cluster: ClusterId(1),
         epoch: Epoch(1),
-        nodes: nodes.iter().map(|&node| (NodeId(node), info(node))).collect(),
+        nodes: nodes
+            .iter()
+            .map(|&node| (NodeId(node), info(node)))
+            .collect(),
         keyspaces: BTreeMap::new(),
     }
 }
@@ -38,7 +41,10 @@ fn seen(members: &[u64], voters: &[u64]) -> Seen {
 }
 
 fn without(from: &BTreeSet<NodeId>, node: u64) -> BTreeSet<NodeId> {
-    from.iter().copied().filter(|&other| other.0 != node).collect()
+    from.iter()
+        .copied()
+        .filter(|&other| other.0 != node)
+        .collect()
 }
 
 /// The next step in words.
@@ -131,5 +137,8 @@ fn a_change_that_was_begun_is_ended() {
         answer: set(&[1, 2]),
         ..seen(&[1, 2, 3, 4], &[1, 2, 3, 4])
     };
-    assert_eq!(step(&joint, &topology(&[1, 2, 4], &[1, 2, 4])), "vote 1 2 4");
+    assert_eq!(
+        step(&joint, &topology(&[1, 2, 4], &[1, 2, 4])),
+        "vote 1 2 4"
+    );
 }
