@@ -171,7 +171,7 @@ impl Control {
         let (id, name, instance) = (TokenId(request.token), &request.name, request.instance);
         let (holds_token, admitted) = self.group.read(|state| {
             let token = state.tokens().get(&id);
-            let holds = token.is_some_and(|token| token.secret == request.secret.into());
+            let holds = token.is_some_and(|token| token.secret == Secret::from(request.secret));
             (holds, state.admitted_as(name, instance))
         });
         // A stranger does not make this node ask all others.
