@@ -7,9 +7,11 @@
 mod admin;
 mod data;
 mod room;
+mod shortfall;
 mod status;
 
 pub use admin::{Admin, AdminError, KeyspaceChange, KeyspaceSpec, Lost, Member, TokenInfo};
 pub use data::{Data, Pending, name_of};
 pub use room::Room;
+pub use shortfall::Shortfall;
 pub use status::{KeyspaceStatus, NodeState, NodeStatus, Status};

@@ -10,7 +10,8 @@ use clap::Args;
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
 use tracing::Level;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
@@ -26,15 +27,24 @@ use crate::node::{Node, Options};
 pub(super) const EXAMPLES: &str = "\
 Examples:
   quorate start                                           one node, data under the platform's data directory
+  quorate start --found --node a --data-dir ./a           the first node of a cluster
   quorate start --node b --data-dir ./b --resp 127.0.0.1:0 --http 127.0.0.1:0 --quic 127.0.0.1:0 \\
                 --join 127.0.0.1:7381 --token TOKEN       a second node on the same machine
   quorate start --node c --data-dir ./new-c --replace c --join 10.0.0.1:7381 --token TOKEN
                                                           a new node in the place of the dead node c
+  quorate start --quic 0.0.0.0:7381 --advertise node-1.example.com:7381 …
+                                                          reachable under a name
   QUORATE_PASSWORD=… quorate start --resp 0.0.0.0:7379    open to other machines: needs a password
 
-Once the node serves, it prints one line on stdout:
+While the node loads its data, Redis clients are told LOADING and /healthz answers 200. Once it serves,
+it prints one line on stdout:
   ready {\"node\",\"datacenter\",\"resp\",\"http\",\"quic\",\"etcd\",\"cluster\",\"join_token\"}
 The join_token lets other nodes join; keep it secret.
+
+A directory that knows its node starts that node again, whatever --found and --join say. A node that
+comes back looks for the others at the addresses after --join as well, so a cluster forms again even
+if all its addresses have changed. A directory without a node is refused unless --found or --join is
+given, except for a single node in the default directory.
 
 Every flag is also a key of the file (data_dir) and an environment variable (QUORATE_DATA_DIR). Flags
 override variables, and variables override the file. QUORATE_LOG sets what is logged to stderr, such
@@ -42,6 +52,9 @@ as info or quorate=debug.";
 
 /// How often a starting node is polled for readiness.
 const READY_POLL: Duration = Duration::from_millis(5);
+/// How long a node that serves waits for the nodes that its keyspaces need, before it says what it
+/// cannot do and prints its line nevertheless. Guess: nodes that are started together have met.
+const READY_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The operator's settings for the node. Everything has a default.
 #[derive(Debug, Args)]
@@ -61,15 +74,22 @@ pub(super) struct Start {
     /// Its rack [default: r1].
     #[arg(long)]
     rack: Option<String>,
-    /// Address for other nodes. They must be able to reach it [default: 127.0.0.1:7381].
+    /// Address to listen at for other nodes [default: 127.0.0.1:7381].
     #[arg(long, value_name = "ADDRESS")]
     quic: Option<String>,
+    /// What other nodes dial, if it is not the address after --quic; a host name or an IP address.
+    /// It is looked up whenever it is dialled.
+    #[arg(long, value_name = "HOST:PORT")]
+    advertise: Option<String>,
     /// Address for etcd clients. This version does not serve them yet and says so.
     #[arg(long, value_name = "ADDRESS")]
     etcd: Option<String>,
-    /// QUIC address of any member of the cluster to join. Without it the node founds a cluster, or
-    /// resumes the one in its data directory.
-    #[arg(long, value_name = "HOST:PORT")]
+    /// Make a new cluster, if the data directory holds no node yet.
+    #[arg(long)]
+    found: bool,
+    /// QUIC addresses of members of the cluster to join; one that answers is enough. A node that
+    /// comes back looks for the others there too.
+    #[arg(long, value_name = "HOST:PORT,…")]
     join: Option<String>,
     /// Join token of the cluster, from its `ready` line or `quorate node token`.
     #[arg(long)]
@@ -101,8 +121,8 @@ struct Tuning {
     /// setting on all nodes [default: local].
     #[arg(long)]
     network: Option<String>,
-    /// Partitions of a new keyspace that names no number: a power of two, up to 4096. The keyspace
-    /// `default` always has 64 [default: 64].
+    /// Partitions of the keyspace `default` and of new keyspaces that name no number: a power of
+    /// two, up to 4096. Decided when the cluster is founded [default: 64].
     #[arg(long, value_name = "N")]
     partitions: Option<String>,
 }
@@ -115,7 +135,7 @@ struct Ready<'a> {
     datacenter: &'a str,
     resp: SocketAddr,
     http: SocketAddr,
-    quic: SocketAddr,
+    quic: &'a str,
     etcd: Option<SocketAddr>,
     cluster: String,
     join_token: Option<&'a str>,
@@ -130,16 +150,18 @@ impl Start {
         let resp = listen(config.listen.resp)?;
         let http = listen(config.listen.http)?;
         let (resp_address, http_address) = (resp.local_addr()?, http.local_addr()?);
-        let node = Node::start(
-            config.clone(),
-            Options {
-                wide_area: config.wide_area,
-                ..Options::default()
-            },
-        )
-        .await?;
+        // Shared, because both faces draw on the same file descriptors.
+        let guests = Guests::new(limits::clients_max());
+        let threshold = Threshold::open(&resp, &http, &guests)?;
+        let options = Options {
+            wide_area: config.wide_area,
+            ..Options::default()
+        };
+        let node = Node::start(config.clone(), options).await;
+        threshold.close().await;
+        let node = node?;
         say_how_many_clients(before, descriptors);
-        let faces = Faces::open(&node, &config, resp, http);
+        let faces = Faces::open(&node, &config, resp, http, guests);
         let result = tokio::select! {
             result = faces.until_told(&node) => result,
             result = say_when_ready(&node, &config, resp_address, http_address) => match result {
@@ -162,6 +184,8 @@ impl Start {
             ("resp", globals.resp.clone()),
             ("http", globals.http.clone()),
             ("quic", self.quic),
+            ("advertise", self.advertise),
+            ("found", self.found.then(|| "true".to_owned())),
             ("etcd", self.etcd),
             ("join", self.join),
             ("token", self.token),
@@ -218,7 +242,8 @@ fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
     bound.map_err(|cause| Failure::Listen { address, cause })
 }
 
-/// Prints the `ready` line when `/readyz` would succeed: from then on requests are served.
+/// Prints the `ready` line when the node serves. If it cannot meet the default levels of all
+/// keyspaces a while later, the log says which and why; `/readyz` answers 503 until it can.
 async fn say_when_ready(
     node: &Node,
     config: &NodeConfig,
@@ -227,6 +252,14 @@ async fn say_when_ready(
 ) -> io::Result<()> {
     let data = node.data();
     while !data.ready() {
+        tokio::time::sleep(READY_POLL).await;
+    }
+    let since = Instant::now();
+    while let Some(shortfall) = data.shortfall() {
+        if since.elapsed() >= READY_PATIENCE {
+            tracing::warn!(%shortfall, "this node serves, but not at every default level");
+            break;
+        }
         tokio::time::sleep(READY_POLL).await;
     }
     let ready = Ready {
@@ -251,6 +284,43 @@ fn kept(config: &NodeConfig) -> Option<Durability> {
     }
 }
 
+/// What clients meet who come before the node is up. It runs beside the node's own thread, which is
+/// busy loading.
+struct Threshold {
+    stop: watch::Sender<bool>,
+    faces: JoinSet<()>,
+}
+
+impl Threshold {
+    fn open(resp: &TcpListener, http: &TcpListener, guests: &Arc<Guests>) -> io::Result<Self> {
+        let (stop, stopped) = watch::channel(false);
+        let mut faces = JoinSet::new();
+        let again =
+            |listener: &TcpListener| tokio::net::TcpListener::from_std(listener.try_clone()?);
+        faces.spawn(resp::serve_loading(
+            again(resp)?,
+            Arc::clone(guests),
+            stopped.clone(),
+        ));
+        faces.spawn(http::serve_loading(
+            again(http)?,
+            Arc::clone(guests),
+            told(stopped),
+        ));
+        Ok(Self { stop, faces })
+    }
+
+    async fn close(mut self) {
+        self.stop.send_replace(true);
+        while self.faces.join_next().await.is_some() {}
+    }
+}
+
+/// Waits for the order to stop. A dropped sender means the same.
+async fn told(mut stopped: watch::Receiver<bool>) {
+    drop(stopped.wait_for(|stop| *stop).await);
+}
+
 /// The RESP and HTTP servers of one node. They run on the node's own thread, beside its network.
 struct Faces {
     stop: watch::Sender<bool>,
@@ -259,10 +329,14 @@ struct Faces {
 }
 
 impl Faces {
-    fn open(node: &Node, config: &NodeConfig, resp: TcpListener, http: TcpListener) -> Self {
+    fn open(
+        node: &Node,
+        config: &NodeConfig,
+        resp: TcpListener,
+        http: TcpListener,
+        guests: Arc<Guests>,
+    ) -> Self {
         let (stop, stopped) = watch::channel(false);
-        // Shared, because both faces draw on the same file descriptors.
-        let guests = Guests::new(limits::clients_max());
         let resp_config = RespConfig {
             guests: Arc::clone(&guests),
             password: config.password.clone(),
@@ -278,16 +352,14 @@ impl Faces {
         };
         let (data, admin) = (node.data(), node.admin());
         let resp_data = Arc::clone(&data);
-        let mut http_stopped = stopped.clone();
+        let http_stopped = told(stopped.clone());
         let resp = node.runtime().spawn(async move {
             let listener = tokio::net::TcpListener::from_std(resp)?;
             resp::serve(listener, resp_data, resp_config, stopped).await
         });
         let http = node.runtime().spawn(async move {
             let listener = tokio::net::TcpListener::from_std(http)?;
-            // A dropped sender means shutdown as well.
-            let told = async move { drop(http_stopped.wait_for(|stop| *stop).await) };
-            http::serve(listener, data, admin, http_config, told).await;
+            http::serve(listener, data, admin, http_config, http_stopped).await;
             Ok(())
         });
         Self { stop, resp, http }

@@ -9,22 +9,33 @@ pub(super) struct Key {
     pub(super) name: &'static str,
     /// What it takes, as the end of the sentence "… must be …".
     pub(super) expected: &'static str,
-    /// Whether its value in the file is a number instead of a string.
-    pub(super) number: bool,
+    /// How the file writes its value.
+    pub(super) kind: Kind,
+}
+
+/// How the file writes a value. Variables and flags write the same as text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// In quotes.
+    Text,
+    /// As a whole number.
+    Number,
+    /// As `true` or `false`.
+    Switch,
 }
 
 const fn key(name: &'static str, expected: &'static str) -> Key {
     Key {
         name,
         expected,
-        number: false,
+        kind: Kind::Text,
     }
 }
 
 const NETWORK: &str = "\"local\" or \"wide\"";
 const ADDRESS: &str = "a string with an IP address and a port, such as \"127.0.0.1:7379\"";
 
-pub(super) const KEYS: [Key; 18] = [
+pub(super) const KEYS: [Key; 20] = [
     key("data_dir", "a string with a path"),
     key("node", text::NAME),
     key("datacenter", text::NAME),
@@ -33,9 +44,15 @@ pub(super) const KEYS: [Key; 18] = [
     key("http", ADDRESS),
     key("quic", ADDRESS),
     key("etcd", ADDRESS),
+    key("advertise", text::HOST),
+    Key {
+        name: "found",
+        expected: "true or false",
+        kind: Kind::Switch,
+    },
     key(
         "join",
-        "a string with host and port of a member, such as \"10.0.0.1:7381\"",
+        "a string with host and port of one or more members, such as \"10.0.0.1:7381,10.0.0.2:7381\"",
     ),
     key("token", "a string with a join token"),
     key("replace", "a string with the name of a dead member"),
@@ -48,6 +65,6 @@ pub(super) const KEYS: [Key; 18] = [
     Key {
         name: "partitions",
         expected: text::PARTITIONS,
-        number: true,
+        kind: Kind::Number,
     },
 ];

@@ -201,6 +201,7 @@ fn refused(refusal: &CommandRefusal) -> JoinRefusal {
         CommandRefusal::Expired => JoinRefusal::Expired,
         CommandRefusal::UsedUp => JoinRefusal::UsedUp,
         CommandRefusal::NameTaken | CommandRefusal::BadName => JoinRefusal::NameTaken,
+        CommandRefusal::BadAddress => JoinRefusal::BadAddress,
         CommandRefusal::UnknownToken => JoinRefusal::UnknownToken,
         CommandRefusal::UnknownNode { .. } => JoinRefusal::NothingToReplace,
         CommandRefusal::OtherDatacenter { .. } => JoinRefusal::OtherDatacenter,

@@ -30,10 +30,11 @@ impl ControlState {
             authority,
             token,
             node,
+            partitions,
             at_ms: _,
         } = command
         {
-            return self.found(epoch, cluster, authority, token, &node);
+            return self.found(epoch, cluster, authority, token, &node, partitions);
         }
         if !self.founded() {
             return Err(CommandRefusal::NotFounded);
@@ -54,7 +55,7 @@ impl ControlState {
                 };
                 self.admit(epoch, &shown, &node, replaces)
             }
-            Command::MoveNode { node, quic } => self.move_node(node, quic),
+            Command::MoveNode { node, quic } => self.move_node(node, &quic),
             Command::RemoveNode { node, lost } => self.remove_node(epoch, node, lost),
             Command::Distrust { node } => self.distrust(node),
             Command::DrainNode { node, drained } => self.drain_node(epoch, node, drained),

@@ -87,7 +87,7 @@ pub(super) fn spec(number: u64) -> NodeSpec {
         name: format!("n{number}").into(),
         datacenter: "dc1".into(),
         rack: "rack1".into(),
-        quic: ([10, 0, 0, 1], 7381).into(),
+        quic: "10.0.0.1:7381".into(),
         instance: number.into(),
         durable: true,
     }

@@ -14,7 +14,7 @@ fn topology(nodes: &[u64], voters: &[u64]) -> Topology {
         name: Arc::clone(&name),
         datacenter: Arc::clone(&name),
         rack: Arc::clone(&name),
-        quic: ([127, 0, 0, 1], 1).into(),
+        quic: "127.0.0.1:1".into(),
         voter: voters.contains(&node),
     };
     Topology {
