@@ -249,7 +249,7 @@ impl Peering {
         match open(&connection).await {
             Ok(writers) => {
                 self.session(node, connection, Streams { writers, first })
-                    .await
+                    .await;
             }
             Err(error) => self.note(node, &error),
         }

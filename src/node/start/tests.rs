@@ -702,6 +702,7 @@ async fn nodes_that_all_come_back_at_other_addresses_form_their_cluster_again() 
         moved.join = Some(Join {
             addresses: vec![addresses[(at + 1) % 3].to_string()],
             token: None,
+            replace: None,
         });
         moved
     };
