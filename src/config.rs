@@ -11,11 +11,13 @@
 //! | `error` | why a configuration is refused |
 //! | `table` | the one table of keys |
 //! | `layers` | the three sources and how they merge |
+//! | `log` | what is logged |
 //! | `build` | from texts to a [`NodeConfig`] |
 
 mod build;
 mod error;
 mod layers;
+mod log;
 mod origin;
 mod settings;
 mod table;
@@ -23,6 +25,7 @@ mod text;
 
 pub use error::ConfigError;
 pub use layers::Sources;
+pub use log::{LogConfig, LogFormat, parse_log_filter};
 pub use origin::Origin;
 pub use settings::{Join, Listen, NodeConfig, PARTITIONS, REQUEST_TIMEOUT, SYNC_INTERVAL, Secret};
 pub use text::parse_duration;

@@ -1,6 +1,7 @@
 //! Calls to the HTTP face of a node, for the verbs that need it.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -22,7 +23,16 @@ struct Problem {
 
 /// Gets a document.
 pub(super) fn get<T: DeserializeOwned>(globals: &Globals, path: &str) -> Result<T, Failure> {
-    call(globals, path, Method::Get)
+    get_within(globals, path, globals.patience())
+}
+
+/// Gets a document, and waits for it for `patience`.
+pub(super) fn get_within<T: DeserializeOwned>(
+    globals: &Globals,
+    path: &str,
+    patience: Duration,
+) -> Result<T, Failure> {
+    call(globals, path, Method::Get, patience)
 }
 
 /// Sends a command to the node and returns the document that it answers.
@@ -31,17 +41,23 @@ pub(super) fn post<T: DeserializeOwned>(
     path: &str,
     body: &Value,
 ) -> Result<T, Failure> {
-    call(globals, path, Method::Post(body.to_string()))
+    call(
+        globals,
+        path,
+        Method::Post(body.to_string()),
+        globals.patience(),
+    )
 }
 
 /// Has the node change something.
 pub(super) fn patch(globals: &Globals, path: &str, body: &Value) -> Result<(), Failure> {
-    call::<Option<Value>>(globals, path, Method::Patch(body.to_string())).map(drop)
+    let method = Method::Patch(body.to_string());
+    call::<Option<Value>>(globals, path, method, globals.patience()).map(drop)
 }
 
 /// Has the node remove something.
 pub(super) fn delete(globals: &Globals, path: &str) -> Result<(), Failure> {
-    call::<Option<Value>>(globals, path, Method::Delete).map(drop)
+    call::<Option<Value>>(globals, path, Method::Delete, globals.patience()).map(drop)
 }
 
 /// A name as one segment of a path.
@@ -65,7 +81,12 @@ enum Method {
     Delete,
 }
 
-fn call<T: DeserializeOwned>(globals: &Globals, path: &str, method: Method) -> Result<T, Failure> {
+fn call<T: DeserializeOwned>(
+    globals: &Globals,
+    path: &str,
+    method: Method,
+    patience: Duration,
+) -> Result<T, Failure> {
     let address: Box<str> = globals
         .http
         .as_deref()
@@ -75,7 +96,7 @@ fn call<T: DeserializeOwned>(globals: &Globals, path: &str, method: Method) -> R
         .into();
     let url = format!("http://{address}{path}");
     let config = ureq::Agent::config_builder()
-        .timeout_global(Some(globals.patience()))
+        .timeout_global(Some(patience))
         .http_status_as_error(false)
         .proxy(None);
     let agent = ureq::Agent::new_with_config(config.build());

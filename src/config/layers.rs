@@ -13,8 +13,9 @@ use super::table::{KEYS, Key, Kind};
 use super::text::nearest;
 
 const PREFIX: &str = "QUORATE_";
-/// Variables with the prefix that are not keys of the file: the path of the file, and what to log.
-const OTHER_VARIABLES: [&str; 2] = ["QUORATE_CONFIG", "QUORATE_LOG"];
+/// Variables with the prefix that are not keys of the file: the path of the file, and what only
+/// other commands read.
+const OTHER_VARIABLES: [&str; 3] = ["QUORATE_CONFIG", "QUORATE_CONSISTENCY", "QUORATE_TIMEOUT"];
 
 /// The raw input of a configuration. Only [`Sources::of_process`] looks at the process itself.
 #[derive(Clone, Debug, Default)]

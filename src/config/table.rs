@@ -35,7 +35,7 @@ const fn key(name: &'static str, expected: &'static str) -> Key {
 const NETWORK: &str = "\"local\" or \"wide\"";
 const ADDRESS: &str = "a string with an IP address and a port, such as \"127.0.0.1:7379\"";
 
-pub(super) const KEYS: [Key; 20] = [
+pub(super) const KEYS: [Key; 22] = [
     key("data_dir", "a string with a path"),
     key("node", text::NAME),
     key("datacenter", text::NAME),
@@ -62,6 +62,11 @@ pub(super) const KEYS: [Key; 20] = [
     key("password", "a string that is not empty"),
     key("request_timeout", text::DURATION),
     key("network", NETWORK),
+    key(
+        "log",
+        "a level (off, error, warn, info, debug, trace) or TARGET=LEVEL; several are separated by commas",
+    ),
+    key("log_format", "\"text\" or \"json\""),
     Key {
         name: "partitions",
         expected: text::PARTITIONS,

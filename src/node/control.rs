@@ -20,6 +20,7 @@ use quorate_gossip::wire;
 use tokio::sync::watch;
 
 use super::clock::Clock;
+use super::figures::Following;
 use super::hub::{Call, ControlDoor, tagged};
 use super::reach::Reach;
 
@@ -225,6 +226,17 @@ impl ControlDoor for Door {
         match self.0.upgrade() {
             Some(control) => Box::pin(control.admit(request)),
             None => Box::pin(async { Err(JoinRefusal::NotReady) }),
+        }
+    }
+
+    fn following(&self) -> Following {
+        let Some(control) = self.0.upgrade() else {
+            return Following::default();
+        };
+        let status = control.group.status();
+        Following {
+            term: status.term,
+            leader: status.leader,
         }
     }
 }

@@ -53,7 +53,7 @@ pub(super) async fn list(shared: &Arc<Shared>) -> Vec<Member> {
 }
 
 /// How many partitions each node holds or is being given.
-fn held(topology: &Topology) -> BTreeMap<NodeId, u32> {
+pub(super) fn held(topology: &Topology) -> BTreeMap<NodeId, u32> {
     let mut held = BTreeMap::new();
     for (_, placement) in topology.keyspaces.values().flat_map(Keyspace::partitions) {
         for node in placement.holders() {

@@ -9,11 +9,9 @@ use quorate_gossip::wire;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::hub::{Call, VERSION, tagged};
+use super::hub::{ASK_TIMEOUT, Call, VERSION, tagged};
 use crate::planted::LIVING_TAKEN_FOR_LOST;
 
-/// How long another node may take to answer a question about itself.
-pub(super) const ASK_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long members may take to notice that a node has gone.
 const NOTICE: Duration = Duration::from_secs(4);
 

@@ -308,7 +308,7 @@ impl Peering {
         if self.links.contains_key(&node) {
             return tracing::debug!(%node, %error, "another connection stays");
         }
-        tracing::info!(%node, %error, "a connection ended");
+        tracing::debug!(%node, %error, "a connection ended");
         self.troubles.insert(node, error);
     }
 
