@@ -196,7 +196,7 @@ impl Failure {
                 "unanswered".to_owned()
             }
             Self::NoSuchKey => "not_found".to_owned(),
-            Self::NotReached { .. } | Self::StillLeaving { .. } => "not_reached".to_owned(),
+            Self::NotReached { .. } | Self::StillMoving { .. } => "not_reached".to_owned(),
             failure if failure.code() == USAGE => "usage".to_owned(),
             _ => "failed".to_owned(),
         }
