@@ -59,7 +59,7 @@ impl Simulation {
                         });
                     }
                     Err(JoinRefusal::NotReady | JoinRefusal::StillAnswers) => {
-                        sleep(Duration::from_millis(300)).await
+                        sleep(Duration::from_millis(300)).await;
                     }
                     Err(_) => return None,
                 }
