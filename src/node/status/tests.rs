@@ -34,7 +34,10 @@ fn topology() -> Topology {
 }
 
 /// What a node in term 4 says that follows `leader` and has one replica.
-#[expect(clippy::unnecessary_wraps, reason = "a node that is silent says `None`")]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "a node that is silent says `None`"
+)]
 fn says(leader: u64, context: u128, digest: u128) -> Option<NodeFigures> {
     let replica = ReplicaSummary {
         keyspace: KeyspaceId(0),
