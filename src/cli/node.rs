@@ -229,7 +229,8 @@ fn say_how_to_watch() {
 }
 
 impl Patience {
-    /// Waits until what is listed of the node is what is wanted; `None` if it is no longer a member.
+    /// Waits until what is listed of the node is what is wanted; `None` if it is no longer a
+    /// member.
     fn until_empty(
         &self,
         globals: &Globals,

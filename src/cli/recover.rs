@@ -1,5 +1,5 @@
-//! `quorate node recover`: goes on from one survivor when a majority of the voters is lost for good.
-//! Offline, on the survivor's data directory.
+//! `quorate node recover`: goes on from one survivor when a majority of the voters is lost for
+//! good. Offline, on the survivor's data directory.
 
 use std::io::{self, BufRead, IsTerminal};
 use std::path::PathBuf;

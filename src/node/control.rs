@@ -163,8 +163,8 @@ impl Control {
         })
     }
 
-    /// The dead member whose place the newcomer wants to take; `None` if it wants none, or has taken
-    /// it already and its answer was lost.
+    /// The dead member whose place the newcomer wants to take; `None` if it wants none, or has
+    /// taken it already and its answer was lost.
     async fn replaced_by(&self, request: &JoinRequest) -> Result<Option<NodeId>, JoinRefusal> {
         let Some(dead) = &request.replaces else {
             return Ok(None);

@@ -1,5 +1,5 @@
-//! Offline: makes the node of a data directory the only voter of its cluster, when a majority of the
-//! voters is lost for good.
+//! Offline: makes the node of a data directory the only voter of its cluster, when a majority of
+//! the voters is lost for good.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

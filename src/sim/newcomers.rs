@@ -14,8 +14,8 @@ use super::host::Host;
 use super::oracle::Oracle;
 
 impl Simulation {
-    /// Starts the admission of one more node in `datacenter`, perhaps in the place of a dead one. It
-    /// asks every node in turn until it is admitted; a retry after a lost answer is the same
+    /// Starts the admission of one more node in `datacenter`, perhaps in the place of a dead one.
+    /// It asks every node in turn until it is admitted; a retry after a lost answer is the same
     /// newcomer, not a second one. Returns whether there was anybody to ask.
     pub(super) fn invite(&mut self, datacenter: &Arc<str>, replaces: Option<Arc<str>>) -> bool {
         let members = self.nodes();

@@ -13,8 +13,8 @@ pub struct ConsensusConfig {
     /// This node's number: the one it was admitted under, or 1 for the node that founds the
     /// cluster. A node that has lost its disk must come back under a new number.
     pub node: NodeId,
-    /// The seed of the election timeouts, and the number of this life of the node. Draw it at random
-    /// at every start, or in a simulation from the simulation's seed.
+    /// The seed of the election timeouts, and the number of this life of the node. Draw it at
+    /// random at every start, or in a simulation from the simulation's seed.
     pub seed: u64,
     /// How often a leader sends a sign of life.
     pub heartbeat: Duration,

@@ -1,9 +1,9 @@
 //! A majority of the voters is lost for good: makes one survivor the only voter, offline.
 //!
-//! The survivor's log is all there is. What is in it is taken as decided, whether or not the survivor
-//! had heard that it was; what only the lost voters had is gone. The group goes on at an index and a
-//! term far beyond the survivor's, so that nothing that the lost voters decided without it can be
-//! mistaken for newer.
+//! The survivor's log is all there is. What is in it is taken as decided, whether or not the
+//! survivor had heard that it was; what only the lost voters had is gone. The group goes on at an
+//! index and a term far beyond the survivor's, so that nothing that the lost voters decided without
+//! it can be mistaken for newer.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -147,8 +147,8 @@ impl Recovery {
         self.state.topology()
     }
 
-    /// Makes it so, in one durable batch: a process that is killed meanwhile leaves everything as it
-    /// was or as it should be.
+    /// Makes it so, in one durable batch: a process that is killed meanwhile leaves everything as
+    /// it was or as it should be.
     ///
     /// # Errors
     /// [`RecoveryError::Store`]; then the recovery can be planned again.

@@ -132,8 +132,8 @@ pub enum Command {
         /// The node, which reports it itself.
         node: NodeId,
     },
-    /// Takes all partitions from a node, which stays a member and does not vote, or lets it hold some
-    /// again. Answer: [`Response::Done`].
+    /// Takes all partitions from a node, which stays a member and does not vote, or lets it hold
+    /// some again. Answer: [`Response::Done`].
     DrainNode {
         /// The node.
         node: NodeId,

@@ -14,8 +14,8 @@
 //!    when all of T have reported, so any reader of T finds the write.
 //! 2. *Writes during the move* are acknowledged in both R and T, so a reader may ask either.
 //! 3. *Writes after the move* are acknowledged in T alone. That is safe only once nobody can read
-//!    R: every member of R that is neither being removed nor drained, and at least a majority of R in every
-//!    datacenter, has reported that it fences the epochs at which R was read.
+//!    R: every member of R that is neither being removed nor drained, and at least a majority of R
+//!    in every datacenter, has reported that it fences the epochs at which R was read.
 //!
 //! *Overlapping changes.* While `Copying`, T has never been read and R has every write, so T may be
 //! dropped or replaced by another set (under a new epoch, with nobody `done`). While `Switching`, T

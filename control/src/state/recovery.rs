@@ -24,8 +24,8 @@ pub struct GivenUp {
 
 impl ControlState {
     /// Goes on without the nodes outside `kept`, all of which are lost: `survivor` votes, and the
-    /// others of `kept` as far as they are eligible. `index` must be beyond everything that the lost
-    /// ones can have decided, so that nothing of theirs is mistaken for newer.
+    /// others of `kept` as far as they are eligible. `index` must be beyond everything that the
+    /// lost ones can have decided, so that nothing of theirs is mistaken for newer.
     pub fn go_on_without_others(
         &mut self,
         index: LogIndex,

@@ -85,8 +85,8 @@ impl ControlState {
         Ok(Response::Done)
     }
 
-    /// The nodes that may vote: those that stay and keep their votes, or, if there is none, all that
-    /// stay.
+    /// The nodes that may vote: those that stay and keep their votes, or, if there is none, all
+    /// that stay.
     fn eligible(&self) -> Roll {
         let stays = |(node, info): (NodeId, &NodeInfo)| (node, info.clone());
         let mut nodes: BTreeMap<_, _> = self.staying().map(stays).collect();

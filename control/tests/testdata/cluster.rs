@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! found NAME DC/RACK               founds the cluster
-//! join NAME DC/RACK                a second time it is a retry; NAME* is another node of that name,
-//!                                  and NAME~ one whose store may forget what it has synchronised
+//! join NAME DC/RACK                a second time it is a retry; NAME* is another node of that
+//!                                  name, and NAME~ one whose store may forget what it synchronised
 //! replace N by NAME DC/RACK        NAME joins in the place of N, which is dead
 //! remove N | lose N                removes a node; `lose`: its disk will not come back
 //! drain N | undrain N              N holds nothing and stays; N holds partitions again
