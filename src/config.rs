@@ -27,7 +27,9 @@ pub use error::ConfigError;
 pub use layers::Sources;
 pub use log::{LogConfig, LogFormat, parse_log_filter};
 pub use origin::Origin;
-pub use settings::{Join, Listen, NodeConfig, PARTITIONS, REQUEST_TIMEOUT, SYNC_INTERVAL, Secret};
+pub use settings::{
+    Join, Listen, NodeConfig, PARTITIONS, REQUEST_TIMEOUT, SYNC_INTERVAL, Secret, TokenSource,
+};
 pub use text::parse_duration;
 
 pub use crate::store::{Durability, Engine};

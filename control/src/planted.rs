@@ -28,4 +28,10 @@ quorate_crdt::bugs! {
     OLD_DISK_VOTES = "old-disk-votes": "a node votes although its directory is older than one that it has run on";
     /// A node whose answer was lost can never join under its name.
     JOIN_RETRY_UNKNOWN = "topology-join-retry-unknown": "a newcomer that asks again is taken for another";
+    /// A token for one node is used up by a newcomer that asked twice, and admits no other.
+    TOKEN_USE_COUNTED_TWICE = "token-use-counted-twice": "a newcomer that asks again uses its token up a second time";
+    /// Whoever has the key of a removed node is taken for a member.
+    REMOVED_KEY_CONNECTS = "removed-key-connects": "a key that is not in the topology is believed";
+    /// A member can say that another has moved, or has done what it has not.
+    REPORTS_FOR_OTHERS = "reports-for-others": "a member may report for another one";
 }

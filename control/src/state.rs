@@ -30,6 +30,7 @@ pub use command::{
     Command, CommandRefusal, LogIndex, NewKeyspace, NewToken, NodeSpec, Response, TokenId,
 };
 pub use decided::{ControlState, Token};
+pub use nodes::Entry;
 pub use placement::place;
 pub use recovery::GivenUp;
 

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use super::error::ConfigError;
 use super::layers::{Given, Sources};
-use super::settings::{Join, Listen, NodeConfig, REQUEST_TIMEOUT, SYNC_INTERVAL, Secret};
+use super::settings::{
+    Join, Listen, NodeConfig, REQUEST_TIMEOUT, SYNC_INTERVAL, Secret, TokenSource,
+};
 use super::text::{self, parse_duration};
 use crate::store::{Durability, Engine};
 
@@ -89,10 +91,10 @@ fn join(given: &Given) -> Result<Option<Join>, ConfigError> {
         text.split(',').map(str::trim).map(parse_host).collect()
     })?;
     let replace = given.take("replace", parse_name)?;
-    match (addresses, given.take("token", parse_secret)?) {
+    match (addresses, token(given)?) {
         (Some(addresses), token) => Ok(Some(Join {
             addresses,
-            token,
+            token: token.map(|(_, token)| token),
             replace,
         })),
         (None, None) if replace.is_some() => Err(ConfigError::Alone {
@@ -101,11 +103,27 @@ fn join(given: &Given) -> Result<Option<Join>, ConfigError> {
             other: "join",
         }),
         (None, None) => Ok(None),
-        (None, Some(_)) => Err(ConfigError::Alone {
-            origin: given.origin("token"),
-            key: "token",
+        (None, Some((key, _))) => Err(ConfigError::Alone {
+            origin: given.origin(key),
+            key,
             other: "join",
         }),
+    }
+}
+
+/// The join token, and by which key it was given.
+fn token(given: &Given) -> Result<Option<(&'static str, TokenSource)>, ConfigError> {
+    let text = given.take("token", parse_secret)?;
+    let file = given.take("token_file", parse_path)?;
+    let text = text.map(|token| ("token", TokenSource::Given(token)));
+    let file = file.map(|path| ("token_file", TokenSource::File(path)));
+    match (text, file) {
+        (Some(_), Some(_)) => Err(ConfigError::Both {
+            origin: given.origin("token_file"),
+            key: "token_file",
+            other: "token",
+        }),
+        (text, file) => Ok(text.or(file)),
     }
 }
 

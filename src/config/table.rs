@@ -55,6 +55,10 @@ pub(super) const KEYS: [Key; 22] = [
         "a string with host and port of one or more members, such as \"10.0.0.1:7381,10.0.0.2:7381\"",
     ),
     key("token", "a string with a join token"),
+    key(
+        "token_file",
+        "a string with the path of a file that holds a join token",
+    ),
     key("replace", "a string with the name of a dead member"),
     key("storage", "\"fjall\", \"sled\" or \"memory\""),
     key("durability", "\"sync\", \"interval\" or \"none\""),

@@ -10,11 +10,10 @@ use bytes::Bytes;
 use quorate_control::consensus::{
     ConsensusConfig, ControlGroup, Link, LinkError, OpenError, ProposeError,
 };
-use quorate_control::state::{Command, CommandRefusal, NodeSpec, Response, TokenId};
+use quorate_control::state::{Command, CommandRefusal, Entry, NodeSpec, Response, TokenId};
 use quorate_control::store::{Commit, Store};
 use quorate_control::topology::Topology;
-use quorate_crdt::{NodeId, Secret};
-use quorate_gossip::token::JoinToken;
+use quorate_crdt::{NodeId, PublicKey, Secret};
 use quorate_gossip::transport::{CallError, JoinGrant, JoinRefusal, JoinRequest, Later, Transport};
 use quorate_gossip::wire;
 use tokio::sync::watch;
@@ -23,6 +22,7 @@ use super::clock::Clock;
 use super::figures::Following;
 use super::hub::{Call, ControlDoor, tagged};
 use super::reach::Reach;
+use crate::planted::REFUSED_JOIN_PROPOSED;
 
 /// How long a proposal may take: enough for several elections.
 const PROPOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -97,52 +97,47 @@ impl Control {
         self.group.propose(command, PROPOSE_TIMEOUT).await
     }
 
-    /// The key of the cluster authority, once this node has learnt it from the group.
-    pub(super) fn authority(&self) -> Option<Secret> {
-        let secret = self.group.read(|state| state.authority().clone());
-        (!secret.expose().is_empty()).then_some(secret)
-    }
-
-    /// A token that this cluster has recorded and that still admits a node at `unix_millis`.
-    pub(super) fn token(&self, fingerprint: [u8; 32], unix_millis: u64) -> Option<JoinToken> {
-        self.group.read(|state| {
-            let cluster = state.topology().cluster.0;
-            let mut good = state.tokens().iter().filter(|(_, token)| {
-                token.uses_left != Some(0)
-                    && token.expires_ms.is_none_or(|expires| expires > unix_millis)
-            });
-            good.find_map(|(id, token)| {
-                let secret = token.secret.expose().try_into().ok()?;
-                Some(JoinToken::new(cluster, fingerprint, id.0, secret))
-            })
-        })
-    }
-
-    /// Admits a node if its token is good. The answer waits until the topology names the node.
-    async fn admit(self: Arc<Self>, request: JoinRequest) -> Result<JoinGrant, JoinRefusal> {
-        let replaces = self.replaced_by(&request).await?;
-        let JoinRequest {
-            name,
-            datacenter,
-            rack,
-            quic,
-            instance,
-            durable,
-            ..
-        } = request;
-        let command = Command::Admit {
+    /// Admits the newcomer that holds `key` and the token of its request. What would be refused is
+    /// refused here and costs no entry of the log. The answer waits until the topology names the
+    /// node.
+    async fn admit(
+        self: Arc<Self>,
+        key: PublicKey,
+        request: JoinRequest,
+    ) -> Result<JoinGrant, JoinRefusal> {
+        let asked = Entry {
             token: TokenId(request.token),
-            secret: request.secret.into(),
-            node: NodeSpec {
-                name,
-                datacenter,
-                rack,
-                quic,
-                instance,
-                durable,
-            },
-            replaces,
+            replaces: self.named_to_be_replaced(&key, &request)?,
             at_ms: self.clock.now().unix_millis,
+        };
+        let node = NodeSpec {
+            name: request.name,
+            datacenter: request.datacenter,
+            rack: request.rack,
+            quic: request.quic,
+            key,
+            durable: request.durable,
+        };
+        let foreseen = self.group.read(|state| state.may_enter(&asked, &node));
+        if let Err(refusal) = foreseen
+            && !REFUSED_JOIN_PROPOSED.is_planted()
+        {
+            return Err(refused(&refusal));
+        }
+        // Only for a newcomer that would be let in does this node ask all others.
+        if let Some(dead) = asked.replaces {
+            self.check_dead(dead).await?;
+        }
+        let Entry {
+            token,
+            replaces,
+            at_ms,
+        } = asked;
+        let command = Command::Admit {
+            token,
+            node,
+            replaces,
+            at_ms,
         };
         let node = match self.propose(command).await {
             Ok(Response::Admitted { node }) => node,
@@ -151,49 +146,44 @@ impl Control {
         };
         let mut topologies = self.topology();
         let arrived = topologies.wait_for(|topology| topology.nodes.contains_key(&node));
-        let topology = match tokio::time::timeout(PROPOSE_TIMEOUT, arrived).await {
-            Ok(Ok(topology)) => wire::encode(&**topology),
-            _ => return Err(JoinRefusal::NotReady),
-        };
-        let authority = self.authority().ok_or(JoinRefusal::NotReady)?;
-        Ok(JoinGrant {
-            node,
-            authority,
-            topology,
-        })
+        match tokio::time::timeout(PROPOSE_TIMEOUT, arrived).await {
+            Ok(Ok(topology)) => Ok(JoinGrant {
+                node,
+                topology: wire::encode(&**topology),
+            }),
+            _ => Err(JoinRefusal::NotReady),
+        }
     }
 
-    /// The dead member whose place the newcomer wants to take; `None` if it wants none, or has
-    /// taken it already and its answer was lost.
-    async fn replaced_by(&self, request: &JoinRequest) -> Result<Option<NodeId>, JoinRefusal> {
+    /// The member whose place the newcomer wants to take; `None` if it wants none, or has taken it
+    /// already and its answer was lost.
+    fn named_to_be_replaced(
+        &self,
+        key: &PublicKey,
+        request: &JoinRequest,
+    ) -> Result<Option<NodeId>, JoinRefusal> {
         let Some(dead) = &request.replaces else {
             return Ok(None);
         };
-        let (id, name, instance) = (TokenId(request.token), &request.name, request.instance);
-        let (holds_token, admitted) = self.group.read(|state| {
-            let token = state.tokens().get(&id);
-            let holds = token.is_some_and(|token| token.secret == Secret::from(request.secret));
-            (holds, state.admitted_as(name, instance))
-        });
-        // A stranger does not make this node ask all others.
-        if !holds_token {
-            return Err(JoinRefusal::UnknownToken);
-        }
-        if admitted.is_some() {
+        if self.group.read(|state| state.admitted_as(key)).is_some() {
             return Ok(None);
         }
-        let topology = self.decided();
-        let (node, _) = topology
-            .node_named(dead)
-            .ok_or(JoinRefusal::NothingToReplace)?;
+        match self.decided().node_named(dead) {
+            Some((node, _)) => Ok(Some(node)),
+            None => Err(JoinRefusal::NothingToReplace),
+        }
+    }
+
+    /// Checks that no member reaches the node any more.
+    async fn check_dead(&self, node: NodeId) -> Result<(), JoinRefusal> {
         let reach = Reach {
             me: self.group.node(),
             transport: &*self.transport,
         };
-        if reach.still_answers(&topology, node).await {
+        if reach.still_answers(&self.decided(), node).await {
             return Err(JoinRefusal::StillAnswers);
         }
-        Ok(Some(node))
+        Ok(())
     }
 }
 
@@ -222,9 +212,17 @@ impl ControlDoor for Door {
         }
     }
 
-    fn admit(&self, request: JoinRequest) -> Later<Result<JoinGrant, JoinRefusal>> {
+    fn token(&self, id: u64) -> Option<Secret> {
+        let control = self.0.upgrade()?;
+        control.group.read(|state| {
+            let token = state.tokens().get(&TokenId(id))?;
+            Some(token.verifier.clone())
+        })
+    }
+
+    fn admit(&self, key: PublicKey, request: JoinRequest) -> Later<Result<JoinGrant, JoinRefusal>> {
         match self.0.upgrade() {
-            Some(control) => Box::pin(control.admit(request)),
+            Some(control) => Box::pin(control.admit(key, request)),
             None => Box::pin(async { Err(JoinRefusal::NotReady) }),
         }
     }

@@ -10,6 +10,7 @@ mod drill;
 mod expiring;
 mod flights;
 mod group;
+mod joins;
 mod keeping;
 mod limits;
 mod memory;
@@ -24,9 +25,10 @@ mod votes;
 
 use drill::{Drill, Drills};
 
-const ALL: [Drills; 13] = [
+const ALL: [Drills; 14] = [
     bounds::DRILLS,
     flights::DRILLS,
+    joins::DRILLS,
     limits::DRILLS,
     streams::DRILLS,
     keeping::DRILLS,

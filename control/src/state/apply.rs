@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::command::{Command, CommandRefusal, LogIndex, Response};
 use super::decided::ControlState;
-use super::nodes::Shown;
+use super::nodes::Entry;
 use crate::topology::Epoch;
 
 impl ControlState {
@@ -27,14 +27,13 @@ impl ControlState {
     fn decide(&mut self, epoch: Epoch, command: Command) -> Result<Response, CommandRefusal> {
         if let Command::Found {
             cluster,
-            authority,
             token,
             node,
             partitions,
             at_ms: _,
         } = command
         {
-            return self.found(epoch, cluster, authority, token, &node, partitions);
+            return self.found(epoch, cluster, token, &node, partitions);
         }
         if !self.founded() {
             return Err(CommandRefusal::NotFounded);
@@ -43,17 +42,16 @@ impl ControlState {
             Command::Found { .. } => Err(CommandRefusal::AlreadyFounded),
             Command::Admit {
                 token,
-                secret,
                 node,
                 replaces,
                 at_ms,
             } => {
-                let shown = Shown {
+                let asked = Entry {
                     token,
-                    secret,
+                    replaces,
                     at_ms,
                 };
-                self.admit(epoch, &shown, &node, replaces)
+                self.admit(epoch, &asked, &node)
             }
             Command::MoveNode { node, quic } => self.move_node(node, &quic),
             Command::RemoveNode { node, lost } => self.remove_node(epoch, node, lost),

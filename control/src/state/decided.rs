@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use quorate_crdt::{NodeId, Secret};
+use quorate_crdt::{NodeId, PublicKey, Secret};
 use serde::{Deserialize, Serialize};
 
 use super::command::{CommandRefusal, TokenId};
@@ -21,10 +21,7 @@ use crate::topology::{
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ControlState {
     pub(super) topology: Arc<Topology>,
-    pub(super) authority: Secret,
     pub(super) tokens: BTreeMap<TokenId, Token>,
-    /// Tells the retry of a node from another node of the same name.
-    pub(super) instances: BTreeMap<NodeId, u128>,
     /// Nodes that are being removed. They stay in the topology while partitions move away from
     /// them.
     pub(super) leaving: BTreeSet<NodeId>,
@@ -44,8 +41,8 @@ pub struct ControlState {
 /// A join token as the state keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Token {
-    /// What a newcomer must show.
-    pub secret: Secret,
+    /// What tells whether a newcomer holds the token.
+    pub verifier: Secret,
     /// How many more nodes it admits; `None` means any number.
     pub uses_left: Option<u32>,
     /// The Unix time in milliseconds from which it admits nobody; `None` means it never expires.
@@ -63,9 +60,7 @@ impl Default for ControlState {
         };
         Self {
             topology: Arc::new(topology),
-            authority: Secret::default(),
             tokens: BTreeMap::new(),
-            instances: BTreeMap::new(),
             leaving: BTreeSet::new(),
             drained: BTreeSet::new(),
             volatile: BTreeSet::new(),
@@ -85,11 +80,6 @@ impl ControlState {
     /// Whether the cluster has been founded.
     pub fn founded(&self) -> bool {
         self.last_node > 0
-    }
-
-    /// The cluster authority's key and certificate, as given at the founding; empty before it.
-    pub fn authority(&self) -> &Secret {
-        &self.authority
     }
 
     /// All join tokens, including used-up and expired ones.
@@ -118,11 +108,10 @@ impl ControlState {
         &self.volatile
     }
 
-    /// The member of this name, if it is the one that drew `instance`.
-    pub fn admitted_as(&self, name: &str, instance: u128) -> Option<NodeId> {
-        let (node, _) = self.topology.node_named(name)?;
-        let same = self.instances.get(&node) == Some(&instance) && !self.leaving.contains(&node);
-        same.then_some(node)
+    /// The member that has this key, unless it is on its way out.
+    pub fn admitted_as(&self, key: &PublicKey) -> Option<NodeId> {
+        let node = self.topology.node_of(key)?;
+        (!self.leaving.contains(&node)).then_some(node)
     }
 
     pub(super) fn known(&self, node: NodeId) -> Result<&NodeInfo, CommandRefusal> {
@@ -192,7 +181,6 @@ impl ControlState {
             .collect();
         for node in free {
             self.leaving.remove(&node);
-            self.instances.remove(&node);
             self.drained.remove(&node);
             self.volatile.remove(&node);
             self.seats.remove(&node);

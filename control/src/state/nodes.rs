@@ -2,21 +2,25 @@
 
 use std::sync::Arc;
 
-use quorate_crdt::{NodeId, Secret};
+use quorate_crdt::NodeId;
 
 use super::command::{CommandRefusal, NewKeyspace, NewToken, NodeSpec, Response, TokenId};
 use super::decided::{ControlState, Token};
 use super::keyspaces::check_partitions;
-use crate::planted::{JOIN_RETRY_UNKNOWN, REPLACED_IS_AWAITED};
+use crate::planted::{JOIN_RETRY_UNKNOWN, REPLACED_IS_AWAITED, TOKEN_USE_COUNTED_TWICE};
 use crate::topology::{
     ClusterId, DEFAULT_KEYSPACE, Epoch, NodeInfo, Replication, is_address, is_name,
 };
 
-/// What a newcomer shows to be let in, and when.
-pub(super) struct Shown {
-    pub(super) token: TokenId,
-    pub(super) secret: Secret,
-    pub(super) at_ms: u64,
+/// How a newcomer asks to be let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The token that it holds.
+    pub token: TokenId,
+    /// The dead member whose place it takes.
+    pub replaces: Option<NodeId>,
+    /// Unix time in milliseconds, by the proposer's clock.
+    pub at_ms: u64,
 }
 
 impl ControlState {
@@ -24,7 +28,6 @@ impl ControlState {
         &mut self,
         epoch: Epoch,
         cluster: ClusterId,
-        authority: Secret,
         token: NewToken,
         node: &NodeSpec,
         partitions: u16,
@@ -35,7 +38,6 @@ impl ControlState {
         check_spec(node)?;
         check_partitions(partitions)?;
         self.topology_mut().cluster = cluster;
-        self.authority = authority;
         self.create_token(token)?;
         let first = self.enter(node);
         let level = "LOCAL_QUORUM";
@@ -58,7 +60,7 @@ impl ControlState {
         self.tokens.insert(
             token.id,
             Token {
-                secret: token.secret,
+                verifier: token.verifier,
                 uses_left: token.uses,
                 expires_ms: token.expires_ms,
             },
@@ -66,42 +68,42 @@ impl ControlState {
         Ok(Response::Done)
     }
 
-    /// Checks the token first, so that a stranger learns nothing about names. Recognises a retry
-    /// before it counts uses, so that a retry does not find the token used up, or the node that it
-    /// replaces gone, by its own first attempt.
-    pub(super) fn admit(
-        &mut self,
-        epoch: Epoch,
-        shown: &Shown,
+    /// Whether `node` would be admitted like this: as a new node (`None`), or as one that has been
+    /// admitted and asks again. Recognises a retry before it counts uses, so that a retry does not
+    /// find the token used up, or the node that it replaces gone, by its own first attempt.
+    ///
+    /// # Errors
+    /// Why not. A member whose state is behind may be wrong about it; the log decides.
+    pub fn may_enter(
+        &self,
+        asked: &Entry,
         node: &NodeSpec,
-        replaces: Option<NodeId>,
-    ) -> Result<Response, CommandRefusal> {
+    ) -> Result<Option<NodeId>, CommandRefusal> {
         let token = self
             .tokens
-            .get(&shown.token)
-            .filter(|token| token.secret == shown.secret)
+            .get(&asked.token)
             .ok_or(CommandRefusal::UnknownToken)?;
         check_spec(node)?;
-        let same = self.admitted_as(&node.name, node.instance);
-        if let Some(known) = same.filter(|_| !JOIN_RETRY_UNKNOWN.is_planted()) {
-            self.move_node(known, &node.quic)?;
-            return Ok(Response::Admitted { node: known });
+        let known = self.admitted_as(&node.key);
+        if known.is_some() && !JOIN_RETRY_UNKNOWN.is_planted() {
+            return Ok(known);
         }
         let named = self.topology.node_named(&node.name);
-        if named.is_some_and(|(other, _)| replaces != Some(other)) {
+        if named.is_some_and(|(other, _)| asked.replaces != Some(other))
+            || self.topology.node_of(&node.key).is_some()
+        {
             return Err(CommandRefusal::NameTaken);
         }
         if token
             .expires_ms
-            .is_some_and(|expires| shown.at_ms >= expires)
+            .is_some_and(|expires| asked.at_ms >= expires)
         {
             return Err(CommandRefusal::Expired);
         }
-        let uses_left = match token.uses_left {
-            Some(uses) => Some(uses.checked_sub(1).ok_or(CommandRefusal::UsedUp)?),
-            None => None,
-        };
-        if let Some(dead) = replaces {
+        if token.uses_left == Some(0) {
+            return Err(CommandRefusal::UsedUp);
+        }
+        if let Some(dead) = asked.replaces {
             let datacenter = &self.known(dead)?.datacenter;
             if *datacenter != node.datacenter {
                 return Err(CommandRefusal::OtherDatacenter {
@@ -110,11 +112,31 @@ impl ControlState {
                 });
             }
         }
-        if let Some(token) = self.tokens.get_mut(&shown.token) {
-            token.uses_left = uses_left;
+        Ok(None)
+    }
+
+    pub(super) fn admit(
+        &mut self,
+        epoch: Epoch,
+        asked: &Entry,
+        node: &NodeSpec,
+    ) -> Result<Response, CommandRefusal> {
+        let known = self.may_enter(asked, node)?;
+        if known.is_none() || TOKEN_USE_COUNTED_TWICE.is_planted() {
+            let uses = self
+                .tokens
+                .get_mut(&asked.token)
+                .and_then(|token| token.uses_left.as_mut());
+            if let Some(uses) = uses {
+                *uses = uses.saturating_sub(1);
+            }
+        }
+        if let Some(known) = known {
+            self.move_node(known, &node.quic)?;
+            return Ok(Response::Admitted { node: known });
         }
         let admitted = self.enter(node);
-        if let Some(dead) = replaces {
+        if let Some(dead) = asked.replaces {
             self.hand_over(epoch, dead, admitted);
         }
         self.choose_voters();
@@ -144,10 +166,10 @@ impl ControlState {
             datacenter: spec.datacenter.clone(),
             rack: spec.rack.clone(),
             quic: Arc::clone(&spec.quic),
+            key: spec.key,
             voter: false,
         };
         self.topology_mut().nodes.insert(node, info);
-        self.instances.insert(node, spec.instance);
         if !spec.durable {
             self.volatile.insert(node);
         }

@@ -26,7 +26,7 @@ use quorate_control::state::{
 use quorate_control::topology::{
     ClusterId, DEFAULT_KEYSPACE, Epoch, KeyspaceId, Partition, Phase, Placement,
 };
-use quorate_crdt::{NodeId, Secret};
+use quorate_crdt::{NodeId, PublicKey, Secret};
 
 use crate::placement::replication;
 use crate::runner::shown;
@@ -70,10 +70,9 @@ impl Cluster {
         match *words {
             ["found", name, place] => Command::Found {
                 cluster: ClusterId(1),
-                authority: secret(),
                 token: NewToken {
                     id: TOKEN,
-                    secret: secret(),
+                    verifier: Secret::new("open"),
                     uses: None,
                     expires_ms: None,
                 },
@@ -83,14 +82,12 @@ impl Cluster {
             },
             ["join", name, place] => Command::Admit {
                 token: TOKEN,
-                secret: secret(),
                 node: spec(name, place),
                 replaces: None,
                 at_ms: 0,
             },
             ["replace", dead, "by", name, place] => Command::Admit {
                 token: TOKEN,
-                secret: secret(),
                 node: spec(name, place),
                 replaces: Some(NodeId(dead.parse().unwrap())),
                 at_ms: 0,
@@ -251,13 +248,16 @@ fn spec(name: &str, place: &str) -> NodeSpec {
         datacenter: datacenter.into(),
         rack: rack.into(),
         quic: "127.0.0.1:7381".into(),
-        instance: name.len() as u128,
+        key: key(name),
         durable: !name.ends_with('~'),
     }
 }
 
-fn secret() -> Secret {
-    Secret::new("open")
+/// A key for each name, with or without its `*`.
+fn key(name: &str) -> PublicKey {
+    let mut bytes = [0; 32];
+    bytes[..name.len()].copy_from_slice(name.as_bytes());
+    PublicKey(bytes)
 }
 
 fn remove(node: &str, lost: bool) -> Command {

@@ -13,11 +13,11 @@ use quorate_control::consensus::{ConsensusConfig, ControlGroup, Link, LinkError}
 use quorate_control::state::{Command, NodeSpec, Response, TokenId};
 use quorate_control::store::{Batch, Commit, Done, MemoryStore, Space, Store};
 use quorate_control::topology::Epoch;
-use quorate_crdt::{NodeId, Secret};
+use quorate_crdt::NodeId;
 use tokio::runtime::Builder;
 use tokio::time::{sleep, timeout};
 
-use crate::sim::cluster::{TOKEN, founding};
+use crate::sim::cluster::{TOKEN, founding, key_of};
 
 /// Half a round trip.
 const HOP: Duration = Duration::from_millis(2);
@@ -88,7 +88,7 @@ pub(super) fn spec(number: u64) -> NodeSpec {
         datacenter: "dc1".into(),
         rack: "rack1".into(),
         quic: "10.0.0.1:7381".into(),
-        instance: number.into(),
+        key: key_of(number as usize),
         durable: true,
     }
 }
@@ -96,8 +96,7 @@ pub(super) fn spec(number: u64) -> NodeSpec {
 /// The command that admits the node.
 pub(super) fn admission(node: NodeSpec) -> Command {
     Command::Admit {
-        token: TokenId(TOKEN.0),
-        secret: Secret::new(TOKEN.1),
+        token: TokenId(TOKEN),
         node,
         replaces: None,
         at_ms: 0,
