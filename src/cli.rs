@@ -14,6 +14,7 @@ mod logs;
 mod node;
 mod output;
 mod pages;
+mod recover;
 mod service;
 mod sim;
 mod slowlog;

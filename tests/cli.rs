@@ -466,6 +466,18 @@ fn a_removal_waits_until_the_node_is_out_and_refuses_what_answers() {
         (output.status.code(), text(&output.stderr)),
         (Some(1), "quorate: c answers, so it is not lost\n")
     );
+    let (output, asked) = over_http("node drain c", gone());
+    assert_eq!(
+        (output.status.code(), text(&output.stdout)),
+        (Some(0), "c is being drained\n")
+    );
+    assert_eq!(asked, [r#"PATCH /v1/nodes/c HTTP/1.1  {"drained":true}"#]);
+    let (output, asked) = over_http("node drain c --undo", gone());
+    assert_eq!(
+        (output.status.code(), text(&output.stdout)),
+        (Some(0), "c holds partitions again\n")
+    );
+    assert_eq!(asked, [r#"PATCH /v1/nodes/c HTTP/1.1  {"drained":false}"#]);
     let (output, _) = over_http("node list", gone());
     assert!(text(&output.stdout).starts_with("NODE"));
     let revoked = Some("HTTP/1.1 204 No Content\r\n\r\n".to_owned());

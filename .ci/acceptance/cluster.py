@@ -56,6 +56,10 @@ class Node:
     def start(self, *more, seconds=READY_SECONDS):
         """Starts the process and waits for its `ready` line. Raises `Refused` if the process exits first."""
         self.spawn(*more)
+        return self.wait_ready(seconds)
+
+    def wait_ready(self, seconds=READY_SECONDS):
+        """Waits for the `ready` line of a process that was spawned. Raises `Refused` if the process exits first."""
         line = self._first_ready_line(seconds)
         if line is None:
             code = self._end()

@@ -29,6 +29,8 @@ Examples:
   quorate start --found --node a --data-dir ./a           the first node of a cluster
   quorate start --node b --data-dir ./b --resp 127.0.0.1:0 --http 127.0.0.1:0 --quic 127.0.0.1:0 \\
                 --join 127.0.0.1:7381 --token-file FILE   a second node on the same machine
+  quorate start --node c --data-dir ./new-c --replace c --join 10.0.0.1:7381 --token-file FILE
+                                                          a new node in the place of the dead node c
   quorate start --quic 0.0.0.0:7381 --advertise node-1.example.com:7381 …
                                                           reachable under a name
   QUORATE_PASSWORD=… quorate start --resp 0.0.0.0:7379    open to other machines: needs a password
@@ -95,6 +97,10 @@ pub(super) struct Start {
     /// File that holds the join token. Only a node that has yet to join reads it.
     #[arg(long, value_name = "FILE", conflicts_with = "token")]
     token_file: Option<String>,
+    /// Join in the place of a dead node of the same datacenter: it is removed as lost, and the new
+    /// node is filled with what it held. Refused while any member reaches it.
+    #[arg(long, value_name = "NAME")]
+    replace: Option<String>,
     #[command(flatten)]
     tuning: Tuning,
 }
@@ -197,6 +203,7 @@ impl Start {
             ("join", self.join),
             ("token", self.token),
             ("token_file", self.token_file),
+            ("replace", self.replace),
             ("password", globals.password.clone()),
             ("storage", tuning.storage),
             ("durability", tuning.durability),

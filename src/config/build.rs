@@ -90,11 +90,18 @@ fn join(given: &Given) -> Result<Option<Join>, ConfigError> {
     let addresses = given.take("join", |text| {
         text.split(',').map(str::trim).map(parse_host).collect()
     })?;
+    let replace = given.take("replace", parse_name)?;
     match (addresses, token(given)?) {
         (Some(addresses), token) => Ok(Some(Join {
             addresses,
             token: token.map(|(_, token)| token),
+            replace,
         })),
+        (None, None) if replace.is_some() => Err(ConfigError::Alone {
+            origin: given.origin("replace"),
+            key: "replace",
+            other: "join",
+        }),
         (None, None) => Ok(None),
         (None, Some((key, _))) => Err(ConfigError::Alone {
             origin: given.origin(key),

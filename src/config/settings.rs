@@ -77,6 +77,8 @@ pub struct Join {
     pub addresses: Vec<String>,
     /// A join token that the cluster has issued. A node that comes back needs none.
     pub token: Option<TokenSource>,
+    /// The name of the dead member whose place a newcomer takes.
+    pub replace: Option<String>,
 }
 
 /// Where the join token is. It is looked for only by a node that has yet to join, so its file may

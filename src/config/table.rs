@@ -59,6 +59,7 @@ pub(super) const KEYS: [Key; 22] = [
         "token_file",
         "a string with the path of a file that holds a join token",
     ),
+    key("replace", "a string with the name of a dead member"),
     key("storage", "\"fjall\", \"sled\" or \"memory\""),
     key("durability", "\"sync\", \"interval\" or \"none\""),
     key("durability_interval", text::DURATION),

@@ -118,6 +118,7 @@ impl Cluster {
             Some(Join {
                 addresses: vec![node.quic().to_owned()],
                 token: Some(TokenSource::Given(Secret::new(node.join_token()?))),
+                replace: None,
             })
         });
         for (index, member) in self.members.iter().enumerate().skip(1) {

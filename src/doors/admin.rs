@@ -43,6 +43,10 @@ pub trait Admin: Send + Sync + 'static {
     /// A `lost` node is struck from all placements at once. What it alone held is given up, so this
     /// is refused while the node answers.
     fn remove_node(&self, name: &str, lost: Lost) -> Pending<Result<(), AdminError>>;
+
+    /// Begins to take all partitions from a node, which stays a member without a vote, or lets it
+    /// hold some again. Done when it has begun; [`members`](Self::members) shows how far it is.
+    fn drain_node(&self, name: &str, drained: bool) -> Pending<Result<(), AdminError>>;
 }
 
 /// Whether the disk of a node to be removed will come back.
@@ -78,6 +82,9 @@ pub struct Member {
     pub partitions: u32,
     /// Whether it is being removed.
     pub leaving: bool,
+    /// Whether it is to hold nothing, and stays.
+    #[serde(default)]
+    pub drained: bool,
 }
 
 /// A token that may still admit somebody. Its secret is not told again.
@@ -177,8 +184,8 @@ pub enum AdminError {
     /// There is no node of the name.
     #[error("there is no node {0}")]
     UnknownNode(Box<str>),
-    /// A cluster has at least one node.
-    #[error("{0} is the last node and cannot be removed")]
+    /// A cluster has at least one node that may hold partitions.
+    #[error("{0} is the last node that may hold partitions and can be neither removed nor drained")]
     LastNode(Box<str>),
     /// A node that answers is not lost.
     #[error("{0} answers, so it is not lost: remove it without --lost, or stop it first")]

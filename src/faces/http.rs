@@ -193,7 +193,10 @@ fn guarded() -> Vec<(&'static str, Route)> {
         ("/v1/openapi.json", get(openapi::document)),
         ("/v1/status", get(admin::status)),
         ("/v1/nodes", get(admin::nodes)),
-        ("/v1/nodes/{name}", delete(admin::remove_node)),
+        (
+            "/v1/nodes/{name}",
+            delete(admin::remove_node).patch(admin::drain_node),
+        ),
         ("/v1/tokens", get(admin::tokens).post(admin::create_token)),
         ("/v1/tokens/{id}", delete(admin::revoke_token)),
         (

@@ -323,6 +323,13 @@ impl DataDir {
         })
     }
 
+    /// The engine that wrote the node's data, if there is any.
+    pub fn engine(&self) -> Option<Engine> {
+        [Engine::Fjall, Engine::Sled]
+            .into_iter()
+            .find(|engine| self.path.join(engine.name()).exists())
+    }
+
     /// The directory for the store of `engine`. It may not exist yet.
     ///
     /// # Errors

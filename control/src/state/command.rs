@@ -36,6 +36,9 @@ pub struct NodeSpec {
     /// same node from a wiped node under the same name, which must not pass for the old one: it
     /// could issue an event twice.
     pub key: PublicKey,
+    /// Whether its store promises that what it has synchronised survives a power loss. A node that
+    /// cannot promise it could vote twice in one term, so it votes only if nobody else can.
+    pub durable: bool,
 }
 
 /// A join token to record.
@@ -97,6 +100,9 @@ pub enum Command {
         token: TokenId,
         /// The node.
         node: NodeSpec,
+        /// The dead member whose place it takes. That member is removed as lost in the same step,
+        /// and the newcomer holds what it held; it may have its name.
+        replaces: Option<NodeId>,
         /// Unix time in milliseconds, by the proposer's clock. The token's expiry is compared with
         /// it.
         at_ms: u64,
@@ -116,6 +122,20 @@ pub enum Command {
         /// Whether its disk will never come back. Then nothing waits for it, and what only it held
         /// is given up.
         lost: bool,
+    },
+    /// Reports that the node's store has forgotten what it had promised to keep, or may do so: it
+    /// votes only if nobody else can. Answer: [`Response::Done`].
+    Distrust {
+        /// The node, which reports it itself.
+        node: NodeId,
+    },
+    /// Takes all partitions from a node, which stays a member and does not vote, or lets it hold
+    /// some again. Answer: [`Response::Done`].
+    DrainNode {
+        /// The node.
+        node: NodeId,
+        /// Whether it is to hold nothing.
+        drained: bool,
     },
     /// Records a join token. Answer: [`Response::Done`].
     CreateToken(NewToken),
@@ -167,9 +187,16 @@ impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Found { node, .. } => write!(f, "found by {}", node.name),
+            Self::Admit {
+                node,
+                replaces: Some(dead),
+                ..
+            } => write!(f, "admit {} in place of node {dead}", node.name),
             Self::Admit { node, .. } => write!(f, "admit {}", node.name),
             Self::MoveNode { node, quic } => write!(f, "move node {node} to {quic}"),
             Self::RemoveNode { node, lost } => write!(f, "remove node {node}, lost: {lost}"),
+            Self::Distrust { node } => write!(f, "distrust the store of node {node}"),
+            Self::DrainNode { node, drained } => write!(f, "drain node {node}: {drained}"),
             Self::CreateToken(token) => write!(f, "create token {}", token.id.0),
             Self::RevokeToken(token) => write!(f, "revoke token {}", token.0),
             Self::CreateKeyspace(keyspace) => write!(f, "create keyspace {}", keyspace.name),
@@ -272,8 +299,16 @@ pub enum CommandRefusal {
         /// The keyspace that would lose its last replica.
         keyspace: KeyspaceId,
     },
-    /// A cluster keeps at least one node.
-    #[error("the last node cannot be removed")]
+    /// A node takes the place of one of its own datacenter.
+    #[error("node {node} is in datacenter {datacenter}, where its place is")]
+    OtherDatacenter {
+        /// The node to be replaced.
+        node: NodeId,
+        /// Its datacenter.
+        datacenter: Datacenter,
+    },
+    /// A cluster keeps at least one node that may hold partitions.
+    #[error("the last node that may hold partitions can be neither removed nor drained")]
     LastNode,
     /// The keyspace `default` always exists.
     #[error("the default keyspace cannot be dropped")]

@@ -49,10 +49,7 @@ impl ControlState {
     pub(super) fn insert_keyspace(&mut self, epoch: Epoch, id: KeyspaceId, new: NewKeyspace) {
         let placement = (0..new.partitions)
             .map(|partition| {
-                Placement::stable(
-                    epoch,
-                    place(self.staying(), &new.replication, id, Partition(partition)),
-                )
+                Placement::stable(epoch, self.home(&new.replication, id, Partition(partition)))
             })
             .collect();
         let keyspace = Keyspace {

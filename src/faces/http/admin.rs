@@ -60,6 +60,13 @@ struct ChangeBody {
     write: Option<String>,
 }
 
+/// What is to be different about a node.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NodeBody {
+    drained: bool,
+}
+
 /// `"auto"`, or how many replicas each datacenter holds.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -239,6 +246,19 @@ pub(super) async fn remove_node(
     Ok(json(
         StatusCode::ACCEPTED,
         &document!({ "name": name, "state": "leaving" }),
+    ))
+}
+
+pub(super) async fn drain_node(
+    State(face): Shared,
+    Path(name): Path<String>,
+    request: HttpRequest<Body>,
+) -> Result<Response, Problem> {
+    let body: NodeBody = read_document(&face, request).await?;
+    answer(&face, face.admin.drain_node(&name, body.drained)).await?;
+    Ok(json(
+        StatusCode::ACCEPTED,
+        &document!({ "name": name, "drained": body.drained }),
     ))
 }
 

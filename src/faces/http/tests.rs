@@ -224,6 +224,7 @@ impl Admin for Fake {
             down_since: Some(7),
             partitions: 3,
             leaving: false,
+            drained: true,
         }])
     }
 
@@ -235,6 +236,14 @@ impl Admin for Fake {
             .lock()
             .unwrap()
             .push(format!("remove {name} {lost:?}"));
+        now(Ok(()))
+    }
+
+    fn drain_node(&self, name: &str, drained: bool) -> Pending<Result<(), AdminError>> {
+        self.done
+            .lock()
+            .unwrap()
+            .push(format!("drain {name} {drained}"));
         now(Ok(()))
     }
 
@@ -642,7 +651,7 @@ async fn nodes_tokens_and_keyspaces_are_administered_by_name() {
         serde_json::json!({"nodes": [{
             "name": "a", "datacenter": "oslo", "rack": "r1", "address": "127.0.0.1:1",
             "version": null, "state": "down", "voter": true, "down_since": 7,
-            "partitions": 3, "leaving": false,
+            "partitions": 3, "leaving": false, "drained": true,
         }]})
     );
     let tokens = server.get("/v1/tokens").await.document();
@@ -650,6 +659,7 @@ async fn nodes_tokens_and_keyspaces_are_administered_by_name() {
     for (method, path, body, status) in [
         ("DELETE", "/v1/nodes/b", "", 202),
         ("DELETE", "/v1/nodes/b%2Fc?lost=true", "", 202),
+        ("PATCH", "/v1/nodes/b", r#"{"drained":true}"#, 202),
         ("DELETE", "/v1/tokens/00ff", "", 204),
         (
             "PATCH",
@@ -667,6 +677,7 @@ async fn nodes_tokens_and_keyspaces_are_administered_by_name() {
         [
             "remove b No",
             "remove b/c Yes",
+            "drain b true",
             "revoke ff",
             "KeyspaceChange { replication: Some(Auto), read: Some(All), write: None }",
             "drop carts",
@@ -674,6 +685,7 @@ async fn nodes_tokens_and_keyspaces_are_administered_by_name() {
     );
     for (method, path, body, code) in [
         ("DELETE", "/v1/nodes/c?lost=true", "", "not_lost"),
+        ("PATCH", "/v1/nodes/b", "{}", "bad_document"),
         ("DELETE", "/v1/tokens/xyz", "", "bad_token"),
         ("DELETE", "/v1/keyspaces/default", "", "default_keyspace"),
         ("PATCH", "/v1/keyspaces/x", "{}", "no_keyspace"),

@@ -54,6 +54,7 @@ fn entrance_with(node: &Node, token: &str) -> Join {
     Join {
         addresses: vec![node.quic().to_owned()],
         token: Some(TokenSource::Given(Secret::new(token))),
+        replace: None,
     }
 }
 
@@ -227,6 +228,8 @@ async fn ask_to_join(
         datacenter: "dc1".into(),
         rack: "r1".into(),
         quic: "127.0.0.1:1".into(),
+        durable: true,
+        replaces: None,
     };
     let keys = KeyPair::generate().expect("a key");
     join(address, &token, &keys, request).await
@@ -816,6 +819,7 @@ async fn nodes_that_all_come_back_at_other_addresses_form_their_cluster_again() 
         moved.join = Some(Join {
             addresses: vec![addresses[(at + 1) % 3].to_string()],
             token: None,
+            replace: None,
         });
         moved
     };

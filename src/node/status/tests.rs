@@ -208,7 +208,7 @@ fn a_move_says_whom_it_waits_for_and_why() {
         transition: Some(Transition {
             to: vec![NodeId(2), NodeId(3)],
             phase: Phase::Copying,
-            done: std::collections::BTreeSet::new(),
+            done: BTreeSet::new(),
         }),
     };
     let mut filling = says(2, 0, 0);
