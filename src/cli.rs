@@ -14,6 +14,7 @@ mod node;
 mod output;
 mod sim;
 mod start;
+mod user;
 
 use std::future::Future;
 use std::process::ExitCode;
@@ -72,6 +73,9 @@ enum Command {
     /// List or remove nodes, and make, list or revoke join tokens.
     #[command(subcommand)]
     Node(node::Node),
+    /// Make, list, change or drop users.
+    #[command(subcommand)]
+    User(user::User),
     /// Measure a node, or anything that speaks RESP.
     #[command(after_help = bench::EXAMPLES)]
     Bench(bench::Bench),
@@ -118,6 +122,7 @@ impl Cli {
             Command::Del(del) => block_on(del.run(globals)),
             Command::Keyspace(keyspace) => keyspace.run(globals),
             Command::Node(node) => node.run(globals),
+            Command::User(user) => user.run(globals),
             Command::Bench(bench) => block_on(bench.run(globals)),
             Command::Check(check) => check.run(globals.output),
             Command::Demo(demo) => block_on(demo.run(globals)),
@@ -129,14 +134,34 @@ impl Cli {
     /// mislead.
     fn misplaced(&self) -> Option<&'static str> {
         let useful: &[&str] = match self.command {
-            Command::Start(_) => &["--resp", "--http", "--password"],
-            Command::Status | Command::Keyspace(_) | Command::Node(_) => {
-                &["--http", "--password", "--timeout"]
-            }
-            Command::Get(_) | Command::Put(_) | Command::Incr(_) | Command::Del(_) => {
-                &["--resp", "--password", "--consistency", "--timeout"]
-            }
-            Command::Bench(_) => &["--password", "--timeout"],
+            Command::Start(_) => &["--resp", "--http", "--password", "--tls-cert", "--tls-key"],
+            Command::Status | Command::Keyspace(_) | Command::Node(_) | Command::User(_) => &[
+                "--http",
+                "--user",
+                "--password",
+                "--tls-ca",
+                "--tls-cert",
+                "--tls-key",
+                "--timeout",
+            ],
+            Command::Get(_) | Command::Put(_) | Command::Incr(_) | Command::Del(_) => &[
+                "--resp",
+                "--user",
+                "--password",
+                "--tls-ca",
+                "--tls-cert",
+                "--tls-key",
+                "--consistency",
+                "--timeout",
+            ],
+            Command::Bench(_) => &[
+                "--user",
+                "--password",
+                "--tls-ca",
+                "--tls-cert",
+                "--tls-key",
+                "--timeout",
+            ],
             Command::Check(_) | Command::Demo(_) | Command::Sim(_) => &[],
         };
         let globals = &self.globals;
@@ -147,7 +172,11 @@ impl Cli {
             ),
             ("--resp", globals.resp.is_some()),
             ("--http", globals.http.is_some()),
+            ("--user", globals.user.is_some()),
             ("--password", globals.password.is_some()),
+            ("--tls-ca", globals.tls_ca.is_some()),
+            ("--tls-cert", globals.tls_cert.is_some()),
+            ("--tls-key", globals.tls_key.is_some()),
             ("--consistency", globals.consistency.is_some()),
             ("--timeout", globals.timeout.is_some()),
         ];

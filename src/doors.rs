@@ -9,7 +9,9 @@ mod data;
 mod room;
 mod status;
 
-pub use admin::{Admin, AdminError, KeyspaceChange, KeyspaceSpec, Lost, Member, TokenInfo};
+pub use admin::{
+    Admin, AdminError, KeyspaceChange, KeyspaceSpec, Lost, Member, RoleIn, TokenInfo, UserChange,
+};
 pub use data::{Data, Pending, name_of};
 pub use room::Room;
 pub use status::{KeyspaceStatus, NodeState, NodeStatus, Status};

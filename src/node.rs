@@ -25,6 +25,7 @@
 //! | `detector` | drives the failure detector |
 //! | `status` | the status document |
 //! | `members` | the nodes as an operator sees them |
+//! | `users` | what is asked about users, and how refusals are told |
 //! | `tasks` | what runs beside the shards |
 //! | `doors` | the node as faces see it |
 //! | `boot` | the steps from a world to a node at work |
@@ -55,6 +56,7 @@ mod slots;
 mod start;
 mod status;
 mod tasks;
+mod users;
 mod world;
 
 pub(crate) use adopted::{keep_granted, last_kept};

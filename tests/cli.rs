@@ -672,7 +672,7 @@ fn a_node_that_cannot_start_says_why() {
     for (flags, part) in [
         (
             "--resp 0.0.0.0:0",
-            "--resp: resp = 0.0.0.0:0 can be reached from other machines, but no password is set",
+            "--resp: resp = 0.0.0.0:0 can be reached from other machines: it needs TLS",
         ),
         ("--etcd 127.0.0.1:0", "does not serve the etcd protocol"),
         ("--join a:1", "--join: join needs token as well"),

@@ -7,6 +7,7 @@
 //! nodes        founding, join tokens, admission, removal
 //! voters       which nodes vote
 //! keyspaces    making, altering, dropping
+//! users        making, granting, dropping
 //! partitions   every partition goes where it belongs, step by step
 //! moves        the steps of one partition, and why no write is missed
 //! placement    where a partition belongs
@@ -22,10 +23,11 @@ mod moves;
 mod nodes;
 mod partitions;
 mod placement;
+mod users;
 mod voters;
 
 pub use command::{
-    Command, CommandRefusal, LogIndex, NewKeyspace, NewToken, NodeSpec, Response, TokenId,
+    Command, CommandRefusal, Grant, LogIndex, NewKeyspace, NewToken, NodeSpec, Response, TokenId,
 };
 pub use decided::{ControlState, Token};
 pub use placement::place;

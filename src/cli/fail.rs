@@ -14,6 +14,7 @@ use crate::demo::DemoError;
 use crate::faces::resp::client::{ClientError, Refusal};
 use crate::node::StartError;
 use crate::sim::scenario::ScenarioError;
+use crate::tls::TlsError;
 
 /// Exit codes; 0 and 2 are clap's as well.
 const FAILED: u8 = 1;
@@ -65,6 +66,21 @@ pub(super) enum Failure {
     /// The answer is not one that a node gives.
     #[error("{address} does not answer like a Quorate node; check the address")]
     Strange { address: Box<str> },
+    /// A file that the command needs.
+    #[error("{}: {cause}", file.display())]
+    Unreadable { file: PathBuf, cause: io::Error },
+    /// The files for TLS cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// Other machines can reach a face, and nobody there would have to say who it is.
+    #[error(
+        "{key} = {address} can be reached from other machines, and the cluster has no users: set a password \
+         (QUORATE_PASSWORD), make a user through a node that listens on loopback, or say --insecure"
+    )]
+    OpenToStrangers {
+        key: &'static str,
+        address: SocketAddr,
+    },
     #[error("no such key")]
     NoSuchKey,
     /// Flags that contradict each other or cannot be met.
@@ -187,6 +203,8 @@ impl Failure {
             Self::Unusable(_)
             | Self::History { .. }
             | Self::Usage(_)
+            | Self::Tls(_)
+            | Self::OpenToStrangers { .. }
             | Self::Scenario(_)
             | Self::Config(_)
             | Self::Demo(DemoError::Plan(_)) => USAGE,

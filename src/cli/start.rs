@@ -18,17 +18,20 @@ use super::fail::Failure;
 use super::globals::Globals;
 use super::{logs, output};
 use crate::config::{Durability, Engine, NodeConfig, Sources};
+use crate::faces::Gate;
 use crate::faces::http::{self, HttpConfig};
 use crate::faces::resp::{self, RespConfig};
 use crate::limits::{self, Guests};
 use crate::node::{Node, Options};
+use crate::tls::TlsDoor;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
   quorate start                                           one node, data under the platform's data directory
   quorate start --node b --data-dir ./b --resp 127.0.0.1:0 --http 127.0.0.1:0 --quic 127.0.0.1:0 \\
                 --join 127.0.0.1:7381 --token TOKEN       a second node on the same machine
-  QUORATE_PASSWORD=… quorate start --resp 0.0.0.0:7379    open to other machines: needs a password
+  QUORATE_PASSWORD=… quorate start --resp 0.0.0.0:7379 --tls-cert node.pem --tls-key node.key
+                                                          open to other machines: needs TLS and a password or users
 
 Once the node serves, it prints one line on stdout:
   ready {\"node\",\"datacenter\",\"resp\",\"http\",\"quic\",\"etcd\",\"cluster\",\"join_token\"}
@@ -73,7 +76,26 @@ pub(super) struct Start {
     #[arg(long)]
     token: Option<String>,
     #[command(flatten)]
+    door: Door,
+    #[command(flatten)]
     tuning: Tuning,
+}
+
+/// Who may come in as a client.
+#[derive(Debug, Args)]
+struct Door {
+    /// PEM file with the authorities of clients: only who shows a certificate of theirs is let in.
+    /// Needs --tls-cert and --tls-key.
+    #[arg(long, value_name = "FILE")]
+    tls_client_ca: Option<PathBuf>,
+    /// Let other machines reach the RESP and HTTP ports although there is no TLS, or nobody there
+    /// must say who it is.
+    #[arg(long)]
+    insecure: bool,
+    /// The most clients at a time, over both ports [default: as many as there are file descriptors
+    /// for, at most 10000].
+    #[arg(long, value_name = "N")]
+    maxclients: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -124,6 +146,10 @@ impl Start {
         let resp = listen(config.listen.resp)?;
         let http = listen(config.listen.http)?;
         let (resp_address, http_address) = (resp.local_addr()?, http.local_addr()?);
+        let tls = match &config.access.tls {
+            None => None,
+            Some(files) => Some(TlsDoor::open(files.clone())?),
+        };
         let node = Node::start(
             config.clone(),
             Options {
@@ -132,8 +158,13 @@ impl Start {
             },
         )
         .await?;
-        say_how_many_clients(before, descriptors);
-        let faces = Faces::open(&node, &config, resp, http);
+        if let Err(failure) = check_who_may_come(&config, &node) {
+            node.shutdown().await.map_err(Failure::Disk)?;
+            return Err(failure);
+        }
+        let clients = limits::clients(config.access.clients_max);
+        say_how_many_clients(before, descriptors, clients);
+        let faces = Faces::open(&node, &config, tls, Listeners { resp, http }, clients);
         let result = tokio::select! {
             result = faces.until_told(&node) => result,
             result = say_when_ready(&node, &config, resp_address, http_address) => match result {
@@ -147,7 +178,9 @@ impl Start {
     }
 
     fn sources(self, globals: &Globals) -> Sources {
-        let tuning = self.tuning;
+        let (door, tuning) = (self.door, self.tuning);
+        // A path that is not text is refused as one that does not exist.
+        let path = |path: Option<PathBuf>| path.map(|path| path.to_string_lossy().into_owned());
         let flags = [
             ("data_dir", self.data_dir),
             ("node", self.node),
@@ -160,6 +193,11 @@ impl Start {
             ("join", self.join),
             ("token", self.token),
             ("password", globals.password.clone()),
+            ("tls_cert", path(globals.tls_cert.clone())),
+            ("tls_key", path(globals.tls_key.clone())),
+            ("tls_client_ca", path(door.tls_client_ca)),
+            ("insecure", door.insecure.then(|| "true".to_owned())),
+            ("maxclients", door.maxclients),
             ("storage", tuning.storage),
             ("durability", tuning.durability),
             ("durability_interval", tuning.durability_interval),
@@ -180,6 +218,8 @@ fn log_to_stderr() -> Result<(), Failure> {
         Targets::new()
             .with_default(Level::WARN)
             .with_target("quorate", Level::INFO)
+            // Who administered what.
+            .with_target("audit", Level::INFO)
             .with_target("openraft", LevelFilter::OFF)
     }));
     Ok(())
@@ -187,8 +227,7 @@ fn log_to_stderr() -> Result<(), Failure> {
 
 /// Logs how many clients the file descriptors leave room for. Called once the node runs, so that a
 /// node that cannot start reports only that.
-fn say_how_many_clients(before: usize, descriptors: usize) {
-    let clients = limits::clients_max();
+fn say_how_many_clients(before: usize, descriptors: usize, clients: usize) {
     if descriptors > before {
         tracing::info!(
             before,
@@ -203,6 +242,30 @@ fn say_how_many_clients(before: usize, descriptors: usize) {
             "clients get the file descriptors that the store and the network leave free"
         );
     }
+}
+
+/// What the configuration alone could not tell: whether the cluster has users. Says what
+/// `--insecure` has opened.
+fn check_who_may_come(config: &NodeConfig, node: &Node) -> Result<(), Failure> {
+    let has_users = !node.data().topology().users.is_empty();
+    let Some((key, address)) = config.exposed(has_users) else {
+        return Ok(());
+    };
+    if !config.access.insecure {
+        return Err(Failure::OpenToStrangers { key, address });
+    }
+    if has_users || config.access.asks_clients() {
+        tracing::warn!(%address, "--insecure: passwords and data cross the network in the clear");
+    } else {
+        tracing::warn!(%address, "--insecure: whoever reaches this address may do everything");
+    }
+    Ok(())
+}
+
+/// The sockets of the two faces.
+struct Listeners {
+    resp: TcpListener,
+    http: TcpListener,
 }
 
 fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
@@ -246,25 +309,38 @@ fn kept(config: &NodeConfig) -> Option<Durability> {
 
 /// The RESP and HTTP servers of one node. They run on the node's own thread, beside its network.
 struct Faces {
+    tls: Option<Arc<TlsDoor>>,
     stop: watch::Sender<bool>,
     resp: JoinHandle<io::Result<()>>,
     http: JoinHandle<io::Result<()>>,
 }
 
 impl Faces {
-    fn open(node: &Node, config: &NodeConfig, resp: TcpListener, http: TcpListener) -> Self {
+    fn open(
+        node: &Node,
+        config: &NodeConfig,
+        tls: Option<Arc<TlsDoor>>,
+        listeners: Listeners,
+        clients: usize,
+    ) -> Self {
+        let Listeners { resp, http } = listeners;
         let (stop, stopped) = watch::channel(false);
-        // Shared, because both faces draw on the same file descriptors.
-        let guests = Guests::new(limits::clients_max());
+        // Shared, because both faces draw on the same file descriptors and processors.
+        let (guests, gate) = (
+            Guests::new(clients),
+            Gate::new(config.access.password.clone()),
+        );
         let resp_config = RespConfig {
             guests: Arc::clone(&guests),
-            password: config.password.clone(),
+            gate: Arc::clone(&gate),
+            tls: tls.clone(),
             timeout: config.request_timeout,
             durability: kept(config),
             ..RespConfig::default()
         };
         let http_config = HttpConfig {
-            password: config.password.clone(),
+            gate,
+            tls: tls.clone(),
             timeout: config.request_timeout,
             guests,
             head: http::HEAD_TIME,
@@ -283,19 +359,41 @@ impl Faces {
             http::serve(listener, data, admin, http_config, told).await;
             Ok(())
         });
-        Self { stop, resp, http }
+        Self {
+            tls,
+            stop,
+            resp,
+            http,
+        }
     }
 
-    /// Waits until a signal comes or the node ends by itself.
+    /// Waits until a signal comes or the node ends by itself. SIGHUP ends nothing: the files of TLS
+    /// are read again.
     async fn until_told(&self, node: &Node) -> Result<(), Failure> {
-        let (mut interrupt, mut terminate) = (
+        let (mut interrupt, mut terminate, mut hangup) = (
             signal(SignalKind::interrupt())?,
             signal(SignalKind::terminate())?,
+            signal(SignalKind::hangup())?,
         );
-        tokio::select! {
-            _ = interrupt.recv() => Ok(()),
-            _ = terminate.recv() => Ok(()),
-            error = node.failed() => Err(Failure::Disk(error)),
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => return Ok(()),
+                _ = terminate.recv() => return Ok(()),
+                _ = hangup.recv() => self.reload(),
+                error = node.failed() => return Err(Failure::Disk(error)),
+            }
+        }
+    }
+
+    fn reload(&self) {
+        let Some(tls) = &self.tls else {
+            return tracing::info!("SIGHUP: there are no files of TLS to read again");
+        };
+        match tls.reload() {
+            Ok(()) => tracing::info!("SIGHUP: new connections use the certificate as it is now"),
+            Err(error) => {
+                tracing::error!(%error, "SIGHUP: the certificate before stays in use");
+            }
         }
     }
 

@@ -9,12 +9,18 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::ConfigError;
 use super::origin::Origin;
-use super::table::{KEYS, Key};
+use super::table::{KEYS, Key, Kind};
 use super::text::nearest;
 
 const PREFIX: &str = "QUORATE_";
-/// Variables with the prefix that are not keys of the file: the path of the file, and what to log.
-const OTHER_VARIABLES: [&str; 2] = ["QUORATE_CONFIG", "QUORATE_LOG"];
+/// Variables with the prefix that are not keys of the file: the path of the file, what to log, and
+/// what the other verbs read.
+const OTHER_VARIABLES: [&str; 4] = [
+    "QUORATE_CONFIG",
+    "QUORATE_LOG",
+    "QUORATE_USER",
+    "QUORATE_TLS_CA",
+];
 
 /// The raw input of a configuration. Only [`Sources::of_process`] looks at the process itself.
 #[derive(Clone, Debug, Default)]
@@ -148,8 +154,9 @@ fn merge_file(given: &mut Given, path: &Path, text: &str) -> Result<(), ConfigEr
 /// The value as text, if it has the key's type.
 fn scalar(key: &Key, value: &Spanned<DeValue<'_>>) -> Option<String> {
     match value.get_ref() {
-        DeValue::String(text) if !key.number => Some(text.clone().into_owned()),
-        DeValue::Integer(number) if key.number => {
+        DeValue::String(text) if key.kind == Kind::Text => Some(text.clone().into_owned()),
+        DeValue::Boolean(switch) if key.kind == Kind::Switch => Some(switch.to_string()),
+        DeValue::Integer(number) if key.kind == Kind::Number => {
             i64::from_str_radix(number.as_str(), number.radix())
                 .ok()
                 .map(|n| n.to_string())

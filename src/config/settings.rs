@@ -8,6 +8,7 @@ use quorate_control::topology::DEFAULT_PARTITIONS;
 pub use quorate_crdt::Secret;
 
 use crate::store::{Durability, Engine};
+use crate::tls::TlsFiles;
 
 /// How long a request may take by default. Guess: longer than a WAN round trip with one retry.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -35,9 +36,8 @@ pub struct NodeConfig {
     pub storage: Engine,
     /// When a write may be acknowledged.
     pub durability: Durability,
-    /// The password that RESP and HTTP clients must present. Without one both listen on loopback
-    /// addresses only.
-    pub password: Option<Secret>,
+    /// Who may come in through the faces.
+    pub access: Access,
     /// Timeout of a request that names none.
     pub request_timeout: Duration,
     /// Whether round trips between nodes may exceed about 30 ms: then elections and failure
@@ -57,6 +57,28 @@ pub struct Listen {
     pub http: SocketAddr,
     /// For other nodes. Connections are always authenticated, so it may be reachable from anywhere.
     pub quic: SocketAddr,
+}
+
+/// Who may come in through the RESP and HTTP faces. A face on an address that is not loopback needs
+/// TLS, and a password, users or certificates of clients.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Access {
+    /// The password of the user `default`, who may do everything.
+    pub password: Option<Secret>,
+    /// Makes both faces speak TLS, and only TLS.
+    pub tls: Option<TlsFiles>,
+    /// Whether a face may be open to other machines all the same.
+    pub insecure: bool,
+    /// The most clients at a time; `None` takes as many as there are file descriptors for.
+    pub clients_max: Option<usize>,
+}
+
+impl Access {
+    /// Whether clients must show who they are even if the cluster has no users.
+    pub fn asks_clients(&self) -> bool {
+        let certificates = self.tls.as_ref().and_then(|tls| tls.client_ca.as_ref());
+        self.password.is_some() || certificates.is_some()
+    }
 }
 
 /// How to join an existing cluster.

@@ -9,22 +9,32 @@ pub(super) struct Key {
     pub(super) name: &'static str,
     /// What it takes, as the end of the sentence "… must be …".
     pub(super) expected: &'static str,
-    /// Whether its value in the file is a number instead of a string.
-    pub(super) number: bool,
+    /// What its value is in the file.
+    pub(super) kind: Kind,
+}
+
+/// The type of a value in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Text,
+    Number,
+    Switch,
 }
 
 const fn key(name: &'static str, expected: &'static str) -> Key {
     Key {
         name,
         expected,
-        number: false,
+        kind: Kind::Text,
     }
 }
 
 const NETWORK: &str = "\"local\" or \"wide\"";
 const ADDRESS: &str = "a string with an IP address and a port, such as \"127.0.0.1:7379\"";
 
-pub(super) const KEYS: [Key; 17] = [
+const FILE: &str = "a string with the path of a PEM file";
+
+pub(super) const KEYS: [Key; 22] = [
     key("data_dir", "a string with a path"),
     key("node", text::NAME),
     key("datacenter", text::NAME),
@@ -42,11 +52,24 @@ pub(super) const KEYS: [Key; 17] = [
     key("durability", "\"sync\", \"interval\" or \"none\""),
     key("durability_interval", text::DURATION),
     key("password", "a string that is not empty"),
+    key("tls_cert", FILE),
+    key("tls_key", FILE),
+    key("tls_client_ca", FILE),
+    Key {
+        name: "insecure",
+        expected: "true or false",
+        kind: Kind::Switch,
+    },
+    Key {
+        name: "maxclients",
+        expected: "a number more than 0",
+        kind: Kind::Number,
+    },
     key("request_timeout", text::DURATION),
     key("network", NETWORK),
     Key {
         name: "partitions",
         expected: text::PARTITIONS,
-        number: true,
+        kind: Kind::Number,
     },
 ];

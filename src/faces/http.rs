@@ -7,7 +7,9 @@ mod face;
 mod guard;
 mod kv;
 mod problem;
+mod rights;
 mod uri;
+mod users;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +18,8 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, delete, get};
+use axum::routing::{any, delete, get, patch};
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
@@ -27,6 +30,7 @@ use crate::doors::{Admin, Data};
 use doorman::{Doorman, Visitor};
 pub use face::HttpConfig;
 use face::{Face, Shared};
+use guard::Asker;
 use problem::Problem;
 
 /// How long open requests may finish after the shutdown signal; then they are cut.
@@ -53,7 +57,8 @@ pub async fn serve(
         admin,
         config,
     });
-    let mut doorman = Doorman::new(listener, Arc::clone(&face.config.guests));
+    let secure = face.config.tls.is_some();
+    let mut doorman = Doorman::new(listener, Arc::clone(&face.config.guests), secure);
     let (for_guests, for_probes) = (router(Arc::clone(&face)), probes(Arc::clone(&face)));
     let (stop, stopped) = watch::channel(false);
     let mut connections = JoinSet::new();
@@ -70,7 +75,19 @@ pub async fn serve(
         } else {
             (&for_probes, head.min(PROBE_HEAD_TIME))
         };
-        connections.spawn(converse(visitor, router.clone(), head, stopped.clone()));
+        let tls = face.config.tls.clone();
+        let router = router.clone();
+        let stopped = stopped.clone();
+        connections.spawn(async move {
+            let visitor = match tls {
+                None => Ok(visitor),
+                Some(door) => visitor.secured(&door, head).await,
+            };
+            match visitor {
+                Ok(visitor) => converse(visitor, router, head, stopped).await,
+                Err(error) => tracing::debug!(%error, "no TLS with a client of HTTP"),
+            }
+        });
     }
     drop(doorman);
     stop.send_replace(true);
@@ -90,14 +107,18 @@ async fn converse(
     head: Duration,
     mut stopped: watch::Receiver<bool>,
 ) {
+    let asker = Arc::new(Asker::new(visitor.address));
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(Arc::clone(&asker));
+        router.call(request)
+    });
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(head)
         .keep_alive(visitor.is_guest());
-    let mut connection = std::pin::pin!(
-        builder.serve_connection(TokioIo::new(visitor), TowerToHyperService::new(router))
-    );
+    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(visitor), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => Some(ended),
         _ = stopped.wait_for(|stop| *stop) => None,
@@ -145,6 +166,11 @@ fn router(face: Arc<Face>) -> Router {
         .route("/v1/nodes/{name}", delete(admin::remove_node))
         .route("/v1/tokens", get(admin::tokens).post(admin::create_token))
         .route("/v1/tokens/{id}", delete(admin::revoke_token))
+        .route("/v1/users", get(users::list).post(users::create))
+        .route(
+            "/v1/users/{name}",
+            patch(users::change).delete(users::remove),
+        )
         .route(
             "/v1/keyspaces",
             get(admin::keyspaces).post(admin::create_keyspace),

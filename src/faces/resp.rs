@@ -17,6 +17,7 @@ mod glob;
 mod held;
 mod output;
 pub mod parse;
+mod permit;
 mod refuse;
 mod serve;
 mod server;

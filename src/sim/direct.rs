@@ -17,11 +17,12 @@ mod replicas;
 mod streams;
 mod topology;
 mod trust;
+mod users;
 mod votes;
 
 use drill::{Drill, Drills};
 
-const ALL: [Drills; 11] = [
+const ALL: [Drills; 12] = [
     bounds::DRILLS,
     flights::DRILLS,
     limits::DRILLS,
@@ -33,6 +34,7 @@ const ALL: [Drills; 11] = [
     repairs::DRILLS,
     trust::DRILLS,
     memory::DRILLS,
+    users::DRILLS,
 ];
 
 /// The drill for the rule that this bug breaks.

@@ -19,9 +19,9 @@ use crate::token::JoinToken;
 use crate::wire::VERSION;
 
 /// The protocol of members. It needs a client certificate. Ends in the wire's [`VERSION`].
-pub(super) const ALPN: &[u8] = b"quorate/4";
+pub(super) const ALPN: &[u8] = b"quorate/5";
 /// The protocol of newcomers: one exchange, without a certificate. Ends in the wire's [`VERSION`].
-pub(super) const ALPN_JOIN: &[u8] = b"quorate-join/4";
+pub(super) const ALPN_JOIN: &[u8] = b"quorate-join/5";
 
 const _: () = assert!(
     ALPN[ALPN.len() - 1] == b'0' + VERSION && ALPN_JOIN[ALPN_JOIN.len() - 1] == b'0' + VERSION

@@ -2,6 +2,7 @@
 //! probes, or not at all.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -9,12 +10,13 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Sleep, sleep, timeout};
 
 use super::problem::Problem;
 use crate::limits::{Guest, Guests};
+use crate::tls::{Stream, TlsDoor};
 
 /// Connections admitted beyond the guests, to ask how the node is. Guess.
 const PROBES_MAX: usize = 16;
@@ -29,12 +31,13 @@ pub(super) struct Doorman {
     guests: Arc<Guests>,
     /// Places that data clients never take, so that probes are admitted when nobody else is.
     probes: Arc<Semaphore>,
-    /// The answer for a connection that gets no place at all.
+    /// The answer for a connection that gets no place at all; empty if it could not read it.
     full: String,
 }
 
 impl Doorman {
-    pub(super) fn new(listener: TcpListener, guests: Arc<Guests>) -> Self {
+    /// `secure`: whether clients expect TLS.
+    pub(super) fn new(listener: TcpListener, guests: Arc<Guests>, secure: bool) -> Self {
         let problem = Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "too_many_clients",
@@ -50,15 +53,15 @@ impl Doorman {
             listener,
             guests,
             probes: Arc::new(Semaphore::new(PROBES_MAX)),
-            full,
+            full: if secure { String::new() } else { full },
         }
     }
 
     /// Waits for the next connection that gets a place.
     pub(super) async fn accept(&mut self) -> Visitor {
         loop {
-            let stream = match self.listener.accept().await {
-                Ok((stream, _)) => stream,
+            let (stream, address) = match self.listener.accept().await {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     sleep(ACCEPT_PAUSE).await;
@@ -75,7 +78,8 @@ impl Doorman {
                 // If Nagle's algorithm stays on, the connection is slower, not wrong.
                 drop(stream.set_nodelay(true));
                 return Visitor {
-                    stream,
+                    stream: Stream::Plain(stream),
+                    address,
                     guest,
                     _probe: probe,
                     stalled: None,
@@ -89,7 +93,9 @@ impl Doorman {
 
 /// A connection with its place. It breaks if its client reads nothing for a while.
 pub(super) struct Visitor {
-    stream: TcpStream,
+    stream: Stream,
+    /// Where it comes from.
+    pub(super) address: SocketAddr,
     /// The place of a client, or else that of a probe.
     guest: Option<Guest>,
     _probe: Option<OwnedSemaphorePermit>,
@@ -101,6 +107,16 @@ impl Visitor {
     /// Whether it may ask for everything.
     pub(super) fn is_guest(&self) -> bool {
         self.guest.is_some()
+    }
+
+    /// Does the handshake of TLS with a visitor who has just come.
+    pub(super) async fn secured(self, door: &TlsDoor, within: Duration) -> io::Result<Self> {
+        let Stream::Plain(stream) = self.stream else {
+            return Ok(self);
+        };
+        let secure = timeout(within, door.accept(stream)).await;
+        let stream = secure.map_err(|_elapsed| io::Error::from(io::ErrorKind::TimedOut))??;
+        Ok(Self { stream, ..self })
     }
 
     /// Passes on the result of a write, and limits how long nothing may be written.
@@ -142,7 +158,8 @@ impl AsyncWrite for Visitor {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        self.watch(context, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

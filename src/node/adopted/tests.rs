@@ -48,6 +48,7 @@ fn topology(cluster: u128, epoch: u64) -> Arc<Topology> {
         epoch: Epoch(epoch),
         nodes,
         keyspaces: [].into(),
+        users: [].into(),
     })
 }
 

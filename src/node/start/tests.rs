@@ -11,7 +11,7 @@ use quorate_gossip::transport::JoinRefusal;
 use tokio::time::{Instant, sleep};
 
 use super::*;
-use crate::config::{Join, Listen, Secret};
+use crate::config::{Access, Join, Listen, Secret};
 use crate::store::{Durability, Engine};
 
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -31,7 +31,7 @@ fn config(dir: &Path, name: &str, join: Option<Join>) -> NodeConfig {
         join,
         storage: Engine::Fjall,
         durability: Durability::Sync,
-        password: None,
+        access: Access::default(),
         request_timeout: Duration::from_secs(5),
         wide_area: false,
         partitions: 16,

@@ -26,6 +26,7 @@ fn topology() -> Topology {
         epoch: Epoch(3),
         nodes: [(NodeId(1), node("a", "x")), (NodeId(2), node("b", "y"))].into(),
         keyspaces: [(KeyspaceId(0), keyspace)].into(),
+        users: [].into(),
     }
 }
 
