@@ -27,7 +27,7 @@ fn topology(nodes: u64) -> Arc<Topology> {
         name: format!("n{id}").into(),
         datacenter: format!("dc{id}").into(),
         rack: "r1".into(),
-        quic: ([127, 0, 0, 1], 1).into(),
+        quic: "127.0.0.1:1".into(),
         voter: true,
     };
     let placement = vec![Placement::stable(

@@ -22,6 +22,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let flags = vec![
         ("data_dir", data_dir),
         ("node", "embedded".to_owned()),
+        ("found", "true".to_owned()),
         ("quic", "127.0.0.1:0".to_owned()),
     ];
     let config = NodeConfig::load(&Sources {
@@ -29,8 +30,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         ..Sources::default()
     })?;
 
-    // With an empty directory, the node founds a cluster of its own. With `join` and `token` in the
-    // configuration it would join another.
+    // With an empty directory, the node founds a cluster of its own, because the configuration says
+    // `found`. With `join` and `token` it would join another.
     let node = Node::start(config.clone(), Options::default()).await?;
     println!(
         "others could join at {}, with node.join_token()",

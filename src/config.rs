@@ -82,6 +82,7 @@ impl NodeConfig {
                 origin: origin(key),
             });
         }
+        self.check_addresses(&origin)?;
         for (key, name) in [
             ("node", &self.node),
             ("datacenter", &self.datacenter),
@@ -95,7 +96,10 @@ impl NodeConfig {
                 });
             }
         }
-        if !text::is_partitions(self.partitions) {
+        if self
+            .partitions
+            .is_some_and(|count| !text::is_partitions(count))
+        {
             return Err(ConfigError::BadValue {
                 key: "partitions",
                 expected: text::PARTITIONS,
@@ -108,6 +112,39 @@ impl NodeConfig {
                 expected: text::DURATION,
                 origin: origin("request_timeout"),
             });
+        }
+        Ok(())
+    }
+
+    /// Checks that other nodes can be told where this one is, and that it knows what to do without
+    /// data.
+    fn check_addresses(&self, origin: &impl Fn(&'static str) -> Origin) -> Result<(), ConfigError> {
+        let Listen {
+            quic, advertise, ..
+        } = &self.listen;
+        if quic.ip().is_unspecified() && advertise.is_none() {
+            return Err(ConfigError::Unadvertised {
+                origin: origin("quic"),
+                address: *quic,
+            });
+        }
+        if self.found && self.join.is_some() {
+            return Err(ConfigError::Contradiction {
+                origin: origin("found"),
+                key: "found",
+                other: "join",
+            });
+        }
+        let members = self.join.iter().flat_map(|join| &join.addresses);
+        let told = advertise.iter().map(|address| ("advertise", address));
+        for (key, address) in members.map(|address| ("join", address)).chain(told) {
+            if !text::is_address(address) {
+                return Err(ConfigError::BadValue {
+                    key,
+                    expected: text::HOST,
+                    origin: origin(key),
+                });
+            }
         }
         Ok(())
     }

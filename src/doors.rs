@@ -7,6 +7,7 @@
 mod admin;
 mod data;
 mod room;
+mod shortfall;
 mod status;
 
 pub use admin::{
@@ -14,4 +15,5 @@ pub use admin::{
 };
 pub use data::{Data, Pending, name_of};
 pub use room::Room;
+pub use shortfall::Shortfall;
 pub use status::{KeyspaceStatus, NodeState, NodeStatus, Status};

@@ -23,6 +23,7 @@
 //! | `control` | the node's part in the control group, and the admission of new nodes |
 //! | `shared` | what tasks and doors share |
 //! | `detector` | drives the failure detector |
+//! | `levels` | which default levels can be met with the nodes that are reached |
 //! | `status` | the status document |
 //! | `members` | the nodes as an operator sees them |
 //! | `users` | what is asked about users, and how refusals are told |
@@ -46,6 +47,7 @@ mod error;
 mod hub;
 mod identity;
 mod inbox;
+mod levels;
 mod lines;
 mod members;
 mod meter;
@@ -60,7 +62,7 @@ mod users;
 mod world;
 
 pub(crate) use adopted::{keep_granted, last_kept};
-pub(crate) use boot::{Boot, Started};
+pub(crate) use boot::{Boot, Plug, Started};
 pub use clock::{Clock, SystemClock};
 pub use error::StartError;
 pub use start::{Node, Options};

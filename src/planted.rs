@@ -14,6 +14,10 @@ quorate_crdt::bugs! {
     TOPOLOGY_KEPT_LATE = "topology-kept-late": "a node writes a topology down only when the next one comes";
     /// A node that was away waits for a leader whose connection it refuses.
     TOPOLOGY_FROM_THE_LEADER_ALONE = "topology-from-the-leader-alone": "a node learns of a newer topology only from its control group";
+    /// Two nodes that have moved one after the other never find each other again.
+    ADDRESS_UNTOLD = "address-untold": "a node that comes back at another address does not tell the cluster";
+    /// Voters that know only a third node never find each other.
+    ADDRESSES_UNHEARD = "addresses-unheard": "a node looks for others only where the topology has them and where it has met them itself";
     /// The control group ends on a failed disk, and the data plane goes on without it.
     PLANE_FAILS_ALONE = "plane-fails-alone": "a part of the node that learns of a failed disk does not tell the others";
     /// A restored disk goes on under a number that the others know.

@@ -10,6 +10,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rustls::crypto::{CryptoProvider, ring};
@@ -18,6 +19,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 pub use stream::Stream;
@@ -113,7 +115,7 @@ impl TlsDoor {
         Ok(())
     }
 
-    /// Does the handshake with a client that has connected. The caller bounds the time.
+    /// Does the handshake with a client that has connected. [`begin`] bounds the time.
     ///
     /// # Errors
     /// The connection is lost, or the client speaks no TLS, or shows no certificate that it needs.
@@ -122,6 +124,24 @@ impl TlsDoor {
             .accept(stream)
             .await?;
         Ok(Stream::Secure(Box::new(secure.into())))
+    }
+}
+
+/// Begins to serve a client that has connected: with a `door` it must finish the handshake within
+/// this time.
+///
+/// # Errors
+/// As [`TlsDoor::accept`], or the time is over.
+pub async fn begin(
+    stream: TcpStream,
+    door: Option<&TlsDoor>,
+    within: Duration,
+) -> io::Result<Stream> {
+    match door {
+        None => Ok(Stream::Plain(stream)),
+        Some(door) => timeout(within, door.accept(stream))
+            .await
+            .map_err(|_elapsed| io::Error::from(io::ErrorKind::TimedOut))?,
     }
 }
 

@@ -499,6 +499,7 @@ impl Node {
         ];
         command
             .arg("start")
+            .arg("--found")
             .arg("--data-dir")
             .arg(data_dir)
             .args(addresses)
@@ -675,7 +676,15 @@ fn a_node_that_cannot_start_says_why() {
             "--resp: resp = 0.0.0.0:0 can be reached from other machines: it needs TLS",
         ),
         ("--etcd 127.0.0.1:0", "does not serve the etcd protocol"),
-        ("--join a:1", "--join: join needs token as well"),
+        ("--token t", "--token: token needs join as well"),
+        (
+            "--found --join a:1",
+            "--found: found and join contradict each other",
+        ),
+        (
+            "--quic 0.0.0.0:0",
+            "say which one they are to dial with advertise",
+        ),
         ("--config /nowhere", "cannot read /nowhere"),
         (
             "--consistency ONE",
@@ -694,6 +703,13 @@ fn a_node_that_cannot_start_says_why() {
             "{flags}"
         );
     }
+    let output = start("--resp 127.0.0.1:0 --http 127.0.0.1:0");
+    assert!(
+        text(&output.stderr).contains("holds no node; to make a new cluster, start with --found"),
+        "{}",
+        text(&output.stderr)
+    );
+    assert_eq!(output.status.code(), Some(1));
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let output = start(&format!(
         "--http 127.0.0.1:0 --resp {}",

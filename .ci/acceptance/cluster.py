@@ -186,7 +186,7 @@ class Cluster:
         return node
 
     def add(self, name, datacenter):
-        join = ["--join", self.nodes[0].ready["quic"], "--token", self.nodes[0].ready["join_token"]] if self.nodes else []
+        join = ["--join", self.nodes[0].ready["quic"], "--token", self.nodes[0].ready["join_token"]] if self.nodes else ["--found"]
         self.make(name, datacenter).start(*join)
 
     def wait_complete(self, seconds=20):

@@ -2,7 +2,6 @@
 //! node routes by. It knows no commands; the state machine changes it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use quorate_crdt::NodeId;
@@ -16,7 +15,7 @@ mod users;
 
 pub use ids::{ClusterId, DEFAULT_KEYSPACE, Epoch, KeyspaceId, Partition};
 pub use limits::{
-    DEFAULT_PARTITIONS, NAME_BYTES_MAX, PARTITIONS_MAX, is_keyspace_name, is_name,
+    DEFAULT_PARTITIONS, NAME_BYTES_MAX, PARTITIONS_MAX, is_address, is_keyspace_name, is_name,
     is_partition_count,
 };
 pub use users::{Caller, DEFAULT_USER, Denied, PasswordHash, Right, Role, User, is_user_name};
@@ -53,8 +52,8 @@ pub struct NodeInfo {
     pub datacenter: Datacenter,
     /// Its rack within the datacenter.
     pub rack: Arc<str>,
-    /// Where other nodes reach it.
-    pub quic: SocketAddr,
+    /// Where other nodes reach it, `host:port`; see [`is_address`].
+    pub quic: Arc<str>,
     /// Whether it votes in the control group. Nodes that do not vote are learners.
     pub voter: bool,
 }
@@ -164,6 +163,13 @@ impl Topology {
             .iter()
             .find(|(_, keyspace)| &*keyspace.name == name)
             .map(|(&id, keyspace)| (id, keyspace))
+    }
+
+    /// How many partitions a keyspace has that is created without a number: as many as `default`,
+    /// for which the founder of the cluster chose. `None` before the cluster is founded.
+    pub fn usual_partitions(&self) -> Option<u16> {
+        let default = self.keyspaces.get(&DEFAULT_KEYSPACE)?;
+        u16::try_from(default.partition_count()).ok()
     }
 
     /// The voters of the control group, as decided. The group itself follows within a few round

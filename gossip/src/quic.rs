@@ -1,21 +1,23 @@
 //! The [`Transport`](crate::transport::Transport) of real nodes, over QUIC, with certificates and
 //! joining.
 //!
-//! Two nodes share one connection, which the node with the lower number dials. Each side proves
-//! that it holds the key of a certificate signed by the cluster's own authority, and a connection
-//! carries nothing before both sides have accepted each other.
+//! Two nodes share one connection, which either of them has dialled. Each side proves that it holds
+//! the key of a certificate signed by the cluster's own authority, and a connection carries nothing
+//! before both sides have accepted each other.
 //!
 //! ```text
-//! reasons    why a connection is closed or missing
-//! identity   the cluster's authority and the certificates it signs
-//! tls        the handshake, and who may pass it
-//! tuning     settings of QUIC for each kind of network
-//! shape      simulated delays and cuts below QUIC
-//! frame      frames on a stream
-//! outbox     what waits to be written to one stream
-//! link       one live connection
-//! join       how a newcomer becomes a member
-//! endpoint   the node's socket: dials, accepts, keeps one link for each peer
+//! reasons      why a connection is closed or missing
+//! identity     the cluster's authority and the certificates it signs
+//! tls          the handshake, and who may pass it
+//! tuning       settings of QUIC for each kind of network
+//! shape        simulated delays and cuts below QUIC
+//! frame        frames on a stream
+//! outbox       what waits to be written to one stream
+//! link         one live connection
+//! join         how a newcomer becomes a member
+//! whereabouts  where the other nodes are
+//! peering      who dials whom and where, and which of several connections stays
+//! endpoint     the node's socket, and what is sent over its connections
 //! ```
 //!
 //! Each file uses only files above it.
@@ -26,10 +28,12 @@ mod identity;
 mod join;
 mod link;
 mod outbox;
+mod peering;
 mod reasons;
 mod shape;
 mod tls;
 mod tuning;
+mod whereabouts;
 
 pub use endpoint::{BindError, QuicConfig, QuicTransport};
 pub use identity::{ClusterAuthority, IdentityError, NodeIdentity, random_bytes};
@@ -37,6 +41,7 @@ pub use join::{JoinError, Joined, join};
 pub use reasons::{CloseReason, PeerError};
 pub use shape::{LinkShape, LinkState};
 pub use tuning::Profile;
+pub use whereabouts::look_up;
 
 use bytes::Bytes;
 

@@ -6,7 +6,6 @@ use core::future::Future;
 use core::pin::Pin;
 use core::time::Duration;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -67,10 +66,18 @@ pub trait Transport: Send + Sync + 'static {
         timeout: Duration,
     ) -> Later<Result<Bytes, CallError>>;
 
-    /// Replaces the list of nodes that may be connected, with their addresses. Connections to other
-    /// nodes are closed. Listed nodes are dialled again and again, with growing pauses. The node's
-    /// own entry is ignored.
-    fn set_peers(&self, peers: BTreeMap<NodeId, SocketAddr>);
+    /// Replaces the list of nodes that may be connected, with their addresses as `host:port`.
+    /// Connections to other nodes are closed; those to listed nodes stay. Listed nodes are looked
+    /// for again and again, with growing pauses, where they were last found and at their addresses.
+    /// The node's own entry is ignored.
+    fn set_peers(&self, peers: BTreeMap<NodeId, Arc<str>>);
+
+    /// Where the nodes are that this one is connected with, as `host:port`.
+    fn met(&self) -> BTreeMap<NodeId, Arc<str>>;
+
+    /// Looks for the listed nodes at these addresses as well, each of which a member has met there.
+    /// A later address of a node replaces an earlier one.
+    fn hear(&self, met: BTreeMap<NodeId, Arc<str>>);
 
     /// The smoothed round-trip time to `to`, while it is connected.
     fn rtt(&self, to: NodeId) -> Option<Duration>;
@@ -154,8 +161,8 @@ pub struct JoinRequest {
     pub datacenter: Arc<str>,
     /// Its rack within the datacenter.
     pub rack: Arc<str>,
-    /// Where other nodes reach it.
-    pub quic: SocketAddr,
+    /// Where other nodes reach it, `host:port`.
+    pub quic: Arc<str>,
     /// Drawn at random before it asks for the first time, and kept, so that a newcomer that asks
     /// again gets the same answer.
     pub instance: u128,
@@ -191,6 +198,9 @@ pub enum JoinRefusal {
     /// Another member has this name.
     #[error("another member has this name")]
     NameTaken,
+    /// The address that it tells is not a host and a port.
+    #[error("the address is not a host and a port")]
+    BadAddress,
     /// The control group has no leader at the moment. The newcomer may try again with the same
     /// token.
     #[error("the control group cannot decide now")]

@@ -10,7 +10,8 @@ use clap::Args;
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
 use tracing::Level;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
@@ -28,14 +29,23 @@ use crate::tls::TlsDoor;
 pub(super) const EXAMPLES: &str = "\
 Examples:
   quorate start                                           one node, data under the platform's data directory
+  quorate start --found --node a --data-dir ./a           the first node of a cluster
   quorate start --node b --data-dir ./b --resp 127.0.0.1:0 --http 127.0.0.1:0 --quic 127.0.0.1:0 \\
                 --join 127.0.0.1:7381 --token TOKEN       a second node on the same machine
+  quorate start --quic 0.0.0.0:7381 --advertise node-1.example.com:7381 …
+                                                          reachable under a name
   QUORATE_PASSWORD=… quorate start --resp 0.0.0.0:7379 --tls-cert node.pem --tls-key node.key
                                                           open to other machines: needs TLS and a password or users
 
-Once the node serves, it prints one line on stdout:
+While the node loads its data, Redis clients are told LOADING and /healthz answers 200. Once it serves,
+it prints one line on stdout:
   ready {\"node\",\"datacenter\",\"resp\",\"http\",\"quic\",\"etcd\",\"cluster\",\"join_token\"}
 The join_token lets other nodes join; keep it secret.
+
+A directory that knows its node starts that node again, whatever --found and --join say. A node that
+comes back looks for the others at the addresses after --join as well, so a cluster forms again even
+if all its addresses have changed. A directory without a node is refused unless --found or --join is
+given, except for a single node in the default directory.
 
 Every flag is also a key of the file (data_dir) and an environment variable (QUORATE_DATA_DIR). Flags
 override variables, and variables override the file. QUORATE_LOG sets what is logged to stderr, such
@@ -43,6 +53,9 @@ as info or quorate=debug.";
 
 /// How often a starting node is polled for readiness.
 const READY_POLL: Duration = Duration::from_millis(5);
+/// How long a node that serves waits for the nodes that its keyspaces need, before it says what it
+/// cannot do and prints its line nevertheless. Guess: nodes that are started together have met.
+const READY_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The operator's settings for the node. Everything has a default.
 #[derive(Debug, Args)]
@@ -62,15 +75,22 @@ pub(super) struct Start {
     /// Its rack [default: r1].
     #[arg(long)]
     rack: Option<String>,
-    /// Address for other nodes. They must be able to reach it [default: 127.0.0.1:7381].
+    /// Address to listen at for other nodes [default: 127.0.0.1:7381].
     #[arg(long, value_name = "ADDRESS")]
     quic: Option<String>,
+    /// What other nodes dial, if it is not the address after --quic; a host name or an IP address.
+    /// It is looked up whenever it is dialled.
+    #[arg(long, value_name = "HOST:PORT")]
+    advertise: Option<String>,
     /// Address for etcd clients. This version does not serve them yet and says so.
     #[arg(long, value_name = "ADDRESS")]
     etcd: Option<String>,
-    /// QUIC address of any member of the cluster to join. Without it the node founds a cluster, or
-    /// resumes the one in its data directory.
-    #[arg(long, value_name = "HOST:PORT")]
+    /// Make a new cluster, if the data directory holds no node yet.
+    #[arg(long)]
+    found: bool,
+    /// QUIC addresses of members of the cluster to join; one that answers is enough. A node that
+    /// comes back looks for the others there too.
+    #[arg(long, value_name = "HOST:PORT,…")]
     join: Option<String>,
     /// Join token of the cluster, from its `ready` line or `quorate node token`.
     #[arg(long)]
@@ -117,8 +137,8 @@ struct Tuning {
     /// setting on all nodes [default: local].
     #[arg(long)]
     network: Option<String>,
-    /// Partitions of a new keyspace that names no number: a power of two, up to 4096. The keyspace
-    /// `default` always has 64 [default: 64].
+    /// Partitions of the keyspace `default` and of new keyspaces that name no number: a power of
+    /// two, up to 4096. Decided when the cluster is founded [default: 64].
     #[arg(long, value_name = "N")]
     partitions: Option<String>,
 }
@@ -131,7 +151,7 @@ struct Ready<'a> {
     datacenter: &'a str,
     resp: SocketAddr,
     http: SocketAddr,
-    quic: SocketAddr,
+    quic: &'a str,
     etcd: Option<SocketAddr>,
     cluster: String,
     join_token: Option<&'a str>,
@@ -150,21 +170,27 @@ impl Start {
             None => None,
             Some(files) => Some(TlsDoor::open(files.clone())?),
         };
-        let node = Node::start(
-            config.clone(),
-            Options {
-                wide_area: config.wide_area,
-                ..Options::default()
-            },
-        )
-        .await?;
+        let clients = limits::clients(config.access.clients_max);
+        let door = FrontDoor {
+            tls,
+            // Shared, because both faces draw on the same file descriptors and processors.
+            guests: Guests::new(clients),
+            gate: Gate::new(config.access.password.clone()),
+        };
+        let threshold = Threshold::open(&resp, &http, &door)?;
+        let options = Options {
+            wide_area: config.wide_area,
+            ..Options::default()
+        };
+        let node = Node::start(config.clone(), options).await;
+        threshold.close().await;
+        let node = node?;
         if let Err(failure) = check_who_may_come(&config, &node) {
             node.shutdown().await.map_err(Failure::Disk)?;
             return Err(failure);
         }
-        let clients = limits::clients(config.access.clients_max);
         say_how_many_clients(before, descriptors, clients);
-        let faces = Faces::open(&node, &config, tls, Listeners { resp, http }, clients);
+        let faces = Faces::open(&node, &config, resp, http, door);
         let result = tokio::select! {
             result = faces.until_told(&node) => result,
             result = say_when_ready(&node, &config, resp_address, http_address) => match result {
@@ -189,6 +215,8 @@ impl Start {
             ("resp", globals.resp.clone()),
             ("http", globals.http.clone()),
             ("quic", self.quic),
+            ("advertise", self.advertise),
+            ("found", self.found.then(|| "true".to_owned())),
             ("etcd", self.etcd),
             ("join", self.join),
             ("token", self.token),
@@ -262,10 +290,11 @@ fn check_who_may_come(config: &NodeConfig, node: &Node) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The sockets of the two faces.
-struct Listeners {
-    resp: TcpListener,
-    http: TcpListener,
+/// What all faces of the node share, before it is up and after.
+struct FrontDoor {
+    tls: Option<Arc<TlsDoor>>,
+    guests: Arc<Guests>,
+    gate: Arc<Gate>,
 }
 
 fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
@@ -274,7 +303,8 @@ fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
     bound.map_err(|cause| Failure::Listen { address, cause })
 }
 
-/// Prints the `ready` line when `/readyz` would succeed: from then on requests are served.
+/// Prints the `ready` line when the node serves. If it cannot meet the default levels of all
+/// keyspaces a while later, the log says which and why; `/readyz` answers 503 until it can.
 async fn say_when_ready(
     node: &Node,
     config: &NodeConfig,
@@ -283,6 +313,14 @@ async fn say_when_ready(
 ) -> io::Result<()> {
     let data = node.data();
     while !data.ready() {
+        tokio::time::sleep(READY_POLL).await;
+    }
+    let since = Instant::now();
+    while let Some(shortfall) = data.shortfall() {
+        if since.elapsed() >= READY_PATIENCE {
+            tracing::warn!(%shortfall, "this node serves, but not at every default level");
+            break;
+        }
         tokio::time::sleep(READY_POLL).await;
     }
     let ready = Ready {
@@ -307,6 +345,45 @@ fn kept(config: &NodeConfig) -> Option<Durability> {
     }
 }
 
+/// What clients meet who come before the node is up. It runs beside the node's own thread, which is
+/// busy loading.
+struct Threshold {
+    stop: watch::Sender<bool>,
+    faces: JoinSet<()>,
+}
+
+impl Threshold {
+    fn open(resp: &TcpListener, http: &TcpListener, door: &FrontDoor) -> io::Result<Self> {
+        let (stop, stopped) = watch::channel(false);
+        let mut faces = JoinSet::new();
+        let again =
+            |listener: &TcpListener| tokio::net::TcpListener::from_std(listener.try_clone()?);
+        faces.spawn(resp::serve_loading(
+            again(resp)?,
+            Arc::clone(&door.guests),
+            door.tls.clone(),
+            stopped.clone(),
+        ));
+        faces.spawn(http::serve_loading(
+            again(http)?,
+            Arc::clone(&door.guests),
+            door.tls.clone(),
+            told(stopped),
+        ));
+        Ok(Self { stop, faces })
+    }
+
+    async fn close(mut self) {
+        self.stop.send_replace(true);
+        while self.faces.join_next().await.is_some() {}
+    }
+}
+
+/// Waits for the order to stop. A dropped sender means the same.
+async fn told(mut stopped: watch::Receiver<bool>) {
+    drop(stopped.wait_for(|stop| *stop).await);
+}
+
 /// The RESP and HTTP servers of one node. They run on the node's own thread, beside its network.
 struct Faces {
     tls: Option<Arc<TlsDoor>>,
@@ -319,17 +396,12 @@ impl Faces {
     fn open(
         node: &Node,
         config: &NodeConfig,
-        tls: Option<Arc<TlsDoor>>,
-        listeners: Listeners,
-        clients: usize,
+        resp: TcpListener,
+        http: TcpListener,
+        door: FrontDoor,
     ) -> Self {
-        let Listeners { resp, http } = listeners;
         let (stop, stopped) = watch::channel(false);
-        // Shared, because both faces draw on the same file descriptors and processors.
-        let (guests, gate) = (
-            Guests::new(clients),
-            Gate::new(config.access.password.clone()),
-        );
+        let FrontDoor { tls, guests, gate } = door;
         let resp_config = RespConfig {
             guests: Arc::clone(&guests),
             gate: Arc::clone(&gate),
@@ -347,16 +419,14 @@ impl Faces {
         };
         let (data, admin) = (node.data(), node.admin());
         let resp_data = Arc::clone(&data);
-        let mut http_stopped = stopped.clone();
+        let http_stopped = told(stopped.clone());
         let resp = node.runtime().spawn(async move {
             let listener = tokio::net::TcpListener::from_std(resp)?;
             resp::serve(listener, resp_data, resp_config, stopped).await
         });
         let http = node.runtime().spawn(async move {
             let listener = tokio::net::TcpListener::from_std(http)?;
-            // A dropped sender means shutdown as well.
-            let told = async move { drop(http_stopped.wait_for(|stop| *stop).await) };
-            http::serve(listener, data, admin, http_config, told).await;
+            http::serve(listener, data, admin, http_config, http_stopped).await;
             Ok(())
         });
         Self {

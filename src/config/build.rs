@@ -5,9 +5,7 @@ use std::path::PathBuf;
 
 use super::error::ConfigError;
 use super::layers::{Given, Sources};
-use super::settings::{
-    Access, Join, Listen, NodeConfig, PARTITIONS, REQUEST_TIMEOUT, SYNC_INTERVAL, Secret,
-};
+use super::settings::{Access, Join, Listen, NodeConfig, REQUEST_TIMEOUT, SYNC_INTERVAL, Secret};
 use super::text::{self, parse_duration};
 use crate::store::{Durability, Engine};
 use crate::tls::{KeyFiles, TlsFiles};
@@ -27,6 +25,8 @@ pub(super) fn build(given: &Given, sources: &Sources) -> Result<NodeConfig, Conf
             .take(name, parse_name)
             .map(|found| found.unwrap_or_else(|| default.to_owned()))
     };
+    let quic = address("quic", 7381)?;
+    let join = join(given)?;
     Ok(NodeConfig {
         data_dir: match given.take("data_dir", parse_path)? {
             Some(path) => path,
@@ -41,9 +41,17 @@ pub(super) fn build(given: &Given, sources: &Sources) -> Result<NodeConfig, Conf
         listen: Listen {
             resp: address("resp", 7379)?,
             http: address("http", 7380)?,
-            quic: address("quic", 7381)?,
+            quic,
+            advertise: given.take("advertise", parse_host)?,
         },
-        join: join(given)?,
+        found: match given.take("found", parse_switch)? {
+            Some(found) => found,
+            // The single node that anybody can try: nobody expects other data in its directory.
+            None => {
+                join.is_none() && given.origin_of("data_dir").is_none() && quic.ip().is_loopback()
+            }
+        },
+        join,
         storage: given
             .take("storage", parse_storage)?
             .unwrap_or(Engine::Fjall),
@@ -53,11 +61,9 @@ pub(super) fn build(given: &Given, sources: &Sources) -> Result<NodeConfig, Conf
             .take("request_timeout", parse_duration)?
             .unwrap_or(REQUEST_TIMEOUT),
         wide_area: given.take("network", parse_network)?.unwrap_or(false),
-        partitions: given
-            .take("partitions", |text| {
-                text.parse().ok().filter(|n| text::is_partitions(*n))
-            })?
-            .unwrap_or(PARTITIONS),
+        partitions: given.take("partitions", |text| {
+            text.parse().ok().filter(|n| text::is_partitions(*n))
+        })?,
     })
 }
 
@@ -69,18 +75,23 @@ fn parse_network(text: &str) -> Option<bool> {
     }
 }
 
+fn parse_switch(text: &str) -> Option<bool> {
+    text.parse().ok()
+}
+
+fn parse_host(text: &str) -> Option<String> {
+    text::is_address(text).then(|| text.to_owned())
+}
+
+/// A token alone is refused, because nothing says where to show it. Members alone are enough for a
+/// node that comes back.
 fn join(given: &Given) -> Result<Option<Join>, ConfigError> {
-    let address = given.take("join", |text| {
-        text::is_host_and_port(text).then(|| text.to_owned())
+    let addresses = given.take("join", |text| {
+        text.split(',').map(str::trim).map(parse_host).collect()
     })?;
-    match (address, given.take("token", parse_secret)?) {
-        (Some(address), Some(token)) => Ok(Some(Join { address, token })),
+    match (addresses, given.take("token", parse_secret)?) {
+        (Some(addresses), token) => Ok(Some(Join { addresses, token })),
         (None, None) => Ok(None),
-        (Some(_), None) => Err(ConfigError::Alone {
-            origin: given.origin("join"),
-            key: "join",
-            other: "token",
-        }),
         (None, Some(_)) => Err(ConfigError::Alone {
             origin: given.origin("token"),
             key: "token",

@@ -61,6 +61,27 @@ pub enum ConfigError {
         /// Its address.
         address: SocketAddr,
     },
+    /// Other nodes cannot dial the address that this one listens at, and no other is given.
+    #[error(
+        "{origin}: quic = {address} is not an address that other nodes can dial; say which one they \
+         are to dial with advertise (--advertise HOST:{})", address.port()
+    )]
+    Unadvertised {
+        /// Where the address was given.
+        origin: Origin,
+        /// The address.
+        address: SocketAddr,
+    },
+    /// Two keys contradict each other.
+    #[error("{origin}: {key} and {other} contradict each other; leave one out")]
+    Contradiction {
+        /// Where the first was given.
+        origin: Origin,
+        /// The first key.
+        key: &'static str,
+        /// The second.
+        other: &'static str,
+    },
     /// This version does not serve the etcd protocol.
     #[error("{origin}: this version does not serve the etcd protocol yet; leave etcd out")]
     EtcdNotServed {

@@ -153,14 +153,14 @@ fn merge_file(given: &mut Given, path: &Path, text: &str) -> Result<(), ConfigEr
 
 /// The value as text, if it has the key's type.
 fn scalar(key: &Key, value: &Spanned<DeValue<'_>>) -> Option<String> {
-    match value.get_ref() {
-        DeValue::String(text) if key.kind == Kind::Text => Some(text.clone().into_owned()),
-        DeValue::Boolean(switch) if key.kind == Kind::Switch => Some(switch.to_string()),
-        DeValue::Integer(number) if key.kind == Kind::Number => {
+    match (key.kind, value.get_ref()) {
+        (Kind::Text, DeValue::String(text)) => Some(text.clone().into_owned()),
+        (Kind::Number, DeValue::Integer(number)) => {
             i64::from_str_radix(number.as_str(), number.radix())
                 .ok()
                 .map(|n| n.to_string())
         }
+        (Kind::Switch, DeValue::Boolean(on)) => Some(on.to_string()),
         _ => None,
     }
 }

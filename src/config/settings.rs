@@ -1,6 +1,6 @@
 //! The configuration of a node, as the rest of the program sees it.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::tls::TlsFiles;
 
 /// How long a request may take by default. Guess: longer than a WAN round trip with one retry.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// Partitions of a keyspace by default, as of the keyspace `default`.
+/// Partitions of the keyspace `default`, unless the founder of the cluster chooses another number.
 pub const PARTITIONS: u16 = DEFAULT_PARTITIONS;
 /// Time between two syncs under [`Durability::Interval`] by default, as in Redis' `everysec`.
 pub const SYNC_INTERVAL: Duration = Duration::from_secs(1);
@@ -30,7 +30,12 @@ pub struct NodeConfig {
     pub rack: String,
     /// Addresses to listen at.
     pub listen: Listen,
-    /// The cluster to join. `None` founds a cluster, or goes on with the one in the data directory.
+    /// Whether a node that has no data yet founds a cluster. A node that has data comes back as the
+    /// node that it was.
+    pub found: bool,
+    /// Members of the cluster. A node that has no data yet joins it there; a node that comes back
+    /// looks for the others there too, in case their addresses have changed. Without `found` and
+    /// `join`, a node that has no data does not start.
     pub join: Option<Join>,
     /// The storage engine.
     pub storage: Engine,
@@ -43,13 +48,15 @@ pub struct NodeConfig {
     /// Whether round trips between nodes may exceed about 30 ms: then elections and failure
     /// detection take longer. All nodes of a cluster need the same value.
     pub wide_area: bool,
-    /// Partitions of a keyspace that is created without a number: a power of two. The keyspace
-    /// `default` always has 64.
-    pub partitions: u16,
+    /// Partitions of the keyspace `default`, and of every keyspace that is created without a
+    /// number: a power of two. The founder decides, by default for [`PARTITIONS`]; another node
+    /// that names a number must name the same.
+    pub partitions: Option<u16>,
 }
 
-/// The addresses that a node listens at. Port 0 lets the system choose one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The addresses that a node listens at, and the one that it tells. Port 0 lets the system choose
+/// one.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {
     /// For Redis clients.
     pub resp: SocketAddr,
@@ -57,6 +64,9 @@ pub struct Listen {
     pub http: SocketAddr,
     /// For other nodes. Connections are always authenticated, so it may be reachable from anywhere.
     pub quic: SocketAddr,
+    /// What other nodes are told to dial, `host:port`. `None` means the address of `quic`, which
+    /// then must not be an unspecified one such as 0.0.0.0.
+    pub advertise: Option<String>,
 }
 
 /// Who may come in through the RESP and HTTP faces. A face on an address that is not loopback needs
@@ -81,21 +91,12 @@ impl Access {
     }
 }
 
-/// How to join an existing cluster.
+/// Where members of an existing cluster are, and the proof that the node may join it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Join {
-    /// The QUIC address of any member, `host:port`.
-    pub address: String,
-    /// A join token that the cluster has issued.
-    pub token: Secret,
-}
-
-impl Join {
-    /// Looks the address up. A name may have several addresses.
-    ///
-    /// # Errors
-    /// The error of the resolver.
-    pub fn resolve(&self) -> std::io::Result<Vec<SocketAddr>> {
-        self.address.to_socket_addrs().map(Iterator::collect)
-    }
+    /// The QUIC addresses of one or more members, each `host:port`. A name is looked up whenever it
+    /// is dialled.
+    pub addresses: Vec<String>,
+    /// A join token that the cluster has issued. A node that comes back needs none.
+    pub token: Option<Secret>,
 }

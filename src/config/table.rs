@@ -9,15 +9,18 @@ pub(super) struct Key {
     pub(super) name: &'static str,
     /// What it takes, as the end of the sentence "… must be …".
     pub(super) expected: &'static str,
-    /// What its value is in the file.
+    /// How the file writes its value.
     pub(super) kind: Kind,
 }
 
-/// The type of a value in the file.
+/// How the file writes a value. Variables and flags write the same as text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
+    /// In quotes.
     Text,
+    /// As a whole number.
     Number,
+    /// As `true` or `false`.
     Switch,
 }
 
@@ -34,7 +37,7 @@ const ADDRESS: &str = "a string with an IP address and a port, such as \"127.0.0
 
 const FILE: &str = "a string with the path of a PEM file";
 
-pub(super) const KEYS: [Key; 22] = [
+pub(super) const KEYS: [Key; 24] = [
     key("data_dir", "a string with a path"),
     key("node", text::NAME),
     key("datacenter", text::NAME),
@@ -43,9 +46,15 @@ pub(super) const KEYS: [Key; 22] = [
     key("http", ADDRESS),
     key("quic", ADDRESS),
     key("etcd", ADDRESS),
+    key("advertise", text::HOST),
+    Key {
+        name: "found",
+        expected: "true or false",
+        kind: Kind::Switch,
+    },
     key(
         "join",
-        "a string with host and port of a member, such as \"10.0.0.1:7381\"",
+        "a string with host and port of one or more members, such as \"10.0.0.1:7381,10.0.0.2:7381\"",
     ),
     key("token", "a string with a join token"),
     key("storage", "\"fjall\", \"sled\" or \"memory\""),

@@ -52,7 +52,7 @@ fn nothing_given_is_a_useful_node() {
     );
     assert_eq!(
         (config.storage, config.durability, config.partitions),
-        (Engine::Fjall, Durability::Sync, PARTITIONS)
+        (Engine::Fjall, Durability::Sync, None)
     );
     assert!(!config.node.is_empty() && config.join.is_none());
     assert_eq!(config.access, Access::default());
@@ -75,7 +75,7 @@ fn flags_beat_variables_beat_the_file() {
         ),
         ("flag", "env", "file")
     );
-    assert_eq!(config.partitions, 16);
+    assert_eq!(config.partitions, Some(16));
 }
 
 #[test]
@@ -189,7 +189,65 @@ fn faces_beyond_loopback_need_tls_and_somebody_who_asks_for_a_name() {
         }
         NodeConfig::load(&sources(None, &[], &[(key, "[::1]:0")])).unwrap();
     }
-    NodeConfig::load(&sources(None, &[], &[("quic", "0.0.0.0:7381")])).unwrap();
+}
+
+#[test]
+fn other_nodes_must_be_told_an_address_that_they_can_dial() {
+    for address in ["0.0.0.0:7381", "[::]:7381"] {
+        let text = refusal(&sources(None, &[], &[("quic", address)]));
+        assert!(
+            text.starts_with(&format!("--quic: quic = {address} is not an address"))
+                && text.contains("--advertise HOST:7381"),
+            "{text}"
+        );
+        for told in [
+            "10.0.0.1:7381",
+            "node-1.example.com:7000",
+            "[2001:db8::1]:7381",
+        ] {
+            let flags = [("quic", address), ("advertise", told)];
+            let config = NodeConfig::load(&sources(None, &[], &flags)).unwrap();
+            assert_eq!(config.listen.advertise.as_deref(), Some(told));
+        }
+    }
+    for wrong in ["node", "node:0", ":7381", "::1:7381"] {
+        let text = refusal(&sources(None, &[], &[("advertise", wrong)]));
+        assert!(text.starts_with("--advertise: advertise must be"), "{text}");
+    }
+}
+
+#[test]
+fn founding_anywhere_but_in_the_default_directory_is_explicit() {
+    let found = |environment: &[(&str, &str)], flags: &[(&'static str, &str)]| {
+        NodeConfig::load(&sources(None, environment, flags))
+            .unwrap()
+            .found
+    };
+    assert!(found(&[], &[]), "a single node that anybody can try");
+    assert!(found(&[], &[("resp", "127.0.0.1:0"), ("node", "a")]));
+    assert!(!found(&[], &[("data_dir", "/data")]));
+    assert!(!found(&[("QUORATE_DATA_DIR", "/data")], &[]));
+    assert!(
+        !found(&[], &[("quic", "10.0.0.1:7381")]),
+        "others may reach it"
+    );
+    assert!(!found(&[], &[("join", "a:1")]));
+    assert!(!found(&[], &[("found", "false")]));
+    assert!(found(&[], &[("data_dir", "/data"), ("found", "true")]));
+    assert!(found(
+        &[("QUORATE_FOUND", "true")],
+        &[("quic", "10.0.0.1:7381")]
+    ));
+    let file = file("found = true\ndata_dir = '/data'\n");
+    let sources_with = |flags| sources(Some(file.path()), &[], flags);
+    assert!(NodeConfig::load(&sources_with(&[])).unwrap().found);
+    let text = refusal(&sources_with(&[("join", "a:1")]));
+    assert!(
+        text.contains("found and join contradict each other"),
+        "{text}"
+    );
+    let text = refusal(&sources(None, &[("QUORATE_FOUND", "yes")], &[]));
+    assert_eq!(text, "QUORATE_FOUND: found must be true or false");
 }
 
 #[test]
@@ -252,30 +310,27 @@ fn etcd_is_refused_clearly() {
 }
 
 #[test]
-fn join_and_token_go_together() {
-    assert_eq!(
-        refusal(&sources(None, &[], &[("join", "a:1")])),
-        "--join: join needs token as well"
-    );
+fn a_token_says_where_to_show_it_and_members_need_none() {
     assert_eq!(
         refusal(&sources(None, &[("QUORATE_TOKEN", "t")], &[])),
         "QUORATE_TOKEN: token needs join as well"
     );
-    let join = NodeConfig::load(&sources(
-        None,
-        &[("QUORATE_TOKEN", "t")],
-        &[("join", "localhost:9")],
-    ))
-    .unwrap()
-    .join
-    .unwrap();
-    assert_eq!(join.token.reveal(), "t");
-    assert!(
-        join.resolve()
+    let join = |addresses: &str, token: &[(&str, &str)]| {
+        NodeConfig::load(&sources(None, token, &[("join", addresses)]))
             .unwrap()
-            .iter()
-            .all(|address| address.port() == 9 && address.ip().is_loopback())
-    );
+            .join
+            .unwrap()
+    };
+    let one = join("localhost:9", &[("QUORATE_TOKEN", "t")]);
+    assert_eq!(one.addresses, ["localhost:9"]);
+    assert_eq!(one.token.unwrap().reveal(), "t");
+    let several = join("10.0.0.1:1, [::1]:2,node-3:3", &[]);
+    assert_eq!(several.addresses, ["10.0.0.1:1", "[::1]:2", "node-3:3"]);
+    assert_eq!(several.token, None);
+    for wrong in ["", "a:1,", "a:1,,b:2", "a:1 b:2", "a"] {
+        let text = refusal(&sources(None, &[], &[("join", wrong)]));
+        assert!(text.starts_with("--join: join must be"), "{text}");
+    }
 }
 
 #[test]
@@ -327,7 +382,7 @@ fn configurations_made_in_rust_are_checked_too() {
     );
     assert!(
         NodeConfig {
-            partitions: 3,
+            partitions: Some(3),
             ..valid.clone()
         }
         .validate()

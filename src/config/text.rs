@@ -3,20 +3,16 @@
 use std::time::Duration;
 
 use quorate_control::topology::PARTITIONS_MAX;
-pub(super) use quorate_control::topology::{is_name, is_partition_count as is_partitions};
+pub(super) use quorate_control::topology::{
+    is_address, is_name, is_partition_count as is_partitions,
+};
 
 pub(super) const NAME: &str = "a string of 1 to 64 letters, digits, '-', '_' or '.'";
 pub(super) const DURATION: &str =
     "a string with a number and a unit (us, ms, s, m, h, d), such as \"500ms\", and more than 0";
+pub(super) const HOST: &str = "a string with a host and a port, such as \"10.0.0.1:7381\"";
 pub(super) const PARTITIONS: &str = "a number that is a power of two, from 1 to 4096";
 const _: () = assert!(PARTITIONS_MAX == 4096);
-
-/// Whether the text is `host:port` with a port other than 0. The host is looked up later.
-pub(super) fn is_host_and_port(text: &str) -> bool {
-    text.rsplit_once(':').is_some_and(|(host, port)| {
-        !host.is_empty() && port.parse().is_ok_and(|port: u16| port > 0)
-    })
-}
 
 /// Reads a whole number with one of the units us, ms, s, m, h, d. The result is more than 0 and
 /// less than about 500 000 years.

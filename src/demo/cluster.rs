@@ -76,8 +76,13 @@ impl Cluster {
                     resp,
                     http: any,
                     quic,
+                    advertise: None,
                 },
             );
+            let config = NodeConfig {
+                found: index == 0,
+                ..config
+            };
             seats.push(Seat {
                 name: config.node.clone(),
                 site,
@@ -111,8 +116,8 @@ impl Cluster {
             .map(|running| &running.node);
         let entrance = founder.and_then(|node| {
             Some(Join {
-                address: node.quic().to_string(),
-                token: Secret::new(node.join_token()?),
+                addresses: vec![node.quic().to_owned()],
+                token: Some(Secret::new(node.join_token()?)),
             })
         });
         for (index, member) in self.members.iter().enumerate().skip(1) {
@@ -201,13 +206,14 @@ fn config(home: &Path, site: usize, number: usize, listen: Listen) -> NodeConfig
         datacenter: wan::name(site).to_owned(),
         rack: format!("r{number}"),
         listen,
+        found: false,
         join: None,
         storage: Engine::Fjall,
         durability: Durability::Sync,
         access: Access::default(),
         request_timeout: REQUEST_TIMEOUT,
         wide_area: true,
-        partitions: PARTITIONS,
+        partitions: Some(PARTITIONS),
     }
 }
 

@@ -8,7 +8,7 @@ use quorate_crdt::NodeId;
 use quorate_dynamo::op::{Answer, Receipt, Request, RequestError};
 use tokio::sync::oneshot;
 
-use super::{Room, Status};
+use super::{Room, Shortfall, Status};
 
 /// An answer that is still to come. A dropped sender means that the node is stopping.
 pub type Pending<T> = oneshot::Receiver<T>;
@@ -46,8 +46,12 @@ pub trait Data: Send + Sync + 'static {
     /// Metrics in Prometheus text form.
     fn metrics(&self) -> String;
 
-    /// Whether the node can serve: it is in its own topology, and its partitions are loaded.
+    /// Whether the node serves: it is in its own topology, and its partitions are loaded.
     fn ready(&self) -> bool;
+
+    /// A keyspace that cannot be served at its default level now, because too few replicas can be
+    /// reached. A node that serves may have one: other levels still work.
+    fn shortfall(&self) -> Option<Shortfall>;
 }
 
 /// How faces name a node: `name@datacenter`, or its number if the topology does not have it.

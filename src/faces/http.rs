@@ -11,6 +11,7 @@ mod rights;
 mod uri;
 mod users;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::doors::{Admin, Data};
+use crate::limits::Guests;
+use crate::tls::TlsDoor;
 use doorman::{Doorman, Visitor};
 pub use face::HttpConfig;
 use face::{Face, Shared};
@@ -57,9 +60,56 @@ pub async fn serve(
         admin,
         config,
     });
-    let secure = face.config.tls.is_some();
-    let mut doorman = Doorman::new(listener, Arc::clone(&face.config.guests), secure);
-    let (for_guests, for_probes) = (router(Arc::clone(&face)), probes(Arc::clone(&face)));
+    let doorman = Doorman::new(
+        listener,
+        Arc::clone(&face.config.guests),
+        face.config.tls.clone(),
+    );
+    let head = face.config.head;
+    let routers = Routers {
+        guests: router(Arc::clone(&face)),
+        probes: probes(face),
+    };
+    answer(doorman, routers, head, shutdown).await;
+}
+
+/// As [`serve`], for a node that is still loading its data: `/healthz` answers that the process
+/// lives, and everything else that the node is not ready.
+pub async fn serve_loading(
+    listener: TcpListener,
+    guests: Arc<Guests>,
+    tls: Option<Arc<TlsDoor>>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) {
+    let doorman = Doorman::new(listener, guests, tls);
+    let loading = Router::new()
+        .route("/healthz", get(healthz))
+        .fallback(async || {
+            Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "not_ready",
+                "the node is loading its data",
+            )
+        });
+    let routers = Routers {
+        guests: loading.clone(),
+        probes: loading,
+    };
+    answer(doorman, routers, HEAD_TIME, shutdown).await;
+}
+
+/// What is answered to whom.
+struct Routers {
+    guests: Router,
+    probes: Router,
+}
+
+async fn answer(
+    mut doorman: Doorman,
+    routers: Routers,
+    head: Duration,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) {
     let (stop, stopped) = watch::channel(false);
     let mut connections = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
@@ -69,21 +119,16 @@ pub async fn serve(
             () = &mut shutdown => break,
         };
         while connections.try_join_next().is_some() {}
-        let head = face.config.head;
         let (router, head) = if visitor.is_guest() {
-            (&for_guests, head)
+            (&routers.guests, head)
         } else {
-            (&for_probes, head.min(PROBE_HEAD_TIME))
+            (&routers.probes, head.min(PROBE_HEAD_TIME))
         };
-        let tls = face.config.tls.clone();
+        let tls = doorman.tls();
         let router = router.clone();
         let stopped = stopped.clone();
         connections.spawn(async move {
-            let visitor = match tls {
-                None => Ok(visitor),
-                Some(door) => visitor.secured(&door, head).await,
-            };
-            match visitor {
+            match visitor.secured(tls.as_deref(), head).await {
                 Ok(visitor) => converse(visitor, router, head, stopped).await,
                 Err(error) => tracing::debug!(%error, "no TLS with a client of HTTP"),
             }
@@ -151,7 +196,7 @@ fn probes(face: Arc<Face>) -> Router {
             Arc::clone(&face),
             guard::check,
         ))
-        .route("/healthz", get(async || "ok\n"))
+        .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .fallback(full)
         .method_not_allowed_fallback(full)
@@ -190,7 +235,7 @@ fn router(face: Arc<Face>) -> Router {
             Arc::clone(&face),
             guard::check,
         ))
-        .route("/healthz", get(async || "ok\n"))
+        .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .fallback(async || {
             Problem::new(
@@ -209,16 +254,21 @@ fn router(face: Arc<Face>) -> Router {
         .with_state(face)
 }
 
+async fn healthz() -> &'static str {
+    "ok\n"
+}
+
 async fn readyz(State(face): Shared) -> Response {
-    if face.data.ready() {
-        return "ready\n".into_response();
+    let unready = |why: Cow<'static, str>| {
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", why).into_response()
+    };
+    if !face.data.ready() {
+        return unready("the node has no topology yet, or its partitions are still loading".into());
     }
-    Problem::new(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "not_ready",
-        "the node has no topology yet, or its partitions are still loading",
-    )
-    .into_response()
+    match face.data.shortfall() {
+        Some(shortfall) => unready(shortfall.to_string().into()),
+        None => "ready\n".into_response(),
+    }
 }
 
 async fn metrics(State(face): Shared) -> Response {

@@ -2,7 +2,8 @@
 //!
 //! [`parse`] cuts commands out of bytes; `table` describes every command; `commands` turns one into
 //! operations of [`crate::doors::Data`], or answers it at once; `connection` keeps replies in
-//! order; [`serve`] accepts connections. [`client`] is the other side, for our own tools.
+//! order; [`serve`] accepts connections, and [`serve_loading`] those that come too early.
+//! [`client`] is the other side, for our own tools.
 
 pub mod client;
 #[expect(
@@ -15,6 +16,7 @@ mod cursors;
 mod encode;
 mod glob;
 mod held;
+mod loading;
 mod output;
 pub mod parse;
 mod permit;
@@ -25,6 +27,7 @@ mod session;
 mod table;
 mod work;
 
+pub use loading::serve_loading;
 pub use serve::serve;
 pub use server::RespConfig;
 pub(crate) use session::{Asked, Wanted};

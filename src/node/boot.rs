@@ -53,6 +53,14 @@ pub(crate) struct Started {
     _tasks: Tasks,
 }
 
+/// A node's place in its network.
+pub(crate) struct Plug {
+    /// The way to other nodes.
+    pub(crate) transport: Arc<dyn Transport>,
+    /// Where other nodes reach this one, `host:port`.
+    pub(crate) address: Arc<str>,
+}
+
 impl Boot {
     /// Begins a life of the node: loads the topology and the partitions from the store, plugs the
     /// node into the network that `plug` gives, and opens the control group.
@@ -62,7 +70,7 @@ impl Boot {
     pub(crate) async fn new(
         settings: Settings,
         mut world: World,
-        plug: impl FnOnce(Arc<dyn Inbound>) -> Result<Arc<dyn Transport>, StartError>,
+        plug: impl FnOnce(Arc<dyn Inbound>) -> Result<Plug, StartError>,
     ) -> Result<Self, StartError> {
         let failure = Failure::new(None);
         world.commit = Guarded::new(world.commit, &failure);
@@ -73,7 +81,7 @@ impl Boot {
         let (news_sender, news) = mpsc::unbounded_channel();
         let kept = keeper.kept();
         let hub = Arc::new(Hub::new(settings.node, lanes, kept.as_ref(), news_sender));
-        let transport = plug(Arc::new(Switchboard(Arc::clone(&hub))))?;
+        let Plug { transport, address } = plug(Arc::new(Switchboard(Arc::clone(&hub))))?;
         let (report_sender, reports) = mpsc::unbounded_channel();
         let outbox = Outbox {
             transport: Arc::clone(&transport),
@@ -111,6 +119,7 @@ impl Boot {
                 world,
                 hub,
                 transport,
+                address,
                 control,
                 failure,
                 acted,
@@ -146,6 +155,11 @@ impl Boot {
             Response::Refused(refusal) => Err(StartError::FoundRefused(refusal)),
             _ => Ok(()),
         }
+    }
+
+    /// Where other nodes reach this one.
+    pub(super) fn address(&self) -> Arc<str> {
+        Arc::clone(&self.shared.address)
     }
 
     /// The newest topology that the node's control group has applied.

@@ -157,6 +157,7 @@ fn refused(refusal: &CommandRefusal) -> JoinRefusal {
         CommandRefusal::Expired => JoinRefusal::Expired,
         CommandRefusal::UsedUp => JoinRefusal::UsedUp,
         CommandRefusal::NameTaken | CommandRefusal::BadName => JoinRefusal::NameTaken,
+        CommandRefusal::BadAddress => JoinRefusal::BadAddress,
         CommandRefusal::UnknownToken => JoinRefusal::UnknownToken,
         _ => JoinRefusal::NotReady,
     }

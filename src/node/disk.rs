@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::error::StartError;
 use super::world::DiskGauge;
 use crate::config::NodeConfig;
-use crate::store::{DataDir, Engine, GroupCommit, StoreConfig, free_bytes, open};
+use crate::store::{DataDir, Engine, GroupCommit, Identity, StoreConfig, free_bytes, open};
 
 /// The number by which a newcomer is recognised when it asks again to be admitted.
 const INSTANCE: &[u8] = b"instance";
@@ -48,22 +48,38 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    /// Takes the data directory for this process and opens the store in it.
+    /// Takes the data directory for this process and opens the store in it. Where a node was
+    /// expected and nothing of one is found, nothing is created.
     ///
     /// # Errors
-    /// [`StartError::DataDir`], [`StartError::Store`], [`StartError::Format`].
+    /// [`StartError::DataDir`], [`StartError::NoNode`], [`StartError::StoreLost`],
+    /// [`StartError::Store`], [`StartError::Format`].
     pub(super) fn open(config: &NodeConfig) -> Result<Self, StartError> {
-        let engine = config.storage;
+        let (engine, path) = (config.storage, &config.data_dir);
+        DataDir::expect_engine(path, engine)?;
+        let entrance = config.join.as_ref();
+        let may_join = entrance.is_some_and(|entrance| entrance.token.is_some());
+        if !config.found && !may_join && !DataDir::is_used(path) {
+            return Err(StartError::NoNode { dir: path.clone() });
+        }
         let dir = if engine == Engine::Memory {
             None
         } else {
-            Some(Arc::new(DataDir::open(&config.data_dir)?))
+            Some(Arc::new(DataDir::open(path)?))
         };
-        let path = match &dir {
-            Some(dir) => dir.store_dir(engine)?,
-            None => config.data_dir.clone(),
+        let (known, store_dir) = match &dir {
+            Some(dir) => (dir.identity()?, dir.store_dir(engine)?),
+            None => (None, path.clone()),
         };
-        let store = open(engine, &path, StoreConfig::default())?;
+        let store = open(engine, &store_dir, StoreConfig::default())?;
+        if let Some(Identity { name, .. }) = known
+            && is_empty(&*store)?
+        {
+            return Err(StartError::StoreLost {
+                dir: path.clone(),
+                node: name.into(),
+            });
+        }
         check_format(&*store)?;
         let commit = GroupCommit::start(Arc::clone(&store), engine, config.durability)?;
         Ok(Self {

@@ -6,20 +6,23 @@ use std::time::Duration;
 
 use quorate_control::consensus::ProposeError;
 use quorate_control::state::{Command, CommandRefusal, NewKeyspace, NewToken, Response, TokenId};
-use quorate_control::topology::{KeyspaceId, Replication, Topology, is_keyspace_name};
+use quorate_control::topology::{
+    DEFAULT_PARTITIONS, KeyspaceId, Replication, Topology, is_keyspace_name,
+};
 use quorate_crdt::NodeId;
 use quorate_dynamo::op::{Answer, Receipt, Request, RequestError};
 use quorate_gossip::quic::{ClusterAuthority, random_bytes};
 use tokio::sync::oneshot;
 
 use super::inbox::Work;
+use super::levels;
 use super::members;
 use super::meter::Readings;
 use super::shared::Shared;
 use super::users;
 use crate::doors::{
-    Admin, AdminError, Data, KeyspaceChange, KeyspaceSpec, Lost, Member, Pending, Room, Status,
-    TokenInfo, UserChange,
+    Admin, AdminError, Data, KeyspaceChange, KeyspaceSpec, Lost, Member, Pending, Room, Shortfall,
+    Status, TokenInfo, UserChange,
 };
 
 /// The shortest lifetime of a join token.
@@ -108,6 +111,14 @@ impl Data for Doors {
 
     fn ready(&self) -> bool {
         self.shared.failure.borrow().is_none() && self.shared.is_placed()
+    }
+
+    fn shortfall(&self) -> Option<Shortfall> {
+        levels::shortfall(
+            &self.topology(),
+            self.node(),
+            &self.shared.hub.unreachable.load(),
+        )
     }
 }
 
@@ -290,7 +301,10 @@ impl Admin for Doors {
                     .or_else(|| default.cloned())
                     .unwrap_or_else(|| "ONE".into())
             };
-        let partitions = spec.partitions.unwrap_or(self.shared.settings.partitions);
+        let partitions = spec
+            .partitions
+            .or_else(|| topology.usual_partitions())
+            .unwrap_or(DEFAULT_PARTITIONS);
         let name = Arc::clone(&spec.name);
         let command = Command::CreateKeyspace(NewKeyspace {
             name: spec.name,

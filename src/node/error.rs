@@ -1,6 +1,7 @@
 //! Why a node does not start.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use quorate_control::consensus::{FoundError, OpenError};
@@ -20,6 +21,28 @@ pub enum StartError {
     /// The data directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    /// A node was expected in the directory, and nothing of one is there. Nothing was created: an
+    /// empty directory may be one whose disk is not mounted.
+    #[error(
+        "{} holds no node; to make a new cluster, start with --found; to join one, with --join HOST:PORT and --token TOKEN; if a node was here before, is its disk mounted?",
+        dir.display()
+    )]
+    NoNode {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The directory says who the node is, but its store is empty. A node that has lost its vote
+    /// and its log must not go on under its number.
+    #[error(
+        "{} belongs to node {node}, but its store is empty; if the data is gone, remove {node} from its cluster with --lost, and let a node join with an empty directory",
+        dir.display()
+    )]
+    StoreLost {
+        /// The directory.
+        dir: PathBuf,
+        /// The name of the node.
+        node: Box<str>,
+    },
     /// Another version of the program wrote the data in another format. Nothing of it was read or
     /// changed.
     #[error(
@@ -47,7 +70,7 @@ pub enum StartError {
     /// The configuration says to join, but the directory was about to found a cluster of its own,
     /// and may already have done so.
     #[error(
-        "the data directory was founding a cluster when its node was killed: start it without --join to finish, or empty the directory to join another cluster"
+        "the data directory was founding a cluster when its node was killed: start it with --found to finish, or empty the directory to join another cluster"
     )]
     Founding,
     /// The cluster has removed this node.
@@ -64,9 +87,6 @@ pub enum StartError {
     /// The text given as join token is not one.
     #[error(transparent)]
     Token(#[from] TokenError),
-    /// The address to join at cannot be resolved.
-    #[error("the address to join at cannot be resolved")]
-    NoAddress,
     /// The cluster did not admit the node.
     #[error("the node could not join")]
     Join(#[from] JoinError),

@@ -42,6 +42,9 @@ pub(super) enum Call {
     Version = 3,
     /// Asks whether the node reaches another one: its number; answered by 1 or 0.
     Reaches = 4,
+    /// Asks where the node has met those that it is connected with. No body; the answer is a map
+    /// from numbers to addresses.
+    Met = 5,
 }
 
 /// A call of this kind with this body.
@@ -86,6 +89,8 @@ pub(super) struct Hub {
     pub(super) unreachable: ArcSwap<BTreeMap<NodeId, u64>>,
     /// How many nodes the failure detector has found reachable; 0 before its first look.
     pub(super) reached: AtomicUsize,
+    /// Where the nodes are that this one is connected with, as of its last look.
+    pub(super) met: ArcSwap<BTreeMap<NodeId, Arc<str>>>,
     /// How many milliseconds the clock of each node is ahead, as the first shard last said.
     pub(super) clocks: ArcSwap<BTreeMap<NodeId, i64>>,
 }
@@ -108,6 +113,7 @@ impl Hub {
             peers: AtomicUsize::new(0),
             unreachable: ArcSwap::from_pointee(BTreeMap::new()),
             reached: AtomicUsize::new(0),
+            met: ArcSwap::from_pointee(BTreeMap::new()),
             clocks: ArcSwap::from_pointee(BTreeMap::new()),
         }
     }
@@ -320,6 +326,9 @@ impl Inbound for Switchboard {
                         && !hub.unreachable.load().contains_key(&node)
                 });
                 Box::pin(async move { Bytes::copy_from_slice(&[u8::from(reaches)]) })
+            }
+            Some(&tag) if tag == Call::Met as u8 => {
+                Box::pin(async move { wire::encode(&**hub.met.load()) })
             }
             Some(&tag) if tag == Call::Version as u8 => {
                 Box::pin(async { Bytes::from_static(VERSION.as_bytes()) })

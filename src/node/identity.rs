@@ -2,12 +2,15 @@
 //! before.
 
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_control::state::{Command, NewToken, NodeSpec, TokenId};
 use quorate_control::topology::{ClusterId, Topology};
 use quorate_crdt::{NodeId, Secret};
-use quorate_gossip::quic::{ClusterAuthority, JoinError, NodeIdentity, join, random_bytes};
+use quorate_gossip::quic::{
+    ClusterAuthority, JoinError, NodeIdentity, join, look_up, random_bytes,
+};
 use quorate_gossip::token::JoinToken;
 use quorate_gossip::transport::JoinRequest;
 use quorate_gossip::wire;
@@ -16,7 +19,7 @@ use tokio::time::Instant;
 use super::adopted::{keep_granted, last_kept};
 use super::disk::{BegunFounding, Disk};
 use super::error::StartError;
-use crate::config::{Join, NodeConfig};
+use crate::config::{Join, NodeConfig, PARTITIONS};
 use crate::store::Identity;
 
 /// How long a newcomer keeps asking once it may have been admitted. Guess: by then a member that
@@ -45,7 +48,8 @@ pub(super) struct Founding {
 }
 
 impl StartAs {
-    /// Decides by the data directory and, if that holds no identity, by the configuration.
+    /// Decides by the data directory and, if that holds no identity, by the configuration. So a
+    /// command line with `--found` or `--join` starts the same node again.
     ///
     /// # Errors
     /// [`StartError`].
@@ -66,8 +70,12 @@ impl StartAs {
     fn resume(config: &NodeConfig, disk: &Disk, known: &Identity) -> Result<Self, StartError> {
         // A token is not needed any more. One of another cluster says that this is not the
         // directory that was meant.
-        if let (Some(entrance), Some(dir)) = (&config.join, &disk.dir) {
-            let token: JoinToken = entrance.token.reveal().parse()?;
+        let token = config
+            .join
+            .as_ref()
+            .and_then(|entrance| entrance.token.as_ref());
+        if let (Some(token), Some(dir)) = (token, &disk.dir) {
+            let token: JoinToken = token.reveal().parse()?;
             dir.expect_cluster(known, ClusterId(token.cluster))?;
         }
         let kept = last_kept(&*disk.store)?;
@@ -90,23 +98,25 @@ impl StartAs {
         if disk.begun_founding()?.is_some() {
             return Err(StartError::Founding);
         }
-        let token: JoinToken = entrance.token.reveal().parse()?;
+        let token = entrance.token.as_ref().ok_or_else(|| no_node(config))?;
+        let token: JoinToken = token.reveal().parse()?;
         let listen = with_port(config.listen.quic)?;
-        let address = entrance
-            .resolve()
-            .ok()
-            .and_then(|all| all.first().copied())
-            .ok_or(StartError::NoAddress)?;
         let request = JoinRequest {
             token: token.id,
             secret: token.secret,
             name: config.node.as_str().into(),
             datacenter: config.datacenter.as_str().into(),
             rack: config.rack.as_str().into(),
-            quic: listen,
+            quic: advertised(config, listen),
             instance: disk.instance(u128::from_le_bytes(random_bytes()?))?,
         };
-        let joined = insist(async || join(address, &token, request.clone()).await).await?;
+        let joined = insist(async || {
+            ask_in_turn(&entrance.addresses, async |address| {
+                join(address, &token, request.clone()).await
+            })
+            .await
+        })
+        .await?;
         let topology = wire::decode(&joined.topology)?;
         // An earlier attempt may have been admitted with other settings.
         check_place(
@@ -127,12 +137,13 @@ impl StartAs {
         })
     }
 
-    /// Goes on with the founding that an earlier start began, or draws a new one. A new one is not
-    /// written before [`Founding::keep`].
+    /// Goes on with the founding that an earlier start began, or draws a new one if the
+    /// configuration says to found a cluster. A new one is not written before [`Founding::keep`].
     fn found(config: &NodeConfig, disk: &Disk) -> Result<Self, StartError> {
         let founding = match disk.begun_founding()? {
             Some(begun) => Founding::resume(&begun)?,
-            None => Founding::draw()?,
+            None if config.found => Founding::draw()?,
+            None => return Err(no_node(config)),
         };
         Ok(Self {
             identity: founding.authority.identity(NodeId(1))?,
@@ -140,6 +151,13 @@ impl StartAs {
             restarted: false,
             founding: Some(founding),
         })
+    }
+}
+
+/// A node was expected that the directory does not hold.
+fn no_node(config: &NodeConfig) -> StartError {
+    StartError::NoNode {
+        dir: config.data_dir.clone(),
     }
 }
 
@@ -155,7 +173,11 @@ async fn insist<T>(mut ask: impl AsyncFnMut() -> Result<T, JoinError>) -> Result
             Err(error) => error,
         };
         in_doubt |= error.may_be_let_in();
-        let open = error.may_be_let_in() || matches!(error, JoinError::Unreachable { .. });
+        let open = error.may_be_let_in()
+            || matches!(
+                error,
+                JoinError::Unreachable { .. } | JoinError::UnknownHosts { .. }
+            );
         if !in_doubt || !open || Instant::now() >= until {
             return Err(error);
         }
@@ -165,8 +187,8 @@ async fn insist<T>(mut ask: impl AsyncFnMut() -> Result<T, JoinError>) -> Result
 }
 
 /// Checks that the configuration gives `node` the name, datacenter and rack that the topology gives
-/// it. Under another name or in another datacenter it would count quorums differently from all
-/// other nodes.
+/// it, and names no other number of partitions than the cluster has. Under another name or in
+/// another datacenter it would count quorums differently from all other nodes.
 fn check_place(
     config: &NodeConfig,
     topology: Option<&Topology>,
@@ -174,10 +196,21 @@ fn check_place(
     name: &str,
 ) -> Result<(), StartError> {
     let info = topology.and_then(|topology| topology.nodes.get(&node));
-    let mut kept = vec![("name", name, config.node.as_str())];
+    let partitions = |count: u16| Box::<str>::from(count.to_string());
+    let mut kept: Vec<(_, Box<str>, Box<str>)> =
+        vec![("name", name.into(), config.node.as_str().into())];
     if let Some(info) = info {
-        kept.push(("datacenter", &info.datacenter, &config.datacenter));
-        kept.push(("rack", &info.rack, &config.rack));
+        let (datacenter, rack) = (config.datacenter.as_str(), config.rack.as_str());
+        kept.push(("datacenter", (&*info.datacenter).into(), datacenter.into()));
+        kept.push(("rack", (&*info.rack).into(), rack.into()));
+    }
+    let usual = topology.and_then(Topology::usual_partitions);
+    if let (Some(usual), Some(configured)) = (usual, config.partitions) {
+        kept.push((
+            "number of partitions",
+            partitions(usual),
+            partitions(configured),
+        ));
     }
     match kept
         .into_iter()
@@ -185,8 +218,8 @@ fn check_place(
     {
         Some((what, kept, configured)) => Err(StartError::Misplaced {
             what,
-            kept: kept.into(),
-            configured: configured.into(),
+            kept,
+            configured,
         }),
         None => Ok(()),
     }
@@ -206,6 +239,43 @@ fn keep_identity(
         name: config.node.clone(),
         credentials,
     })?)
+}
+
+/// What other nodes are told to dial: what the configuration says, or else the address that the
+/// node listens at.
+pub(super) fn advertised(config: &NodeConfig, listens: SocketAddr) -> Arc<str> {
+    match &config.listen.advertise {
+        Some(address) => address.as_str().into(),
+        None => listens.to_string().into(),
+    }
+}
+
+/// Asks at one address after another, until one gives an answer that another would give as well.
+/// Names are looked up anew each time.
+///
+/// # Errors
+/// What the first one said after which the node may have been admitted, or else the last one;
+/// [`JoinError::UnknownHosts`] if there was nobody to ask.
+async fn ask_in_turn<T>(
+    members: &[String],
+    mut ask: impl AsyncFnMut(SocketAddr) -> Result<T, JoinError>,
+) -> Result<T, JoinError> {
+    let mut said: Option<JoinError> = None;
+    for member in members {
+        for address in look_up(member).await {
+            match ask(address).await {
+                Err(error) if !error.is_of_the_cluster() => {
+                    if !said.as_ref().is_some_and(JoinError::may_be_let_in) {
+                        said = Some(error);
+                    }
+                }
+                decided => return decided,
+            }
+        }
+    }
+    Err(said.unwrap_or_else(|| JoinError::UnknownHosts {
+        hosts: members.join(", ").into(),
+    }))
 }
 
 /// Where to listen. If any port will do, the last one is taken if it is free, because the other
@@ -288,7 +358,7 @@ impl Founding {
 
     /// The command that makes the cluster, with a token that admits any number of nodes and does
     /// not expire.
-    pub(super) fn command(&self, config: &NodeConfig, quic: SocketAddr, at_ms: u64) -> Command {
+    pub(super) fn command(&self, config: &NodeConfig, quic: Arc<str>, at_ms: u64) -> Command {
         let node = NodeSpec {
             name: config.node.as_str().into(),
             datacenter: config.datacenter.as_str().into(),
@@ -306,6 +376,7 @@ impl Founding {
                 expires_ms: None,
             },
             node,
+            partitions: config.partitions.unwrap_or(PARTITIONS),
             at_ms,
         }
     }

@@ -31,6 +31,8 @@ pub(super) struct Shared {
     pub(super) world: World,
     pub(super) hub: Arc<Hub>,
     pub(super) transport: Arc<dyn Transport>,
+    /// Where other nodes reach this one.
+    pub(super) address: Arc<str>,
     pub(super) control: Arc<Control>,
     pub(super) failure: Failure,
     /// The epoch of the topology that everybody in the node has been told of.

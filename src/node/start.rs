@@ -3,13 +3,11 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use quorate_control::consensus::ConsensusConfig;
-use quorate_control::state::Command;
 use quorate_control::store::StoreError;
 use quorate_control::topology::ClusterId;
 use quorate_crdt::NodeId;
@@ -21,13 +19,12 @@ use quorate_gossip::quic::{
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{oneshot, watch};
 
-use super::boot::{Boot, ShardRun, Started};
+use super::boot::{Boot, Plug, ShardRun, Started};
 use super::clock::{Clock, SystemClock};
 use super::disk::{Disk, Gauge};
 use super::doors::Doors;
 use super::error::StartError;
-use super::identity::{Founding, StartAs};
-use super::shared::Shared;
+use super::identity::{Founding, StartAs, advertised};
 use super::world::{Queues, Settings, World};
 use crate::config::NodeConfig;
 use crate::doors::{Admin, Data};
@@ -83,7 +80,7 @@ impl fmt::Debug for Node {
 /// What the node's thread hands to the outside when the node is up.
 struct Up {
     doors: Arc<Doors>,
-    quic: SocketAddr,
+    quic: Arc<str>,
     cluster: ClusterId,
     join_token: Option<String>,
 }
@@ -100,8 +97,7 @@ struct Launched {
 
 impl Node {
     /// Starts a node and waits until it can serve. If its data directory knows who it is, it comes
-    /// back as that node. Otherwise it joins the cluster that the configuration names, or founds
-    /// one.
+    /// back as that node. Otherwise it joins a cluster or founds one, as the configuration says.
     ///
     /// # Errors
     /// [`StartError`].
@@ -146,9 +142,10 @@ impl Node {
         })
     }
 
-    /// Where other nodes reach it, with the port that was chosen.
-    pub fn quic(&self) -> SocketAddr {
-        self.up.quic
+    /// Where other nodes reach it, `host:port`: what the configuration says, or else the address
+    /// that it listens at, with the port that was chosen.
+    pub fn quic(&self) -> &str {
+        &self.up.quic
     }
 
     /// The cluster it is a member of.
@@ -255,16 +252,15 @@ async fn launch(config: &NodeConfig, options: Options) -> Result<(Up, Launched),
     let disk = Disk::open(config)?;
     let start = StartAs::decide(config, &disk).await?;
     let (mut boot, transport) = boot(config, options, &disk, &start).await?;
-    let quic = transport.local_addr().map_err(StartError::Port)?;
-    disk.keep_address(quic)?;
+    disk.keep_address(transport.local_addr().map_err(StartError::Port)?)?;
+    let quic = boot.address();
     if let Some(founding) = &start.founding {
-        found(config, &disk, founding, &mut boot, quic).await?;
+        found(config, &disk, founding, &mut boot).await?;
         Founding::finish(config, &disk, &start.identity, &boot.decided())?;
     }
     let (alive, watching) = watch::channel(());
     let shards = spawn_shards(boot.take_shards(), &watching)?;
     let started = boot.run().await?;
-    tokio::spawn(announce(Arc::clone(started.shared()), quic));
     started.shared().meet_others().await;
     let launched = Launched {
         started,
@@ -300,7 +296,6 @@ async fn boot(
         node,
         restarted: start.restarted,
         cores: options.cores.unwrap_or_else(default_cores),
-        partitions: config.partitions,
         queues: Queues::default(),
         data: Config {
             persist: disk.dir.is_some(),
@@ -323,7 +318,12 @@ async fn boot(
     let boot = Boot::new(settings, world, |inbound| {
         let transport = QuicTransport::bind(listen, inbound)?;
         bound = Some(Arc::clone(&transport));
-        Ok(transport)
+        transport.ask_at(seeds(config));
+        let listens = transport.local_addr().map_err(StartError::Port)?;
+        Ok(Plug {
+            transport,
+            address: advertised(config, listens),
+        })
     })
     .await?;
     let transport = bound.expect("invariant: a node boots only with its transport");
@@ -336,14 +336,14 @@ async fn found(
     disk: &Disk,
     founding: &Founding,
     boot: &mut Boot,
-    quic: SocketAddr,
 ) -> Result<(), StartError> {
     founding.keep(disk)?;
     let at_ms = SystemClock::start().now().unix_millis;
-    boot.found(founding.command(config, quic, at_ms)).await
+    boot.found(founding.command(config, boot.address(), at_ms))
+        .await
 }
 
-fn hand_out(started: &Started, quic: SocketAddr) -> Up {
+fn hand_out(started: &Started, quic: Arc<str>) -> Up {
     let shared = started.shared();
     let authority = shared
         .control
@@ -359,20 +359,10 @@ fn hand_out(started: &Started, quic: SocketAddr) -> Up {
     }
 }
 
-/// Tells the cluster where the node listens now, if the topology has another address for it.
-async fn announce(shared: Arc<Shared>, quic: SocketAddr) {
-    let node = shared.settings.node;
-    let known = || shared.hub.topology().nodes.get(&node).map(|info| info.quic);
-    while known() != Some(quic) {
-        if let Err(error) = shared
-            .control
-            .propose(Command::MoveNode { node, quic })
-            .await
-        {
-            tracing::debug!(%error, "the node's new address was not accepted; it will be proposed again");
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
+/// Where members may be that the topology has another address for.
+fn seeds(config: &NodeConfig) -> Vec<Arc<str>> {
+    let members = config.join.iter().flat_map(|join| &join.addresses);
+    members.map(|address| address.as_str().into()).collect()
 }
 
 /// An election timeout must be several round trips, and a heartbeat longer than one. The group

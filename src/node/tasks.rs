@@ -2,7 +2,6 @@
 //! watching the surroundings, detecting failures.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,12 +20,16 @@ use super::hub::{Call, News, tagged};
 use super::inbox::Sight;
 use super::outbox::Report;
 use super::shared::Shared;
-use crate::planted::{TOPOLOGY_FROM_THE_LEADER_ALONE, TOPOLOGY_GOES_BACK};
+use crate::planted::{
+    ADDRESS_UNTOLD, ADDRESSES_UNHEARD, TOPOLOGY_FROM_THE_LEADER_ALONE, TOPOLOGY_GOES_BACK,
+};
 
 /// How long another node may take to tell its topology.
 const ASK_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often round trips and free space are looked at, and another node is asked for its topology.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often a node looks whether the topology has its address.
+const TELL_EVERY: Duration = Duration::from_millis(500);
 /// How often the node's own figures are summed for its metrics.
 const SUMMARISE_EVERY: Duration = Duration::from_secs(5);
 /// Bytes that must stay free on the device of the data directory. Below it writes are refused while
@@ -70,6 +73,8 @@ pub(super) fn spawn(shared: &Arc<Shared>, feeds: Feeds) -> Tasks {
         tokio::spawn(Arc::clone(shared).hear_of_topologies()),
         tokio::spawn(Arc::clone(shared).propose_reports(reports)),
         tokio::spawn(Arc::clone(shared).look_around()),
+        tokio::spawn(Arc::clone(shared).tell_address()),
+        tokio::spawn(Arc::clone(shared).hear_of_addresses()),
         tokio::spawn(detector::run(Arc::clone(shared), appearance, news)),
     ];
     Tasks(
@@ -151,6 +156,30 @@ impl Shared {
         }
     }
 
+    /// While nodes are missing, asks one node after the other where it has met them. A node that
+    /// has moved can tell its address only to those whom it finds, and to the topology only when a
+    /// majority of the voters have found each other.
+    async fn hear_of_addresses(self: Arc<Self>) {
+        for turn in 0_usize.. {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let met = self.transport.met();
+            self.hub.met.store(Arc::new(met.clone()));
+            let others = self.hub.topology().nodes.len().saturating_sub(1);
+            let asked = met.keys().nth(turn % met.len().max(1)).copied();
+            let missing = met.len() < others && !ADDRESSES_UNHEARD.is_planted();
+            let Some(asked) = asked.filter(|_| missing) else {
+                continue;
+            };
+            let question = tagged(Call::Met, &[]);
+            if let Ok(answer) = self.transport.call(asked, question, ASK_TIMEOUT).await
+                && let Ok(mut heard) = wire::decode::<BTreeMap<NodeId, Arc<str>>>(&answer)
+            {
+                heard.retain(|node, _| !met.contains_key(node));
+                self.transport.hear(heard);
+            }
+        }
+    }
+
     async fn act_on(&self, adopted: &Adopted) {
         self.hub.publish(adopted).await;
         self.transport.set_peers(peers(adopted));
@@ -181,6 +210,30 @@ impl Shared {
                 if let Err(error) = self.control.propose(command).await {
                     tracing::debug!(%error, "a report of a move was not accepted; it will be repeated");
                 }
+            }
+        }
+    }
+
+    /// Tells the cluster where this node is, if the topology has another address for it. Then every
+    /// node finds it, also one whose own address has changed since.
+    async fn tell_address(self: Arc<Self>) {
+        let node = self.settings.node;
+        let told = || {
+            let topology = self.hub.topology();
+            let info = topology.nodes.get(&node);
+            info.is_none_or(|info| info.quic == self.address)
+        };
+        loop {
+            tokio::time::sleep(TELL_EVERY).await;
+            if told() || ADDRESS_UNTOLD.is_planted() {
+                continue;
+            }
+            let command = Command::MoveNode {
+                node,
+                quic: Arc::clone(&self.address),
+            };
+            if let Err(error) = self.control.propose(command).await {
+                tracing::debug!(%error, "the node's new address was not accepted; it will be proposed again");
             }
         }
     }
@@ -253,11 +306,11 @@ impl DiskRoom {
 }
 
 /// The nodes to connect with, and their addresses.
-fn peers(topology: &Topology) -> BTreeMap<NodeId, SocketAddr> {
+fn peers(topology: &Topology) -> BTreeMap<NodeId, Arc<str>> {
     topology
         .nodes
         .iter()
-        .map(|(&node, info)| (node, info.quic))
+        .map(|(&node, info)| (node, Arc::clone(&info.quic)))
         .collect()
 }
 

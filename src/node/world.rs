@@ -75,8 +75,6 @@ pub(crate) struct Settings {
     pub(crate) restarted: bool,
     /// Number of shards; at least 1.
     pub(crate) cores: u8,
-    /// Partitions of a keyspace that is created without a number.
-    pub(crate) partitions: u16,
     /// Bounds of what waits in the driver of a shard.
     pub(crate) queues: Queues,
     /// The data plane.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_control::state::{Command, NewToken, NodeSpec, TokenId};
-use quorate_control::topology::{ClusterId, Topology};
+use quorate_control::topology::{ClusterId, DEFAULT_PARTITIONS, Topology};
 use quorate_crdt::{NodeId, Secret};
 use quorate_dynamo::Consistency;
 use quorate_gossip::token::TokenSecret;
@@ -74,8 +74,16 @@ impl fmt::Display for Seen {
     }
 }
 
-/// A node that was admitted: its id, its datacenter, and the topology it was given.
-pub(super) type Admitted = (NodeId, Arc<str>, Arc<Topology>);
+/// A node that was admitted.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    pub(super) node: NodeId,
+    pub(super) datacenter: Arc<str>,
+    /// Where other nodes reach it.
+    pub(super) address: Arc<str>,
+    /// The topology that it was given.
+    pub(super) topology: Arc<Topology>,
+}
 
 /// A cluster running in virtual time.
 #[derive(Debug)]
@@ -150,7 +158,7 @@ impl Simulation {
     /// Starts one more node. The first node founds the cluster; the others join through it.
     async fn add(&mut self, datacenter: &Arc<str>, number: usize) -> Result<NodeId, SimError> {
         let name: Arc<str> = format!("{datacenter}-{number}").into();
-        let quic = ([10, 0, 0, self.hosts.len() as u8 + 1], 7381).into();
+        let quic: Arc<str> = format!("10.0.0.{}:7381", self.hosts.len() + 1).into();
         let rack = if self.layout.racks == 0 {
             number
         } else {
@@ -166,7 +174,7 @@ impl Simulation {
                 name,
                 datacenter: Arc::clone(datacenter),
                 rack,
-                quic,
+                quic: Arc::clone(&quic),
                 instance,
             };
             let (node, topology) = self.join(member, request).await?;
@@ -176,7 +184,7 @@ impl Simulation {
                 name,
                 datacenter: Arc::clone(datacenter),
                 rack,
-                quic,
+                quic: Arc::clone(&quic),
                 instance,
             };
             (NodeId(1), None, Some(founding(self.seed, spec)))
@@ -185,6 +193,7 @@ impl Simulation {
         let host = Host::new(
             node,
             Arc::clone(datacenter),
+            quic,
             granted,
             self.chance.random(),
             SimClock::new(self.start, skew),
@@ -244,7 +253,6 @@ impl Simulation {
         let Layout {
             data,
             cores,
-            partitions,
             heartbeat,
             queues,
             ..
@@ -253,7 +261,6 @@ impl Simulation {
             data: data.clone(),
             queues: *queues,
             cores: *cores,
-            partitions: *partitions,
             heartbeat: *heartbeat,
         };
         Some(host.wake(&self.network, &setting, self.chance.random(), founding))
@@ -392,6 +399,7 @@ pub(super) fn founding(seed: u64, node: NodeSpec) -> Command {
             expires_ms: None,
         },
         node,
+        partitions: DEFAULT_PARTITIONS,
         at_ms: START_UNIX_MILLIS,
     }
 }

@@ -11,7 +11,7 @@ use quorate_control::topology::{Datacenter, Topology};
 use quorate_crdt::NodeId;
 use quorate_dynamo::protocol::Config;
 use quorate_gossip::membership;
-use quorate_gossip::transport::{Inbound, Transport};
+use quorate_gossip::transport::Inbound;
 use tokio::task::{AbortHandle, JoinHandle};
 
 use super::clock::SimClock;
@@ -19,12 +19,16 @@ use super::disk::SimDisk;
 use super::eye::Eye;
 use super::network::Network;
 use crate::doors::Data;
-use crate::node::{Boot, DiskGauge, Queues, Settings, StartError, Started, World, keep_granted};
+use crate::node::{
+    Boot, DiskGauge, Plug, Queues, Settings, StartError, Started, World, keep_granted,
+};
 
 /// A machine and the node on it.
 pub(super) struct Host {
     node: NodeId,
     pub(super) datacenter: Datacenter,
+    /// Where the machine is; other nodes dial it there.
+    address: Arc<str>,
     /// The topology it was admitted with, until its disk has it.
     granted: Option<Arc<Topology>>,
     pub(super) clock: SimClock,
@@ -74,7 +78,6 @@ pub(super) struct NodeSetting {
     pub(super) data: Config,
     pub(super) queues: Queues,
     pub(super) cores: u8,
-    pub(super) partitions: u16,
     pub(super) heartbeat: Option<Duration>,
 }
 
@@ -165,6 +168,7 @@ impl Host {
     pub(super) fn new(
         node: NodeId,
         datacenter: Datacenter,
+        address: Arc<str>,
         granted: Option<Arc<Topology>>,
         seed: u64,
         clock: SimClock,
@@ -172,6 +176,7 @@ impl Host {
         Self {
             node,
             datacenter,
+            address,
             granted,
             clock,
             disk: Shelf::new(SimDisk::new(seed)),
@@ -247,7 +252,6 @@ impl Host {
             node: self.node,
             restarted: self.woken > 0,
             cores: setting.cores,
-            partitions: setting.partitions,
             queues: setting.queues,
             data: setting.data.clone(),
             consensus: elections(self.node, seed, network.round_trip_max(), setting.heartbeat),
@@ -256,7 +260,11 @@ impl Host {
         self.woken += 1;
         let (plugged, node, datacenter) =
             (network.clone(), self.node, Arc::clone(&self.datacenter));
-        let plug = move |inbound| Ok(plugged.plug(node, datacenter, inbound) as _);
+        let address = Arc::clone(&self.address);
+        let plug = move |inbound| {
+            let transport = plugged.plug(node, datacenter, Arc::clone(&address), inbound);
+            Ok(Plug { transport, address })
+        };
         let stage = Arc::new(Mutex::new(Stage::Starting));
         let live = live(settings, world, plug, granted, founding, tasks.clone());
         let (door, reached) = (self.door.clone(), Arc::clone(&stage));
@@ -277,6 +285,11 @@ impl Host {
         locked(&tasks.handles).push(task.abort_handle());
         self.life = Some(Life { stage, tasks });
         task
+    }
+
+    /// Moves the machine: at its next start the node is at another address.
+    pub(super) fn readdress(&mut self) {
+        self.address = format!("moved-{}", self.address).into();
     }
 
     /// Kills the process wherever it is.
@@ -316,7 +329,7 @@ impl Host {
 async fn live(
     settings: Settings,
     world: World,
-    plug: impl FnOnce(Arc<dyn Inbound>) -> Result<Arc<dyn Transport>, StartError>,
+    plug: impl FnOnce(Arc<dyn Inbound>) -> Result<Plug, StartError>,
     granted: Option<Arc<Topology>>,
     founding: Option<Command>,
     tasks: Tasks,

@@ -21,8 +21,6 @@ pub struct Layout {
     pub skew: Duration,
     /// The data plane's settings that an operator can change.
     pub data: Config,
-    /// Partitions of a keyspace that does not specify a number.
-    pub partitions: u16,
     /// Racks per datacenter. 0 gives every node its own rack.
     pub racks: usize,
     /// Longest silence between two heartbeats of the control group's leader. `None` uses the
@@ -44,7 +42,6 @@ impl Layout {
             cores: 1,
             skew: Duration::from_millis(100),
             data: Config::default(),
-            partitions: 16,
             racks: 0,
             heartbeat: None,
             queues: Queues::default(),

@@ -1,7 +1,7 @@
 //! The simulated network: latency by datacenter, jitter, loss, one-way cuts, and connections that
 //! break and come back. A seed decides all of it.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use super::trace::Trace;
 pub(super) mod port;
 pub(super) mod state;
 
-use state::{Body, Conditions, Event, State, Trouble};
+use state::{Body, Conditions, Event, Host, State, Trouble};
 
 /// How often connections are checked: silent ones are given up, missing ones made.
 const SCAN_EVERY: Duration = Duration::from_millis(50);
@@ -293,26 +293,20 @@ impl Shared {
 
     /// Gives up silent connections and makes those that both sides want.
     fn scan(&self, now: Instant) {
-        let hosts: Vec<(NodeId, Arc<dyn Inbound>, BTreeSet<NodeId>)> = {
+        let (hosts, pairs) = {
             let state = self.lock();
-            state
-                .hosts
-                .iter()
-                .map(|(&node, host)| (node, Arc::clone(&host.inbound), host.peers.clone()))
-                .collect()
+            let inbound = |(&node, host): (&NodeId, &Host)| (node, Arc::clone(&host.inbound));
+            let hosts: BTreeMap<_, _> = state.hosts.iter().map(inbound).collect();
+            (hosts, state.pairs())
         };
-        let mut wanted = BTreeSet::new();
-        for (i, (a, inbound_a, peers_a)) in hosts.iter().enumerate() {
-            for (b, inbound_b, peers_b) in &hosts[i + 1..] {
-                if peers_a.contains(b)
-                    && peers_b.contains(a)
-                    && inbound_a.admits(*b)
-                    && inbound_b.admits(*a)
-                {
-                    wanted.insert((*a, *b));
-                }
-            }
-        }
+        // Asks the nodes, so it does not hold the lock.
+        let admits = |node: NodeId, peer: NodeId| {
+            hosts.get(&node).is_some_and(|inbound| inbound.admits(peer))
+        };
+        let wanted = pairs
+            .into_iter()
+            .filter(|&(a, b)| admits(a, b) && admits(b, a))
+            .collect();
         let changes = self.lock().reconnect(now, &wanted);
         for (inbound, peer, up) in changes {
             inbound.connection(peer, up);

@@ -9,7 +9,7 @@ use quorate_gossip::wire;
 use tokio::time::sleep;
 
 use super::clock::SimClock;
-use super::cluster::{INSTANCE_OF_FIRST, Simulation, TOKEN};
+use super::cluster::{Admitted, INSTANCE_OF_FIRST, Simulation, TOKEN};
 use super::host::Host;
 use super::oracle::Oracle;
 
@@ -28,7 +28,7 @@ impl Simulation {
             .sum::<usize>()
             + self.newcomers
             - 1;
-        let quic = ([10, 0, 0, number as u8 + 1], 7381).into();
+        let quic: Arc<str> = format!("10.0.0.{}:7381", number + 1).into();
         let (token, secret, name) = (
             TOKEN.0,
             TokenSecret(TOKEN.1),
@@ -41,7 +41,7 @@ impl Simulation {
             name,
             datacenter: Arc::clone(datacenter),
             rack: "rack1".into(),
-            quic,
+            quic: Arc::clone(&quic),
             instance,
         };
         let (network, datacenter) = (self.network.clone(), Arc::clone(datacenter));
@@ -49,11 +49,12 @@ impl Simulation {
             for member in members.iter().cycle() {
                 match network.join(*member, request.clone()).await {
                     Ok(grant) => {
-                        return Some((
-                            grant.node,
+                        return Some(Admitted {
+                            node: grant.node,
                             datacenter,
-                            Arc::new(wire::decode(&grant.topology).ok()?),
-                        ));
+                            address: quic,
+                            topology: Arc::new(wire::decode(&grant.topology).ok()?),
+                        });
                     }
                     Err(JoinRefusal::NotReady) => sleep(Duration::from_millis(300)).await,
                     Err(_) => return None,
@@ -72,13 +73,20 @@ impl Simulation {
                 self.invited.push(asking);
                 continue;
             }
-            let Ok(Some((node, datacenter, topology))) = asking.await else {
+            let Ok(Some(admitted)) = asking.await else {
                 continue;
             };
+            let Admitted {
+                node,
+                datacenter,
+                address,
+                topology,
+            } = admitted;
             let (seed, skew) = (self.random(), self.skew());
             let host = Host::new(
                 node,
                 datacenter,
+                address,
                 Some(topology),
                 seed,
                 SimClock::new(self.start, skew),
@@ -121,8 +129,8 @@ mod tests {
             cluster.crash(founder);
             cluster.restart(founder).await.expect("starts again");
             let asking = cluster.invited.remove(0);
-            let (node, _, topology) = asking.await.expect("asks").expect("is let in");
-            (admitted, node, topology.nodes.len())
+            let let_in = asking.await.expect("asks").expect("is let in");
+            (admitted, let_in.node, let_in.topology.nodes.len())
         });
         let ((admitted, node, nodes), _) = played.expect("the cluster starts");
         assert_eq!((node, nodes), (admitted, 2));

@@ -59,7 +59,7 @@ impl Plan {
         let Shape {
             datacenters,
             racks,
-            partitions,
+            partitions: _,
             cores,
             within_us,
             between_ms,
@@ -80,7 +80,6 @@ impl Plan {
                 limits: self.limits,
                 ..self.knobs.config()
             },
-            partitions: *partitions,
             racks: usize::from(*racks),
             heartbeat: Some(Duration::from_millis(*heartbeat_ms)),
             queues: self.queues,

@@ -37,6 +37,14 @@ pub(super) fn for_bug(bug: &str) -> Vec<(&'static str, Plan)> {
             "a leader that joined while a node was away",
             starts::unknown_leader,
         ),
+        "address-untold" => (
+            "nodes that come back at other addresses",
+            starts::readdressed,
+        ),
+        "addresses-unheard" => (
+            "voters that meet one node without a vote",
+            starts::readdressed_together,
+        ),
         "panic-unnoticed" => ("a shard that panics", starts::panicking),
         "topology-kept-late" => ("a node that starts again", starts::started_again),
         "renew-by-one" => {
@@ -63,6 +71,12 @@ mod tests {
     #[test]
     fn a_leader_that_joined_while_a_node_was_away_is_let_in() {
         keeps_every_promise(&starts::unknown_leader());
+    }
+
+    #[test]
+    fn nodes_that_come_back_at_other_addresses_find_each_other() {
+        keeps_every_promise(&starts::readdressed());
+        keeps_every_promise(&starts::readdressed_together());
     }
 
     #[test]

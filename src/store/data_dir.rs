@@ -76,7 +76,10 @@ pub enum DataDirError {
         found: NodeId,
     },
     /// Its data was written by another engine.
-    #[error("the data in {} was written by {}, not by {}", dir.display(), found.name(), expected.name())]
+    #[error(
+        "the data in {} was written by {found}, not by {}: start with --storage {found}, or give another --data-dir",
+        dir.display(), expected.name(), found = found.name()
+    )]
     OtherEngine {
         /// The directory.
         dir: PathBuf,
@@ -188,6 +191,34 @@ impl DataDir {
         }
     }
 
+    /// Whether a node has left anything at `path`: its identity or a store. Creates nothing.
+    pub fn is_used(path: &Path) -> bool {
+        path.join(Identity::FILE).exists() || Self::engine_at(path).is_some()
+    }
+
+    /// The engine that has written data at `path`. Creates nothing.
+    pub fn engine_at(path: &Path) -> Option<Engine> {
+        [Engine::Fjall, Engine::Sled]
+            .into_iter()
+            .find(|engine| path.join(engine.name()).exists())
+    }
+
+    /// Checks that `engine` may keep the data of the node at `path`: no other engine has written
+    /// any there. Creates nothing.
+    ///
+    /// # Errors
+    /// [`DataDirError::OtherEngine`]: the new engine would start empty beside the other.
+    pub fn expect_engine(path: &Path, engine: Engine) -> Result<(), DataDirError> {
+        match Self::engine_at(path).filter(|found| *found != engine) {
+            Some(found) => Err(DataDirError::OtherEngine {
+                dir: path.to_path_buf(),
+                expected: engine,
+                found,
+            }),
+            None => Ok(()),
+        }
+    }
+
     /// The path of the directory.
     pub fn path(&self) -> &Path {
         &self.path
@@ -248,20 +279,10 @@ impl DataDir {
     /// The directory for the store of `engine`. It may not exist yet.
     ///
     /// # Errors
-    /// [`DataDirError::OtherEngine`] if another engine wrote the node's data: the new one would
-    /// start empty beside it.
+    /// As [`expect_engine`](Self::expect_engine).
     pub fn store_dir(&self, engine: Engine) -> Result<PathBuf, DataDirError> {
-        let other = [Engine::Fjall, Engine::Sled]
-            .into_iter()
-            .find(|other| *other != engine && self.path.join(other.name()).exists());
-        match other {
-            Some(found) => Err(DataDirError::OtherEngine {
-                dir: self.path.clone(),
-                expected: engine,
-                found,
-            }),
-            None => Ok(self.path.join(engine.name())),
-        }
+        Self::expect_engine(&self.path, engine)?;
+        Ok(self.path.join(engine.name()))
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use quorate::doors::{Data, Pending, Room, Status};
+use quorate::doors::{Data, Pending, Room, Shortfall, Status};
 use quorate_control::topology::{
     ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Partition, Placement, Replication, Topology,
 };
@@ -80,7 +80,7 @@ impl Fake {
             name: Arc::from(name),
             datacenter: Arc::from(datacenter),
             rack: Arc::from("r"),
-            quic: "127.0.0.1:1".parse().unwrap(),
+            quic: "127.0.0.1:1".into(),
             voter: true,
         };
         let keyspace = |name: &str| Keyspace {
@@ -212,6 +212,10 @@ impl Data for Fake {
 
     fn ready(&self) -> bool {
         !self.state().loading
+    }
+
+    fn shortfall(&self) -> Option<Shortfall> {
+        None
     }
 }
 

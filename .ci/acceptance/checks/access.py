@@ -88,7 +88,7 @@ def check_two_thousand_connections_take_no_descriptor_from_a_writer():
     with Cluster(0) as cluster:
         node = cluster.make("a")
         node.wrapper = ["sh", "-c", 'ulimit -n 1024 && exec "$@"', "sh"]
-        node.start()
+        node.start("--found")
         for face, asks, told in (
             ("resp", b"", b"-ERR max number of clients reached"),
             ("http", b"GET /v1/kv/default/k HTTP/1.1\r\nHost: localhost\r\n\r\n", b"HTTP/1.1 503"),
@@ -125,7 +125,7 @@ def check_silent_connections_of_http_do_not_live_for_ever():
 def check_a_bound_on_clients_is_kept():
     with Cluster(0) as cluster:
         node = cluster.make("a")
-        node.start("--maxclients", "3")
+        node.start("--found", "--maxclients", "3")
         held = [node.connect() for _ in range(3)]
         assert held[0].call("CONFIG", "GET", "maxclients") == [b"maxclients", b"3"]
         assert what_one_more_is_told(node.resp).startswith(b"-ERR max number of clients reached")
@@ -195,13 +195,13 @@ def check_open_to_the_network_needs_tls_and_names_or_is_said():
             node = cluster.make(f"refused{number}", "dc1", "--resp", "0.0.0.0:0")
             node.environment = environment
             try:
-                node.start()
+                node.start("--found")
                 raise AssertionError("it became ready")
             except Refused as refusal:
                 assert refusal.code == 2 and "--tls-cert" in refusal.said and "--insecure" in refusal.said, refusal
             assert not node.data_dir.exists(), "a refused start leaves nothing behind"
         node = cluster.make("open", "dc1", "--resp", "0.0.0.0:0", "--insecure")
-        node.start()
+        node.start("--found")
         assert "whoever reaches this address may do everything" in node.log.read_text()
 
 
@@ -233,7 +233,7 @@ def check_tls_on_both_faces():
         cert, key = certificate(cluster.folder, "node", "ca")
         node = cluster.make("a", "dc1", "--tls-cert", str(cert), "--tls-key", str(key))
         node.environment = {"QUORATE_PASSWORD": "s3cret"}
-        node.start()
+        node.start("--found")
         secret = ("--tls", "--cacert", str(ca), "-a", "s3cret")
         assert redis_cli(node.resp, *secret, "SET", "k", "v") == "OK"
         assert redis_cli(node.resp, *secret, "-3", "GET", "k").strip('"') == "v"
@@ -277,7 +277,7 @@ def check_only_clients_with_a_certificate_are_let_in():
         cert, key = certificate(cluster.folder, "node", "ca")
         own, own_key = certificate(cluster.folder, "ann", "ca")
         node = cluster.make("a", "dc1", "--tls-cert", str(cert), "--tls-key", str(key), "--tls-client-ca", str(ca))
-        node.start()
+        node.start("--found")
         assert redis_cli(node.resp, "--tls", "--cacert", str(ca), "--cert", str(own), "--key", str(own_key), "PING") == "PONG"
         assert "PONG" not in redis_cli(node.resp, "--tls", "--cacert", str(ca), "PING")
         show = ("--tls-ca", ca, "--tls-cert", own, "--tls-key", own_key)
@@ -290,7 +290,7 @@ def check_a_stranger_keeps_no_place_and_learns_nothing():
     with Cluster(0) as cluster:
         node = cluster.make("a")
         node.environment = {"QUORATE_PASSWORD": "s3cret"}
-        node.start()
+        node.start("--found")
         begun = time.monotonic()
         with Connection(node.resp, timeout=20) as silent:
             answer = silent.receive()

@@ -147,7 +147,7 @@ def check_data_directory_that_cannot_be_written():
         node = cluster.make("a")
         node.data_dir = cluster.folder / "file"
         node.data_dir.write_text("not a directory")
-        assert str(node.data_dir) in refused(node)
+        assert str(node.data_dir) in refused(node, "--found")
 
 
 # What a node with a full disk answers, in lower case.
@@ -158,7 +158,7 @@ def check_a_full_disk_is_said_and_loses_nothing():
     with small_disk(192) as folder, Cluster(0, ["--durability", "sync"]) as cluster:
         node = cluster.make("a")
         node.data_dir = folder / "data"
-        node.start()
+        node.start("--found")
         # A file that the check can remove later, so that the node has room to start.
         filler = folder / "filler"
         filler.write_bytes(b"x" * (24 * MEGABYTE))

@@ -190,7 +190,7 @@ fn a_late_joiner_gets_a_snapshot_of_a_purged_log() {
         world.grow(2).await;
         let leader = world.group(1);
         for port in 0..100u16 {
-            let quic = ([127, 0, 0, 1], 2000 + port).into();
+            let quic = format!("127.0.0.1:{}", 2000 + port).into();
             leader
                 .propose(
                     Command::MoveNode {
@@ -208,15 +208,15 @@ fn a_late_joiner_gets_a_snapshot_of_a_purged_log() {
         world.grow(3).await;
         let joined = world.group(3);
         assert_eq!(
-            joined.read(|state| state.topology().nodes[&NodeId(2)].quic.port()),
-            2099
+            joined.read(|state| Arc::clone(&state.topology().nodes[&NodeId(2)].quic)),
+            "127.0.0.1:2099".into()
         );
         assert!(!world.has_entry(3, 10), "it never had the old entries");
         world.crash(3).await;
         let joined = world.open(3).await;
         assert_eq!(
-            joined.read(|state| state.topology().nodes[&NodeId(2)].quic.port()),
-            2099,
+            joined.read(|state| Arc::clone(&state.topology().nodes[&NodeId(2)].quic)),
+            "127.0.0.1:2099".into(),
             "the snapshot is there after a restart"
         );
     });

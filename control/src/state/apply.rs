@@ -29,10 +29,11 @@ impl ControlState {
             authority,
             token,
             node,
+            partitions,
             at_ms: _,
         } = command
         {
-            return self.found(epoch, cluster, authority, token, &node);
+            return self.found(epoch, cluster, authority, token, &node, partitions);
         }
         if !self.founded() {
             return Err(CommandRefusal::NotFounded);
@@ -45,7 +46,7 @@ impl ControlState {
                 node,
                 at_ms,
             } => self.admit(epoch, token, &secret, &node, at_ms),
-            Command::MoveNode { node, quic } => self.move_node(node, quic),
+            Command::MoveNode { node, quic } => self.move_node(node, &quic),
             Command::RemoveNode { node, lost } => self.remove_node(epoch, node, lost),
             Command::CreateToken(token) => self.create_token(token),
             Command::RevokeToken(token) => {

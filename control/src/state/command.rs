@@ -1,7 +1,6 @@
 //! What may be asked of the control group, and its answers.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use quorate_crdt::{NodeId, Secret};
@@ -32,8 +31,9 @@ pub struct NodeSpec {
     pub datacenter: Datacenter,
     /// Its rack within the datacenter.
     pub rack: Arc<str>,
-    /// Where other nodes reach it.
-    pub quic: SocketAddr,
+    /// Where other nodes reach it, `host:port`. It must satisfy
+    /// [`is_address`](crate::topology::is_address).
+    pub quic: Arc<str>,
     /// Drawn at random once per data directory. It tells a retry of the same node from a wiped
     /// node under the same name, which must not pass for the old one: it could issue an event
     /// twice.
@@ -95,6 +95,10 @@ pub enum Command {
         token: NewToken,
         /// The first node.
         node: NodeSpec,
+        /// How many partitions the keyspace `default` has, and every later keyspace that names no
+        /// number: a power of two, at most
+        /// [`PARTITIONS_MAX`](crate::topology::PARTITIONS_MAX).
+        partitions: u16,
         /// Unix time in milliseconds, by the proposer's clock.
         at_ms: u64,
     },
@@ -115,8 +119,8 @@ pub enum Command {
     MoveNode {
         /// The node that moved.
         node: NodeId,
-        /// Its new address.
-        quic: SocketAddr,
+        /// Its new address, `host:port`.
+        quic: Arc<str>,
     },
     /// Begins to remove a node. It stays in the topology until its partitions have moved; then its
     /// name is free again, but its number is never reused. Answer: [`Response::Done`].
@@ -274,6 +278,9 @@ pub enum CommandRefusal {
         "a name is 1 to 64 letters, digits, '-', '_' or '.'; a keyspace's has no '.' and is not digits alone"
     )]
     BadName,
+    /// An address that [`is_address`](crate::topology::is_address) does not allow.
+    #[error("an address of a node is a host and a port, such as 10.0.0.1:7381")]
+    BadAddress,
     /// There is no such node.
     #[error("there is no node {node}")]
     UnknownNode {

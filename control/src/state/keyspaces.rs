@@ -12,6 +12,18 @@ use crate::topology::{
     Replication, is_keyspace_name, is_partition_count,
 };
 
+/// Refuses a number of partitions that no keyspace may have.
+pub(super) fn check_partitions(partitions: u16) -> Result<(), CommandRefusal> {
+    if is_partition_count(partitions) {
+        Ok(())
+    } else {
+        Err(CommandRefusal::BadPartitions {
+            partitions,
+            max: PARTITIONS_MAX,
+        })
+    }
+}
+
 impl ControlState {
     pub(super) fn create_keyspace(
         &mut self,
@@ -21,12 +33,7 @@ impl ControlState {
         if !is_keyspace_name(&new.name) {
             return Err(CommandRefusal::BadName);
         }
-        if !is_partition_count(new.partitions) {
-            return Err(CommandRefusal::BadPartitions {
-                partitions: new.partitions,
-                max: PARTITIONS_MAX,
-            });
-        }
+        check_partitions(new.partitions)?;
         if self.topology.keyspace_named(&new.name).is_some() {
             return Err(CommandRefusal::NameTaken);
         }

@@ -1,14 +1,15 @@
 //! Which nodes belong to the cluster: founding, join tokens, admission, removal.
 
-use std::net::SocketAddr;
+use std::sync::Arc;
 
 use quorate_crdt::{NodeId, Secret};
 
 use super::command::{CommandRefusal, NewKeyspace, NewToken, NodeSpec, Response, TokenId};
 use super::decided::{ControlState, Token};
+use super::keyspaces::check_partitions;
 use crate::planted::JOIN_RETRY_UNKNOWN;
 use crate::topology::{
-    ClusterId, DEFAULT_KEYSPACE, DEFAULT_PARTITIONS, Epoch, NodeInfo, Replication, is_name,
+    ClusterId, DEFAULT_KEYSPACE, Epoch, NodeInfo, Replication, is_address, is_name,
 };
 
 impl ControlState {
@@ -19,11 +20,13 @@ impl ControlState {
         authority: Secret,
         token: NewToken,
         node: &NodeSpec,
+        partitions: u16,
     ) -> Result<Response, CommandRefusal> {
         if self.founded() {
             return Err(CommandRefusal::AlreadyFounded);
         }
         check_spec(node)?;
+        check_partitions(partitions)?;
         self.topology_mut().cluster = cluster;
         self.authority = authority;
         self.create_token(token)?;
@@ -32,7 +35,7 @@ impl ControlState {
         let default = NewKeyspace {
             name: "default".into(),
             replication: Replication::Auto,
-            partitions: DEFAULT_PARTITIONS,
+            partitions,
             read: level.into(),
             write: level.into(),
         };
@@ -77,7 +80,7 @@ impl ControlState {
             let same = self.instances.get(&known) == Some(&node.instance)
                 && !self.leaving.contains(&known);
             return if same && !JOIN_RETRY_UNKNOWN.is_planted() {
-                self.move_node(known, node.quic)
+                self.move_node(known, &node.quic)
                     .map(|_| Response::Admitted { node: known })
             } else {
                 Err(CommandRefusal::NameTaken)
@@ -108,7 +111,7 @@ impl ControlState {
             name: spec.name.clone(),
             datacenter: spec.datacenter.clone(),
             rack: spec.rack.clone(),
-            quic: spec.quic,
+            quic: Arc::clone(&spec.quic),
             voter: false,
         };
         self.topology_mut().nodes.insert(node, info);
@@ -119,11 +122,14 @@ impl ControlState {
     pub(super) fn move_node(
         &mut self,
         node: NodeId,
-        quic: SocketAddr,
+        quic: &Arc<str>,
     ) -> Result<Response, CommandRefusal> {
         self.known(node)?;
+        if !is_address(quic) {
+            return Err(CommandRefusal::BadAddress);
+        }
         if let Some(info) = self.topology_mut().nodes.get_mut(&node) {
-            info.quic = quic;
+            info.quic = Arc::clone(quic);
         }
         Ok(Response::Done)
     }
@@ -154,9 +160,11 @@ impl ControlState {
 
 fn check_spec(spec: &NodeSpec) -> Result<(), CommandRefusal> {
     let names = [&spec.name, &spec.datacenter, &spec.rack];
-    if names.into_iter().all(|name| is_name(name)) {
-        Ok(())
-    } else {
-        Err(CommandRefusal::BadName)
+    if !names.into_iter().all(|name| is_name(name)) {
+        return Err(CommandRefusal::BadName);
     }
+    if !is_address(&spec.quic) {
+        return Err(CommandRefusal::BadAddress);
+    }
+    Ok(())
 }

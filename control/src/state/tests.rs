@@ -26,7 +26,7 @@ fn spec(name: &str, datacenter: &str) -> NodeSpec {
         name: name.into(),
         datacenter: datacenter.into(),
         rack: "r1".into(),
-        quic: ([127, 0, 0, 1], 7381).into(),
+        quic: "127.0.0.1:7381".into(),
         instance,
     }
 }
@@ -63,6 +63,7 @@ impl Machine {
             authority: secret("key"),
             token: token(1, None, None),
             node: spec("n1", "a"),
+            partitions: 64,
             at_ms: 1000,
         };
         assert_eq!(machine.apply(found), admitted(1));
@@ -223,6 +224,7 @@ fn nothing_happens_before_the_founding_and_it_happens_once() {
         authority: secret("x"),
         token: token(9, None, None),
         node: spec("m", "a"),
+        partitions: 64,
         at_ms: 0,
     };
     assert_eq!(

@@ -75,6 +75,7 @@ impl Cluster {
                     expires_ms: None,
                 },
                 node: spec(name, place),
+                partitions: 64,
                 at_ms: 0,
             },
             ["join", name, place] => Command::Admit {
@@ -231,7 +232,7 @@ fn spec(name: &str, place: &str) -> NodeSpec {
         name: name.trim_end_matches('*').into(),
         datacenter: datacenter.into(),
         rack: rack.into(),
-        quic: ([127, 0, 0, 1], 7381).into(),
+        quic: "127.0.0.1:7381".into(),
         instance: name.len() as u128,
     }
 }

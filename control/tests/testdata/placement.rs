@@ -147,7 +147,7 @@ fn standing(place: &str) -> NodeInfo {
         name: "n".into(),
         datacenter: datacenter.into(),
         rack: rack.into(),
-        quic: ([127, 0, 0, 1], 7381).into(),
+        quic: "127.0.0.1:7381".into(),
         voter: false,
     }
 }

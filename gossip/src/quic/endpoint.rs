@@ -1,4 +1,4 @@
-//! The transport of a node: its one socket, and dialling and accepting its peers.
+//! The transport of a node: its one socket, and what is sent over its connections.
 
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -10,34 +10,20 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dashmap::DashMap;
-use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{ClientConfig, Connection, Endpoint, Incoming, Runtime, ServerConfig, TokioRuntime};
+use quinn::{Endpoint, Runtime, ServerConfig, TokioRuntime};
 use quorate_crdt::NodeId;
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
 use tokio::runtime::Handle;
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
-use tokio::task::AbortHandle;
+use tokio::sync::Semaphore;
 
-use super::identity::{IdentityError, NodeIdentity, name_of, random_bytes};
-use super::join;
-use super::link::{Link, establish};
+use super::identity::{IdentityError, NodeIdentity};
+use super::peering::{CONNECTIONS_MAX, Courtship, Peering};
 use super::reasons::{CloseReason, PeerError};
 use super::shape::{LinkShape, ShapedSocket};
-use super::tls::{self, Protocol};
+use super::tls;
 use super::tuning::{Profile, Tuning};
+use super::whereabouts::Whereabouts;
 use crate::transport::{CallError, Class, Inbound, Later, Transport};
-use crate::wire::VERSION;
 
-/// The shortest and the longest pause between two dials. Guesses: a restart takes longer than the
-/// shortest.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
-/// How long a dial may take. Short, because packets that were lost in a cut are repeated more and
-/// more slowly, whereas a new dial starts afresh. A guess.
-const DIAL: Duration = Duration::from_millis(1500);
-/// How many connections may be open or opening. Above half of that, strangers must first prove
-/// their address (QUIC retry).
-const CONNECTIONS_MAX: u32 = 8192;
 /// How long a shutdown waits for connections to close.
 const FAREWELL: Duration = Duration::from_secs(3);
 
@@ -93,29 +79,7 @@ pub enum BindError {
 
 /// [`Transport`] over QUIC. Dropping it closes all connections without waiting for them.
 pub struct QuicTransport {
-    shared: Arc<Shared>,
-}
-
-/// What all tasks of a transport share.
-struct Shared {
-    identity: NodeIdentity,
-    endpoint: Endpoint,
-    client: Arc<QuicClientConfig>,
-    tuning: Tuning,
-    inbound: Arc<dyn Inbound>,
-    runtime: Handle,
-    links: DashMap<NodeId, Arc<Link>>,
-    /// At most one connection of a node at a time is past its handshake.
-    turns: DashMap<NodeId, Arc<Mutex<()>>>,
-    dialers: DashMap<NodeId, Dialer>,
-    troubles: DashMap<NodeId, PeerError>,
-    refused: [AtomicU64; 16],
-    sessions: Arc<Semaphore>,
-}
-
-struct Dialer {
-    address: SocketAddr,
-    task: AbortHandle,
+    shared: Arc<Peering>,
 }
 
 impl QuicTransport {
@@ -147,7 +111,7 @@ impl QuicTransport {
             address: listen,
             source,
         })?;
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(Peering {
             identity,
             endpoint,
             client,
@@ -155,11 +119,11 @@ impl QuicTransport {
             inbound,
             runtime,
             links: DashMap::new(),
-            turns: DashMap::new(),
-            dialers: DashMap::new(),
             troubles: DashMap::new(),
             refused: core::array::from_fn(|_| AtomicU64::new(0)),
             sessions: Arc::new(Semaphore::new(CONNECTIONS_MAX as usize)),
+            whereabouts: Whereabouts::default(),
+            courtship: Courtship::default(),
         });
         tokio::spawn(Arc::clone(&shared).accept_all());
         Ok(Arc::new(Self { shared }))
@@ -171,6 +135,12 @@ impl QuicTransport {
     /// The operating system's error for the socket.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.shared.endpoint.local_addr()
+    }
+
+    /// Asks at these addresses, each `host:port`, which members are there, while any peer is not
+    /// connected. So a node finds members that are not where the topology says.
+    pub fn ask_at(&self, seeds: Vec<Arc<str>>) {
+        self.shared.ask_at(seeds);
     }
 
     /// Why the last attempt to connect to `node` failed, or why its last connection ended. `None`
@@ -268,37 +238,18 @@ impl Transport for QuicTransport {
         link.call(request, timeout)
     }
 
-    fn set_peers(&self, mut peers: BTreeMap<NodeId, SocketAddr>) {
+    fn set_peers(&self, mut peers: BTreeMap<NodeId, Arc<str>>) {
         peers.remove(&self.shared.identity.node());
-        self.shared.dialers.retain(|node, dialer| {
-            let keep = peers.get(node) == Some(&dialer.address);
-            if !keep {
-                dialer.task.abort();
-            }
-            keep
-        });
-        for link in &self.shared.links {
-            let moved = peers.contains_key(link.key())
-                && !self.shared.dialers.contains_key(link.key())
-                && self.shared.dials(*link.key());
-            if moved || !peers.contains_key(link.key()) {
-                CloseReason::Removed.close(&link.connection);
-            }
-        }
-        for (node, address) in peers {
-            if self.shared.dials(node) {
-                let dial = || {
-                    self.shared
-                        .runtime
-                        .spawn(Arc::clone(&self.shared).dial_for_ever(node, address))
-                        .abort_handle()
-                };
-                self.shared.dialers.entry(node).or_insert_with(|| Dialer {
-                    address,
-                    task: dial(),
-                });
-            }
-        }
+        self.shared.set_peers(peers);
+    }
+
+    fn met(&self) -> BTreeMap<NodeId, Arc<str>> {
+        let nodes: Vec<NodeId> = self.shared.links.iter().map(|link| *link.key()).collect();
+        self.shared.whereabouts.proven(&nodes)
+    }
+
+    fn hear(&self, met: BTreeMap<NodeId, Arc<str>>) {
+        self.shared.whereabouts.hear(met);
     }
 
     fn rtt(&self, to: NodeId) -> Option<Duration> {
@@ -307,177 +258,5 @@ impl Transport for QuicTransport {
 
     fn connected(&self, to: NodeId) -> bool {
         self.shared.links.contains_key(&to)
-    }
-}
-
-impl Shared {
-    /// Of two nodes the one with the lower number dials.
-    fn dials(&self, node: NodeId) -> bool {
-        self.identity.node() < node
-    }
-
-    fn stop(&self) {
-        self.dialers.retain(|_, dialer| {
-            dialer.task.abort();
-            false
-        });
-        self.endpoint.close(
-            quinn::VarInt::from_u32(CloseReason::Shutdown as u32),
-            CloseReason::Shutdown.to_string().as_bytes(),
-        );
-    }
-
-    async fn accept_all(self: Arc<Self>) {
-        while let Some(incoming) = self.endpoint.accept().await {
-            let open = self.endpoint.open_connections();
-            if open > CONNECTIONS_MAX as usize / 2 && !incoming.remote_address_validated() {
-                // Cannot fail, because the address is not validated yet.
-                let _retried = incoming.retry();
-            } else if let Ok(permit) = Arc::clone(&self.sessions).try_acquire_owned() {
-                tokio::spawn(Arc::clone(&self).admit(incoming, permit));
-            } else {
-                incoming.refuse();
-            }
-        }
-    }
-
-    /// The accepting side of a connection, from its first packet to its end.
-    async fn admit(self: Arc<Self>, incoming: Incoming, _permit: OwnedSemaphorePermit) {
-        let remote = incoming.remote_address();
-        let connection = match async { incoming.accept()?.await }.await {
-            Ok(connection) => connection,
-            Err(error) if PeerError::from(&error) == PeerError::OtherVersion => {
-                return tracing::warn!(%remote, speaks = VERSION, "refused a node that speaks another version of the protocol");
-            }
-            Err(error) => return tracing::debug!(%remote, %error, "a handshake failed"),
-        };
-        match tls::protocol(&connection) {
-            Some(Protocol::Join) => join::serve(connection, Arc::clone(&self.inbound)).await,
-            Some(Protocol::Member) => {
-                if let Some(node) = self.vet(&connection, None) {
-                    self.session(node, connection).await;
-                }
-            }
-            None => CloseReason::Violation.close(&connection),
-        }
-    }
-
-    /// Decides whether `connection` may carry anything; closes it if not.
-    fn vet(&self, connection: &Connection, dialled: Option<NodeId>) -> Option<NodeId> {
-        let verdict = tls::vet(connection, &self.identity).and_then(|node| match dialled {
-            Some(expected) if expected != node => Err((Some(node), CloseReason::WrongNode)),
-            None if node == self.identity.node() || self.dials(node) => {
-                Err((Some(node), CloseReason::Duplicate))
-            }
-            _ if !self.inbound.admits(node) => Err((Some(node), CloseReason::NotAdmitted)),
-            _ => Ok(node),
-        });
-        verdict
-            .inspect_err(|(claimed, refusal)| {
-                self.refuse(connection, dialled.or(*claimed), *refusal);
-            })
-            .ok()
-    }
-
-    fn refuse(&self, connection: &Connection, node: Option<NodeId>, refusal: CloseReason) {
-        refusal.close(connection);
-        self.refused[refusal as usize].fetch_add(1, Ordering::Relaxed);
-        tracing::warn!(remote = %connection.remote_address(), ?node, %refusal, "refused a connection");
-        // A claim that no authority has signed must not fill the table.
-        if let Some(node) = node.filter(|node| self.inbound.admits(*node)) {
-            self.troubles.insert(node, PeerError::Refused(refusal));
-        }
-    }
-
-    /// Runs a connection between two members that accept each other, until it ends. Returns whether
-    /// it was ever up.
-    async fn session(self: Arc<Self>, node: NodeId, connection: Connection) -> bool {
-        // A peer that connects again has lost its previous connection, even if this side has not
-        // noticed.
-        if let Some(former) = self.links.get(&node) {
-            CloseReason::Duplicate.close(&former.connection);
-        }
-        let turn = Arc::clone(&self.turns.entry(node).or_default());
-        let _turn = turn.lock().await;
-        let (up, error) = match establish(&connection).await {
-            Ok(streams) => {
-                let link = Link::new(node, connection.clone());
-                self.links.insert(node, Arc::clone(&link));
-                self.troubles.remove(&node);
-                self.inbound.connection(node, true);
-                if !self.inbound.admits(node) {
-                    // The peer was removed after `vet`, when `set_peers` could not see this
-                    // connection yet.
-                    CloseReason::NotAdmitted.close(&connection);
-                }
-                let error = link.run(streams, &self.inbound).await;
-                self.links.remove(&node);
-                self.inbound.connection(node, false);
-                (true, error)
-            }
-            Err(error) => (false, error),
-        };
-        CloseReason::StreamEnded.close(&connection);
-        let error = PeerError::from(&error);
-        tracing::info!(%node, %error, "a connection ended");
-        self.troubles.insert(node, error);
-        up
-    }
-
-    async fn dial_for_ever(self: Arc<Self>, node: NodeId, address: SocketAddr) {
-        let Ok(seed) = random_bytes() else {
-            return tracing::error!("no randomness: {node} is not dialled");
-        };
-        let mut jitter = StdRng::from_seed(seed);
-        let mut pause = BACKOFF.0;
-        loop {
-            match self.dial(node, address).await {
-                Ok(connection) => {
-                    if self.vet(&connection, Some(node)).is_some() {
-                        let Ok(permit) = Arc::clone(&self.sessions).acquire_owned().await else {
-                            return;
-                        };
-                        let shared = Arc::clone(&self);
-                        // In a task of its own: if this dialer is aborted, the session must still
-                        // tell the node that it has ended.
-                        let session = tokio::spawn(async move {
-                            let _permit = permit;
-                            shared.session(node, connection).await
-                        });
-                        if session.await.is_ok_and(|up| up) {
-                            pause = BACKOFF.0;
-                        }
-                    }
-                }
-                Err(PeerError::Local) => return,
-                Err(error) => {
-                    tracing::debug!(%node, %address, %error, "a dial failed");
-                    let other_version = error == PeerError::OtherVersion;
-                    if self.troubles.insert(node, error.clone()).as_ref() != Some(&error)
-                        && other_version
-                    {
-                        tracing::warn!(%node, %address, %error, "no connection");
-                    }
-                }
-            }
-            tokio::time::sleep(pause.mul_f64(jitter.random_range(0.5..1.0))).await;
-            pause = (pause * 2).min(BACKOFF.1);
-        }
-    }
-
-    async fn dial(&self, node: NodeId, address: SocketAddr) -> Result<Connection, PeerError> {
-        let mut config = ClientConfig::new(Arc::clone(&self.client) as _);
-        config.transport_config(self.tuning.transport(address));
-        let name = name_of(node, self.identity.cluster());
-        let connecting = match self.endpoint.connect_with(config, address, &name) {
-            Ok(connecting) => connecting,
-            Err(quinn::ConnectError::EndpointStopping) => return Err(PeerError::Local),
-            Err(_cannot_now) => return Err(PeerError::Unreachable),
-        };
-        match tokio::time::timeout(DIAL, connecting).await {
-            Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(error)) => Err(PeerError::from(&error)),
-            Err(_elapsed) => Err(PeerError::Unreachable),
-        }
     }
 }

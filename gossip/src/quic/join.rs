@@ -70,6 +70,12 @@ pub enum JoinError {
         /// What was dialled.
         address: SocketAddr,
     },
+    /// None of the hosts to join at has an address, as far as can be found out now.
+    #[error("no address is known for {hosts}")]
+    UnknownHosts {
+        /// The hosts.
+        hosts: Box<str>,
+    },
     /// The connection failed. If the request had been sent, the node may have been admitted. It may
     /// ask again as the same instance.
     #[error("the connection to {address} failed")]
@@ -97,6 +103,16 @@ pub enum JoinError {
 }
 
 impl JoinError {
+    /// Whether the cluster has decided against the node, or the node cannot ask at all: then it
+    /// need not ask at another address.
+    pub fn is_of_the_cluster(&self) -> bool {
+        match self {
+            Self::Refused(refusal) => *refusal != JoinRefusal::NotReady,
+            Self::Identity(_) => true,
+            _ => false,
+        }
+    }
+
     /// Whether the node may have been admitted. To find out, it must ask again as the same
     /// instance.
     pub fn may_be_let_in(&self) -> bool {

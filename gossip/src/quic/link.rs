@@ -1,6 +1,7 @@
 //! One live connection between two members: three streams each way, datagrams, and calls that wait
 //! for their answer.
 
+use core::future::Future;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 use std::sync::Arc;
@@ -33,16 +34,18 @@ pub(super) struct Link {
     next_call: AtomicU64,
 }
 
+/// The streams that this side sends on, by class.
+pub(super) type Writers = Vec<(Class, SendStream)>;
+
 /// The streams of a connection that are open when it counts as up.
 #[derive(Debug)]
 pub(super) struct Streams {
-    writers: Vec<(Class, SendStream)>,
-    first: (Class, RecvStream),
+    pub(super) writers: Writers,
+    pub(super) first: (Class, RecvStream),
 }
 
-/// Opens this side's streams and waits for the first stream of the other side, which proves that
-/// the other side has accepted this side's certificate.
-pub(super) async fn establish(connection: &Connection) -> Result<Streams, quinn::ConnectionError> {
+/// Opens this side's streams.
+pub(super) async fn open(connection: &Connection) -> Result<Writers, quinn::ConnectionError> {
     let opened = async {
         let mut writers = Vec::with_capacity(Class::ALL.len());
         for class in Class::ALL {
@@ -53,10 +56,23 @@ pub(super) async fn establish(connection: &Connection) -> Result<Streams, quinn:
             let _gone = stream.write_all(&[class as u8]).await;
             writers.push((class, stream));
         }
-        let first = accept(connection).await?;
-        Ok(Streams { writers, first })
+        Ok(writers)
     };
-    tokio::time::timeout(ESTABLISH, opened)
+    in_time(opened).await
+}
+
+/// Waits for the first stream of the other side. It proves that the other side has accepted this
+/// side's certificate and wants the connection.
+pub(super) async fn accept_first(
+    connection: &Connection,
+) -> Result<(Class, RecvStream), quinn::ConnectionError> {
+    in_time(accept(connection)).await
+}
+
+async fn in_time<T>(
+    step: impl Future<Output = Result<T, quinn::ConnectionError>>,
+) -> Result<T, quinn::ConnectionError> {
+    tokio::time::timeout(ESTABLISH, step)
         .await
         .unwrap_or(Err(quinn::ConnectionError::TimedOut))
 }

@@ -26,8 +26,8 @@ pub enum CloseReason {
     /// A node other than the one dialled answers at its address.
     #[error("another node listens at this address")]
     WrongNode = 5,
-    /// A newer connection between the same two nodes took over, or the wrong side dialled: the node
-    /// with the lower number dials.
+    /// Another connection between the same two nodes stays: a newer one, or the one that the node
+    /// with the lower number has dialled.
     #[error("there is another connection between these two nodes")]
     Duplicate = 6,
     /// The node is stopping.
@@ -90,6 +90,12 @@ pub enum PeerError {
     /// Nothing answers at the address, or answers have stopped.
     #[error("nothing answers")]
     Unreachable,
+    /// The node has dialled its own address.
+    #[error("this node itself is at the address")]
+    Itself,
+    /// The host name that the node has told has no address now.
+    #[error("no address is known for its host")]
+    UnknownHost,
     /// The other side is a node that speaks another version of the protocol.
     #[error("the other side speaks another version of the protocol than {VERSION}")]
     OtherVersion,

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::transport::{Class, Inbound, JoinGrant, JoinRefusal, JoinRequest, Later, Transport};
 
+mod finding;
 mod identity;
 mod joining;
 mod shaped;
@@ -117,8 +118,8 @@ impl Node {
     /// Admits and dials exactly these.
     fn know(&self, others: &[(NodeId, SocketAddr)]) {
         *self.recorder.admitted.lock().unwrap() = others.iter().map(|(node, _)| *node).collect();
-        self.transport
-            .set_peers(others.iter().copied().collect::<BTreeMap<_, _>>());
+        let told = |(node, address): &(NodeId, SocketAddr)| (*node, address.to_string().into());
+        self.transport.set_peers(others.iter().map(told).collect());
     }
 
     async fn event(&mut self) -> Event {

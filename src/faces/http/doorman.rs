@@ -12,11 +12,11 @@ use axum::http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::time::{Sleep, sleep};
 
 use super::problem::Problem;
 use crate::limits::{Guest, Guests};
-use crate::tls::{Stream, TlsDoor};
+use crate::tls::{self, Stream, TlsDoor};
 
 /// Connections admitted beyond the guests, to ask how the node is. Guess.
 const PROBES_MAX: usize = 16;
@@ -31,13 +31,17 @@ pub(super) struct Doorman {
     guests: Arc<Guests>,
     /// Places that data clients never take, so that probes are admitted when nobody else is.
     probes: Arc<Semaphore>,
-    /// The answer for a connection that gets no place at all; empty if it could not read it.
+    /// The answer for a connection that gets no place at all.
     full: String,
+    tls: Option<Arc<TlsDoor>>,
 }
 
 impl Doorman {
-    /// `secure`: whether clients expect TLS.
-    pub(super) fn new(listener: TcpListener, guests: Arc<Guests>, secure: bool) -> Self {
+    pub(super) fn new(
+        listener: TcpListener,
+        guests: Arc<Guests>,
+        tls: Option<Arc<TlsDoor>>,
+    ) -> Self {
         let problem = Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "too_many_clients",
@@ -53,8 +57,15 @@ impl Doorman {
             listener,
             guests,
             probes: Arc::new(Semaphore::new(PROBES_MAX)),
-            full: if secure { String::new() } else { full },
+            // Whoever waits for TLS could not read it.
+            full: if tls.is_some() { String::new() } else { full },
+            tls,
         }
+    }
+
+    /// What clients expect to speak TLS with.
+    pub(super) fn tls(&self) -> Option<Arc<TlsDoor>> {
+        self.tls.clone()
     }
 
     /// Waits for the next connection that gets a place.
@@ -109,13 +120,16 @@ impl Visitor {
         self.guest.is_some()
     }
 
-    /// Does the handshake of TLS with a visitor who has just come.
-    pub(super) async fn secured(self, door: &TlsDoor, within: Duration) -> io::Result<Self> {
-        let Stream::Plain(stream) = self.stream else {
-            return Ok(self);
+    /// A visitor who has just come, after the handshake of TLS if there is a door.
+    pub(super) async fn secured(
+        self,
+        door: Option<&TlsDoor>,
+        within: Duration,
+    ) -> io::Result<Self> {
+        let stream = match self.stream {
+            Stream::Plain(stream) => tls::begin(stream, door, within).await?,
+            secure @ Stream::Secure(_) => secure,
         };
-        let secure = timeout(within, door.accept(stream)).await;
-        let stream = secure.map_err(|_elapsed| io::Error::from(io::ErrorKind::TimedOut))??;
         Ok(Self { stream, ..self })
     }
 

@@ -20,8 +20,8 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::config::Secret;
 use crate::doors::{
-    AdminError, KeyspaceChange, KeyspaceSpec, Lost, Member, NodeState, Pending, Room, Status,
-    TokenInfo, UserChange,
+    AdminError, KeyspaceChange, KeyspaceSpec, Lost, Member, NodeState, Pending, Room, Shortfall,
+    Status, TokenInfo, UserChange,
 };
 use crate::faces::gate::Gate;
 use crate::limits::Guests;
@@ -30,6 +30,7 @@ use crate::limits::Guests;
 /// it was asked.
 struct Fake {
     ready: bool,
+    shortfall: Mutex<Option<Shortfall>>,
     map: Mutex<BTreeMap<Bytes, Bytes>>,
     asked: Mutex<Vec<Request>>,
     /// What was administered.
@@ -106,7 +107,7 @@ impl Data for Fake {
             name: name.into(),
             datacenter: "oslo".into(),
             rack: "r1".into(),
-            quic: "127.0.0.1:1".parse().unwrap(),
+            quic: "127.0.0.1:1".into(),
             voter: true,
         };
         let replication = Replication::Fixed(BTreeMap::from([("oslo".into(), 1)]));
@@ -147,6 +148,10 @@ impl Data for Fake {
 
     fn ready(&self) -> bool {
         self.ready
+    }
+
+    fn shortfall(&self) -> Option<Shortfall> {
+        self.shortfall.lock().unwrap().clone()
     }
 }
 
@@ -271,6 +276,7 @@ async fn start_patient(
 ) -> Server {
     let fake = Arc::new(Fake {
         ready,
+        shortfall: Mutex::default(),
         map: Mutex::default(),
         asked: Mutex::default(),
         done: Mutex::default(),
@@ -338,6 +344,35 @@ impl Server {
 }
 
 #[tokio::test]
+async fn a_node_that_loads_lives_and_is_not_ready() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel();
+    let shutdown = async move { drop(stopped.await as Result<(), _>) };
+    let served = tokio::spawn(serve_loading(listener, Guests::new(1), None, shutdown));
+    let ask = async |path: &str| {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    };
+    assert!(ask("/healthz").await.starts_with("HTTP/1.1 200 "));
+    for path in ["/readyz", "/v1/status", "/v1/kv/default/k"] {
+        let answer = ask(path).await;
+        assert!(
+            answer.starts_with("HTTP/1.1 503 ")
+                && answer.contains("\"not_ready\"")
+                && answer.contains("the node is loading its data"),
+            "{answer}"
+        );
+    }
+    stop.send(()).unwrap();
+    served.await.unwrap();
+}
+
+#[tokio::test]
 async fn health_readiness_and_metrics() {
     let server = start(None, false).await;
     assert_eq!(server.get("/healthz").await.status, 200);
@@ -355,7 +390,25 @@ async fn health_readiness_and_metrics() {
         metrics.head
     );
     assert!(metrics.body.starts_with(b"# TYPE up gauge"));
-    assert_eq!(start(None, true).await.get("/readyz").await.status, 200);
+    let ready = start(None, true).await;
+    assert_eq!(ready.get("/readyz").await.status, 200);
+    *ready.fake.shortfall.lock().unwrap() = Some(Shortfall {
+        keyspace: "carts".into(),
+        writes: true,
+        level: Consistency::Quorum,
+        required: 2,
+        reached: 1,
+    });
+    let short = ready.get("/readyz").await;
+    let document = short.document();
+    assert_eq!(
+        (short.status, document["code"].as_str()),
+        (503, Some("not_ready"))
+    );
+    assert_eq!(
+        document["detail"],
+        "keyspace carts: writes at its default level QUORUM need 2 replicas, and 1 can be reached"
+    );
     assert_eq!(server.get("/v1/status").await.document()["epoch"], 1);
 }
 

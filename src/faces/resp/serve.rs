@@ -16,7 +16,7 @@ use super::refuse::Refused;
 use super::server::{Counters, RespConfig, Server};
 use crate::doors::Data;
 use crate::limits::Guest;
-use crate::tls::Stream;
+use crate::tls;
 
 /// How long connections may take to finish what is under way when the server stops.
 const GRACE: Duration = Duration::from_secs(10);
@@ -100,12 +100,8 @@ async fn converse(
     stop: watch::Receiver<bool>,
 ) {
     let conversation = async {
-        let stream = match &server.config.tls {
-            None => Stream::Plain(stream),
-            Some(door) => timeout(server.config.greeting, door.accept(stream))
-                .await
-                .map_err(|_elapsed| io::Error::from(io::ErrorKind::TimedOut))??,
-        };
+        let RespConfig { tls, greeting, .. } = &server.config;
+        let stream = tls::begin(stream, tls.as_deref(), *greeting).await?;
         connection::open(stream, &server, stop)?.run().await
     };
     if let Err(error) = conversation.await {

@@ -39,7 +39,7 @@ fn topology(cluster: u128, epoch: u64) -> Arc<Topology> {
         name: "a".into(),
         datacenter: "dc1".into(),
         rack: "r1".into(),
-        quic: ([127, 0, 0, 1], 7381).into(),
+        quic: "127.0.0.1:7381".into(),
         voter: true,
     };
     let nodes = [(NodeId(1), info)].into();

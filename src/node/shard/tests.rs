@@ -1,5 +1,4 @@
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Mutex;
 
 use bytes::Bytes;
@@ -89,7 +88,13 @@ impl Transport for Nowhere {
         Box::pin(std::future::pending())
     }
 
-    fn set_peers(&self, _: BTreeMap<NodeId, SocketAddr>) {}
+    fn set_peers(&self, _: BTreeMap<NodeId, Arc<str>>) {}
+
+    fn met(&self) -> BTreeMap<NodeId, Arc<str>> {
+        BTreeMap::new()
+    }
+
+    fn hear(&self, _: BTreeMap<NodeId, Arc<str>>) {}
 
     fn rtt(&self, _: NodeId) -> Option<Duration> {
         None
@@ -105,7 +110,7 @@ fn topology(nodes: u64) -> Topology {
         name: format!("n{id}").into(),
         datacenter: "dc1".into(),
         rack: "r1".into(),
-        quic: ([127, 0, 0, 1], 1).into(),
+        quic: "127.0.0.1:1".into(),
         voter: true,
     };
     let placement = vec![Placement::stable(

@@ -1,5 +1,6 @@
 //! Real nodes over real sockets in one process.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use crate::store::{Durability, Engine};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// A node that founds a cluster unless it joins one.
 fn config(dir: &Path, name: &str, join: Option<Join>) -> NodeConfig {
     let any = ([127, 0, 0, 1], 0).into();
     NodeConfig {
@@ -27,21 +29,24 @@ fn config(dir: &Path, name: &str, join: Option<Join>) -> NodeConfig {
             resp: any,
             http: any,
             quic: any,
+            advertise: None,
         },
+        found: join.is_none(),
         join,
         storage: Engine::Fjall,
         durability: Durability::Sync,
         access: Access::default(),
         request_timeout: Duration::from_secs(5),
         wide_area: false,
-        partitions: 16,
+        partitions: Some(16),
     }
 }
 
 fn entrance(node: &Node) -> Join {
+    let token = node.join_token().expect("a fresh cluster has a token");
     Join {
-        address: node.quic().to_string(),
-        token: Secret::new(node.join_token().expect("a fresh cluster has a token")),
+        addresses: vec![node.quic().to_owned()],
+        token: Some(Secret::new(token)),
     }
 }
 
@@ -181,11 +186,11 @@ async fn a_wrong_token_is_refused_and_leaves_nothing() {
         .await
         .expect("founds");
     let mut join = entrance(&first);
-    join.token = Secret::new(
-        join.token
-            .reveal()
-            .replace(&join.token.reveal()[70..80], "AAAAAAAAAA"),
-    );
+    let right = join.token.take().expect("a token");
+    let wrong = right
+        .reveal()
+        .replace(&right.reveal()[70..80], "AAAAAAAAAA");
+    join.token = Some(Secret::new(wrong));
     let refused = Node::start(config(dir.path(), "b", Some(join)), Options::default()).await;
     assert!(matches!(refused, Err(StartError::Join(_))), "{refused:?}");
     let joined = Node::start(
@@ -221,8 +226,8 @@ async fn a_newcomer_killed_before_it_knows_who_it_is_joins_under_its_name_with_i
         .expect("the node runs")
         .expect("a token");
     let join = Join {
-        address: first.quic().to_string(),
-        token: Secret::new(&token),
+        token: Some(Secret::new(&token)),
+        ..entrance(&first)
     };
     let newcomer = config(dir.path(), "b", Some(join));
     let number = killed_while_it_joins(&newcomer).await;
@@ -368,6 +373,13 @@ async fn a_node_that_is_configured_elsewhere_is_refused_with_both_values() {
                 ..known.clone()
             },
         ),
+        (
+            "number of partitions is 16; the configuration says 32",
+            NodeConfig {
+                partitions: Some(32),
+                ..known.clone()
+            },
+        ),
     ];
     for (words, config) in wrong {
         let refused = Node::start(config, Options::default())
@@ -475,12 +487,11 @@ fn killed_while_it_founds(config: NodeConfig) -> ClusterId {
         runtime.block_on(async {
             let disk = Disk::open(&config).expect("a fresh directory");
             let start = StartAs::decide(&config, &disk).await.expect("may found");
-            let (mut boot, transport) = boot(&config, Options::default(), &disk, &start)
+            let (mut boot, _transport) = boot(&config, Options::default(), &disk, &start)
                 .await
                 .expect("boots");
-            let quic = transport.local_addr().expect("listens");
             let founding = start.founding.as_ref().expect("has nobody to join");
-            found(&config, &disk, founding, &mut boot, quic)
+            found(&config, &disk, founding, &mut boot)
                 .await
                 .expect("founds");
             ClusterId(start.identity.cluster())
@@ -500,6 +511,7 @@ async fn a_founder_killed_before_it_knows_who_it_is_founds_the_same_cluster() {
         .await
         .expect("founds");
     let joining = NodeConfig {
+        found: false,
         join: Some(entrance(&other)),
         ..founder.clone()
     };
@@ -532,6 +544,219 @@ async fn a_founder_killed_before_it_knows_who_it_is_founds_the_same_cluster() {
         .await
         .expect("comes back as the node that it is");
     assert_eq!(first.cluster(), cluster);
+    for node in [first, second] {
+        node.shutdown().await.expect("stops cleanly");
+    }
+}
+
+/// What a node says that starts in vain.
+async fn refused(config: NodeConfig) -> StartError {
+    Node::start(config, Options::default())
+        .await
+        .expect_err("refused")
+}
+
+#[tokio::test]
+async fn a_directory_without_a_node_founds_nothing_unless_it_is_told_to() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let founder = config(dir.path(), "a", None);
+    let silent = NodeConfig {
+        found: false,
+        ..founder.clone()
+    };
+    let said = refused(silent.clone()).await;
+    assert!(matches!(said, StartError::NoNode { .. }), "{said:?}");
+    for words in ["--found", "--join", "mounted"] {
+        assert!(said.to_string().contains(words), "{said}");
+    }
+    assert!(!silent.data_dir.exists(), "nothing is created");
+    // Another file system is mounted there, or none.
+    std::fs::create_dir(&silent.data_dir).expect("a directory");
+    std::fs::write(silent.data_dir.join("lost+found"), "").expect("a file");
+    let said = refused(silent.clone()).await;
+    assert!(matches!(said, StartError::NoNode { .. }), "{said:?}");
+    let memory = NodeConfig {
+        storage: Engine::Memory,
+        ..silent.clone()
+    };
+    let said = refused(memory).await;
+    assert!(matches!(said, StartError::NoNode { .. }), "{said:?}");
+
+    // A newcomer that was refused leaves a store and no node.
+    let first = Node::start(founder.clone(), Options::default())
+        .await
+        .expect("founds");
+    let cluster = first.cluster();
+    let namesake = NodeConfig {
+        node: "a".to_owned(),
+        ..config(dir.path(), "b", Some(entrance(&first)))
+    };
+    let said = refused(namesake).await;
+    assert!(matches!(said, StartError::Join(_)), "{said:?}");
+    let seeds = Join {
+        token: None,
+        ..entrance(&first)
+    };
+    for join in [None, Some(seeds)] {
+        for name in ["b", "c"] {
+            let mut lost = config(dir.path(), name, join.clone());
+            lost.found = false;
+            let said = refused(lost.clone()).await;
+            assert!(matches!(said, StartError::NoNode { .. }), "{said:?}");
+            assert_eq!(lost.data_dir.exists(), name == "b");
+        }
+    }
+
+    // The same command line starts the same node again, with --found and without.
+    first.shutdown().await.expect("stops cleanly");
+    for again in [founder, silent] {
+        let node = Node::start(again, Options::default())
+            .await
+            .expect("comes back");
+        assert_eq!(node.cluster(), cluster);
+        node.shutdown().await.expect("stops cleanly");
+    }
+}
+
+#[tokio::test]
+async fn a_directory_is_refused_to_another_engine_and_without_its_store() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let known = config(dir.path(), "a", None);
+    Node::start(known.clone(), Options::default())
+        .await
+        .expect("founds")
+        .shutdown()
+        .await
+        .expect("stops cleanly");
+    for storage in [Engine::Memory, Engine::Sled] {
+        let said = refused(NodeConfig {
+            storage,
+            ..known.clone()
+        })
+        .await;
+        let words = said.to_string();
+        assert!(
+            words.contains("was written by fjall") && words.contains("--storage fjall"),
+            "{words}"
+        );
+    }
+    let store = known.data_dir.join("fjall");
+    let aside = known.data_dir.join("aside");
+    std::fs::rename(&store, &aside).expect("renamed");
+    for _again in 0..2 {
+        let said = refused(known.clone()).await;
+        assert!(
+            matches!(&said, StartError::StoreLost { node, .. } if &**node == "a"),
+            "{said:?}"
+        );
+    }
+    std::fs::remove_dir_all(&store).expect("removed");
+    std::fs::rename(&aside, &store).expect("renamed");
+    Node::start(known, Options::default())
+        .await
+        .expect("comes back")
+        .crash()
+        .await;
+}
+
+/// Addresses at which nobody listens, each free a moment ago.
+fn free_addresses<const N: usize>() -> [SocketAddr; N] {
+    let sockets: [_; N] =
+        std::array::from_fn(|_| std::net::UdpSocket::bind("127.0.0.1:0").expect("a port"));
+    sockets.map(|socket| socket.local_addr().expect("bound"))
+}
+
+/// Nobody knows where anybody is, except for what `--join` says.
+#[tokio::test]
+async fn nodes_that_all_come_back_at_other_addresses_form_their_cluster_again() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let first = Node::start(config(dir.path(), "a", None), Options::default())
+        .await
+        .expect("founds");
+    let mut nodes = Vec::new();
+    for name in ["b", "c"] {
+        let joining = config(dir.path(), name, Some(entrance(&first)));
+        nodes.push(
+            Node::start(joining, Options::default())
+                .await
+                .expect("joins"),
+        );
+    }
+    nodes.insert(0, first);
+    converged(&nodes[2], 3).await;
+    assert_eq!(
+        ask_when_reached(&nodes[1], add("one"), Consistency::All).await,
+        Ok(Reply::Integer(1))
+    );
+    for node in nodes {
+        node.shutdown().await.expect("stops cleanly");
+    }
+
+    let addresses: [_; 3] = free_addresses();
+    let moved = |at: usize, name: &str| {
+        let mut moved = config(dir.path(), name, None);
+        moved.found = false;
+        moved.listen.quic = addresses[at];
+        // A ring: each knows one other.
+        moved.join = Some(Join {
+            addresses: vec![addresses[(at + 1) % 3].to_string()],
+            token: None,
+        });
+        moved
+    };
+    let (first, second, third) = tokio::join!(
+        Node::start(moved(0, "a"), Options::default()),
+        Node::start(moved(1, "b"), Options::default()),
+        Node::start(moved(2, "c"), Options::default()),
+    );
+    let nodes = [first, second, third].map(|started| started.expect("comes back"));
+    converged(&nodes[0], 3).await;
+    for node in &nodes {
+        assert_eq!(members(node).await, ["one"]);
+    }
+    // The topology has the new addresses, so the next start needs no help.
+    let deadline = Instant::now() + PATIENCE;
+    let told = |node: &Node| -> Vec<String> {
+        let topology = node.data().topology();
+        topology
+            .nodes
+            .values()
+            .map(|info| info.quic.to_string())
+            .collect()
+    };
+    while nodes
+        .iter()
+        .any(|node| told(node) != addresses.map(|address| address.to_string()))
+    {
+        assert!(Instant::now() < deadline, "{:?}", told(&nodes[0]));
+        sleep(Duration::from_millis(50)).await;
+    }
+    for node in nodes {
+        node.shutdown().await.expect("stops cleanly");
+    }
+}
+
+#[tokio::test]
+async fn what_is_advertised_is_what_others_are_told() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let [listens] = free_addresses();
+    let mut founder = config(dir.path(), "a", None);
+    founder.listen.quic = ([0, 0, 0, 0], listens.port()).into();
+    founder.listen.advertise = Some(format!("localhost:{}", listens.port()));
+    let first = Node::start(founder, Options::default())
+        .await
+        .expect("founds");
+    assert_eq!(first.quic(), format!("localhost:{}", listens.port()));
+    let mut join = entrance(&first);
+    // One member is enough, whoever else is named.
+    join.addresses = vec!["no-such-host.invalid:1".to_owned(), first.quic().to_owned()];
+    let second = Node::start(config(dir.path(), "b", Some(join)), Options::default())
+        .await
+        .expect("joins");
+    converged(&second, 2).await;
+    let topology = second.data().topology();
+    let (_, info) = topology.node_named("a").expect("a member");
+    assert_eq!(&*info.quic, first.quic());
     for node in [first, second] {
         node.shutdown().await.expect("stops cleanly");
     }

@@ -9,7 +9,7 @@ fn topology() -> Topology {
         name: name.into(),
         datacenter: datacenter.into(),
         rack: "r".into(),
-        quic: ([127, 0, 0, 1], 1).into(),
+        quic: "127.0.0.1:1".into(),
         voter: true,
     };
     let placement = vec![Placement::stable(Epoch(1), vec![NodeId(1), NodeId(2)])];

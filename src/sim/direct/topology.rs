@@ -15,7 +15,7 @@ pub(super) fn topology(datacenters: &[u64], held_by: usize) -> Topology {
         for _ in 0..*count {
             let id = nodes.len() as u64 + 1;
             let (name, datacenter) = (format!("n{id}").into(), format!("dc{}", index + 1).into());
-            let quic = ([127, 0, 0, 1], 1).into();
+            let quic = "127.0.0.1:1".into();
             nodes.insert(
                 NodeId(id),
                 NodeInfo {

@@ -53,7 +53,7 @@ impl Group {
             name: "n1".into(),
             datacenter: "dc1".into(),
             rack: "r1".into(),
-            quic: ([127, 0, 0, 1], 1).into(),
+            quic: "127.0.0.1:1".into(),
             instance: 1,
         };
         let token = NewToken {
@@ -67,6 +67,7 @@ impl Group {
             authority: Secret::new("key"),
             token,
             node,
+            partitions: 1,
             at_ms: 1,
         })?;
         Ok(group)

@@ -66,7 +66,7 @@ fn after(time: Duration) -> Result<(bool, u64), String> {
         .await;
         let group = opened.map_err(|error| error.to_string())?;
         disk.slow_down(SYNC);
-        let quic = ([10, 0, 0, 1], 7381).into();
+        let quic = "10.0.0.1:7381".into();
         let spec = NodeSpec {
             name: "n1".into(),
             datacenter: "dc1".into(),

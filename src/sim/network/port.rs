@@ -1,7 +1,6 @@
 //! One node's plug in the simulated network.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,8 +23,15 @@ pub struct Port {
 }
 
 impl Network {
-    /// Plugs a node in. Whatever a former life of it had in transit is lost.
-    pub fn plug(&self, node: NodeId, datacenter: Arc<str>, inbound: Arc<dyn Inbound>) -> Arc<Port> {
+    /// Plugs a node in at `address`. Whatever a former life of it had in transit is lost, and so is
+    /// what that had learnt of other nodes' addresses.
+    pub fn plug(
+        &self,
+        node: NodeId,
+        datacenter: Arc<str>,
+        address: Arc<str>,
+        inbound: Arc<dyn Inbound>,
+    ) -> Arc<Port> {
         let mut state = self.shared.lock();
         let life = state.number();
         state.hosts.insert(
@@ -33,7 +39,10 @@ impl Network {
             Host {
                 inbound,
                 datacenter,
-                peers: BTreeSet::new(),
+                address,
+                told: BTreeMap::new(),
+                proven: BTreeMap::new(),
+                heard: BTreeMap::new(),
                 life,
             },
         );
@@ -128,17 +137,31 @@ impl Transport for Port {
         })
     }
 
-    fn set_peers(&self, peers: BTreeMap<NodeId, SocketAddr>) {
+    fn set_peers(&self, mut peers: BTreeMap<NodeId, Arc<str>>) {
         let mut state = self.network.shared.lock();
         if let Some(host) = state
             .hosts
             .get_mut(&self.node)
             .filter(|host| host.life == self.life)
         {
-            host.peers = peers
-                .into_keys()
-                .filter(|&peer| peer != self.node)
-                .collect();
+            peers.remove(&self.node);
+            host.proven.retain(|peer, _| peers.contains_key(peer));
+            host.told = peers;
+        }
+    }
+
+    fn met(&self) -> BTreeMap<NodeId, Arc<str>> {
+        self.network.shared.lock().met(self.node, self.life)
+    }
+
+    fn hear(&self, met: BTreeMap<NodeId, Arc<str>>) {
+        let mut state = self.network.shared.lock();
+        if let Some(host) = state
+            .hosts
+            .get_mut(&self.node)
+            .filter(|host| host.life == self.life)
+        {
+            host.heard.extend(met);
         }
     }
 

@@ -78,9 +78,26 @@ pub(super) struct Trouble {
 pub(super) struct Host {
     pub(super) inbound: Arc<dyn Inbound>,
     pub(super) datacenter: Arc<str>,
-    pub(super) peers: BTreeSet<NodeId>,
+    /// Where the node is.
+    pub(super) address: Arc<str>,
+    /// The nodes that may be connected, and where its topology says that they are.
+    pub(super) told: BTreeMap<NodeId, Arc<str>>,
+    /// Where each of them was when the two were last connected.
+    pub(super) proven: BTreeMap<NodeId, Arc<str>>,
+    /// Where other nodes say that they have met it.
+    pub(super) heard: BTreeMap<NodeId, Arc<str>>,
     /// Tells the lives of a restarted node apart.
     pub(super) life: u64,
+}
+
+impl Host {
+    /// Whether the node would find `peer` if that is at `address`. As real nodes do, it looks where
+    /// it was told, where it has met the peer and where others have.
+    fn finds(&self, peer: NodeId, address: &Arc<str>) -> bool {
+        [&self.told, &self.proven, &self.heard]
+            .into_iter()
+            .any(|known| known.get(&peer) == Some(address))
+    }
 }
 
 pub(super) struct Connection {
@@ -196,6 +213,33 @@ impl State {
             waiting.push(event);
         }
         None
+    }
+
+    /// Where the nodes are that `node` is connected with, provided that `life` is its current life.
+    pub(super) fn met(&self, node: NodeId, life: u64) -> BTreeMap<NodeId, Arc<str>> {
+        let Some(host) = self.hosts.get(&node).filter(|host| host.life == life) else {
+            return BTreeMap::new();
+        };
+        let connected = |peer: &NodeId| self.connections.contains_key(&pair(node, *peer));
+        let met = host.proven.iter().filter(|(peer, _)| connected(peer));
+        met.map(|(peer, address)| (*peer, Arc::clone(address)))
+            .collect()
+    }
+
+    /// The pairs that list each other as peers and of which one finds the other: either may dial.
+    pub(super) fn pairs(&self) -> Vec<(NodeId, NodeId)> {
+        let mut pairs = Vec::new();
+        for (&a, host_a) in &self.hosts {
+            for (&b, host_b) in self.hosts.range(NodeId(a.0 + 1)..) {
+                if host_a.told.contains_key(&b)
+                    && host_b.told.contains_key(&a)
+                    && (host_a.finds(b, &host_b.address) || host_b.finds(a, &host_a.address))
+                {
+                    pairs.push((a, b));
+                }
+            }
+        }
+        pairs
     }
 
     /// Bytes of frames that are on their way from one node to another.
@@ -335,6 +379,7 @@ impl State {
         let (Some(host_a), Some(host_b)) = (self.hosts.get(&a), self.hosts.get(&b)) else {
             return;
         };
+        let (at_a, at_b) = (Arc::clone(&host_a.address), Arc::clone(&host_b.address));
         changes.push((Arc::clone(&host_a.inbound), b, true));
         changes.push((Arc::clone(&host_b.inbound), a, true));
         self.connections.insert(
@@ -345,6 +390,11 @@ impl State {
                 silent_since: None,
             },
         );
+        for (node, peer, at) in [(a, b, at_b), (b, a, at_a)] {
+            if let Some(host) = self.hosts.get_mut(&node) {
+                host.proven.insert(peer, at);
+            }
+        }
     }
 
     fn break_up(&mut self, a: NodeId, b: NodeId, changes: &mut Vec<Change>) {

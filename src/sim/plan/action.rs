@@ -56,6 +56,8 @@ pub enum Action {
     Crash(u64),
     /// A dead node starts.
     Restart(u64),
+    /// A dead node gets another address.
+    Readdress(u64),
     /// Syncs of a node take this many milliseconds longer.
     SlowDisk(u64, u64),
     /// A disk fills up, or has room again.
@@ -125,6 +127,7 @@ impl Action {
             Self::DropFrames { .. } => "drop-frames",
             Self::Stop(_) => "stop",
             Self::Crash(_) => "crash",
+            Self::Readdress(_) => "readdress",
             Self::SlowDisk(..) => "slow-disk",
             Self::FullDisk(..) => "full-disk",
             Self::FailDisk(_) => "fail-disk",
@@ -175,6 +178,7 @@ impl fmt::Display for Action {
             Self::GoOn(node) => write!(f, "node {node} continues"),
             Self::Crash(node) => write!(f, "node {node} is killed"),
             Self::Restart(node) => write!(f, "node {node} restarts"),
+            Self::Readdress(node) => write!(f, "node {node} gets another address"),
             Self::SlowDisk(node, millis) => {
                 write!(f, "syncs of node {node} take {millis} ms longer")
             }

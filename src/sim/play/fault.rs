@@ -54,7 +54,8 @@ impl Stage<'_> {
             Action::Stop(node)
             | Action::GoOn(node)
             | Action::Crash(node)
-            | Action::Restart(node) => {
+            | Action::Restart(node)
+            | Action::Readdress(node) => {
                 return self.process_fault(action, NodeId(*node));
             }
             Action::SlowDisk(node, _)
@@ -88,6 +89,12 @@ impl Stage<'_> {
                     return false;
                 }
                 self.cluster.start_process(node, None);
+            }
+            Action::Readdress(_) => {
+                if host.is_alive() {
+                    return false;
+                }
+                host.readdress();
             }
             _ if !host.is_alive() => return false,
             Action::Stop(_) => host.stop(&self.cluster.network),

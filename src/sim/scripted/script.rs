@@ -112,6 +112,12 @@ impl Script {
             .at(to, Action::Restart(node))
     }
 
+    /// Kills a node, and starts it again later at another address.
+    pub(super) fn moved(self, node: u64, from: u64, to: u64) -> Self {
+        self.away(node, from, to)
+            .at(from + 10, Action::Readdress(node))
+    }
+
     pub(super) fn done(mut self) -> Plan {
         self.plan.steps.sort_by_key(|step| step.at);
         self.plan

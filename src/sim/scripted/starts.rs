@@ -47,6 +47,32 @@ pub(super) fn older_disk() -> Plan {
         .done()
 }
 
+/// One node after the other comes back at another address, each while another one is away. It finds
+/// the others only if those that moved before have told where they are.
+pub(super) fn readdressed() -> Plan {
+    Script::new(3)
+        .ask(200, 1, ALL, Kind::Set, Deed::Add(vec![1]))
+        .moved(3, 1_000, 2_000)
+        .ask(4_000, 1, ALL, Kind::Set, Deed::Add(vec![2]))
+        .at(5_000, Action::Crash(2))
+        .moved(1, 6_000, 7_000)
+        .ask(10_000, 1, QUORUM, Kind::Set, Deed::Add(vec![3]))
+        .at(11_000, Action::Readdress(2))
+        .at(11_100, Action::Restart(2))
+        .ask(14_000, 1, ALL, Kind::Set, Deed::Add(vec![4]))
+        .done()
+}
+
+/// All voters come back at other addresses. Each finds the one node that has stayed where it was,
+/// which has no vote, and the other voters only through it.
+pub(super) fn readdressed_together() -> Plan {
+    let script = Script::new(4).ask(200, 1, ALL, Kind::Set, Deed::Add(vec![1]));
+    script
+        .each(|script, voter| script.moved(voter, 1_000, 2_000))
+        .ask(8_000, 1, ALL, Kind::Set, Deed::Add(vec![2]))
+        .done()
+}
+
 pub(super) fn panicking() -> Plan {
     Script::new(3)
         .at(500, Action::Panic(2))

@@ -182,6 +182,26 @@ fn data_of_another_engine_is_not_passed_over() {
         dir.store_dir(Engine::Sled).unwrap(),
         parent.path().join("sled")
     );
+    let refused = DataDir::expect_engine(parent.path(), Engine::Memory)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        refused.contains("--storage sled") && refused.contains("another --data-dir"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn looking_at_a_directory_creates_nothing() {
+    let parent = tempfile::tempdir().unwrap();
+    let path = parent.path().join("data");
+    assert!(!DataDir::is_used(&path));
+    DataDir::expect_engine(&path, Engine::Fjall).unwrap();
+    assert!(!path.exists());
+    let dir = DataDir::open(&path).unwrap();
+    assert!(!DataDir::is_used(&path), "the lock alone is nobody's data");
+    dir.set_identity(&identity()).unwrap();
+    assert!(DataDir::is_used(&path));
 }
 
 #[test]

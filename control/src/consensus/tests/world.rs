@@ -145,7 +145,7 @@ fn spec(node: u64) -> NodeSpec {
         name: format!("n{node}").into(),
         datacenter: datacenter.into(),
         rack: "r".into(),
-        quic: ([127, 0, 0, 1], 1000).into(),
+        quic: "127.0.0.1:1000".into(),
         instance: node.into(),
     }
 }
@@ -166,6 +166,7 @@ pub(super) fn found() -> Command {
         authority: secret(),
         token,
         node: spec(1),
+        partitions: 64,
         at_ms: 0,
     }
 }

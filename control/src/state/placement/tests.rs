@@ -11,7 +11,7 @@ fn info(datacenter: &str, rack: &str) -> NodeInfo {
         name: "n".into(),
         datacenter: datacenter.into(),
         rack: rack.into(),
-        quic: ([127, 0, 0, 1], 1).into(),
+        quic: "127.0.0.1:1".into(),
         voter: false,
     }
 }

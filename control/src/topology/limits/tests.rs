@@ -22,3 +22,33 @@ fn names_are_plain_and_a_keyspace_is_not_taken_for_a_number() {
         assert!(!is_name(name) && !is_keyspace_name(name), "{name}");
     }
 }
+
+#[test]
+fn an_address_has_a_host_and_a_port_that_can_be_dialled() {
+    for address in [
+        "10.0.0.1:7381",
+        "node-1.example.com:1",
+        "localhost:65535",
+        "[::1]:7381",
+        "[2001:db8::1]:7381",
+    ] {
+        assert!(is_address(address), "{address}");
+    }
+    for address in [
+        "",
+        ":7381",
+        "10.0.0.1",
+        "10.0.0.1:",
+        "10.0.0.1:0",
+        "10.0.0.1:65536",
+        "::1:7381",
+        "[::1]",
+        "[node]:7381",
+        "a b:7381",
+        "a/b:7381",
+        "a,b:7381",
+        &format!("{}:7381", "x".repeat(260)),
+    ] {
+        assert!(!is_address(address), "{address}");
+    }
+}

@@ -85,7 +85,7 @@ pub(super) fn topology(datacenters: &[u64]) -> Topology {
                 name: format!("n{id}").into(),
                 datacenter: format!("dc{}", index + 1).into(),
                 rack: "r1".into(),
-                quic: ([127, 0, 0, 1], 1).into(),
+                quic: "127.0.0.1:1".into(),
                 voter: true,
             };
             nodes.insert(node(id), info);

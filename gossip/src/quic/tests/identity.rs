@@ -163,13 +163,3 @@ async fn whoever_does_not_look_is_refused_by_the_member() {
         "the member took part in a connection"
     );
 }
-
-#[tokio::test]
-async fn the_higher_identifier_may_not_dial() {
-    let (authority, member) = member();
-    let higher = authority.identity(NodeId(6)).unwrap();
-    assert_eq!(
-        attack(&member, Some(&higher)).await,
-        PeerError::RefusedByPeer(CloseReason::Duplicate)
-    );
-}

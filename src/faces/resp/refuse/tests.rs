@@ -11,7 +11,7 @@ fn topology() -> Topology {
         name: Arc::from(name),
         datacenter: Arc::from(datacenter),
         rack: Arc::from("r1"),
-        quic: "127.0.0.1:1".parse().unwrap(),
+        quic: "127.0.0.1:1".into(),
         voter: true,
     };
     let nodes = BTreeMap::from([
