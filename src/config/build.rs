@@ -166,10 +166,6 @@ fn parse_path(text: &str) -> Option<PathBuf> {
     (!text.is_empty()).then(|| PathBuf::from(text))
 }
 
-fn parse_switch(text: &str) -> Option<bool> {
-    text.parse().ok()
-}
-
 fn parse_secret(text: &str) -> Option<Secret> {
     (!text.is_empty()).then(|| Secret::new(text))
 }

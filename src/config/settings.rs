@@ -69,8 +69,9 @@ pub struct Listen {
     pub advertise: Option<String>,
 }
 
-/// Who may come in through the RESP and HTTP faces. A face on an address that is not loopback needs
-/// TLS, and a password, users or certificates of clients.
+/// Who may come in through the RESP and HTTP faces, unlike the `Access` of `quorate-dynamo`, which
+/// says what a request does with a partition. A face on an address that is not loopback needs TLS,
+/// and a password, users or certificates of clients.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Access {
     /// The password of the user `default`, who may do everything.

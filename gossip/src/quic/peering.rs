@@ -248,8 +248,8 @@ impl Peering {
         let _turn = self.courtship.turn(node).lock_owned().await;
         match open(&connection).await {
             Ok(writers) => {
-                self.session(node, connection, Streams { writers, first })
-                    .await
+                let streams = Streams { writers, first };
+                self.session(node, connection, streams).await;
             }
             Err(error) => self.note(node, &error),
         }
