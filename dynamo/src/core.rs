@@ -162,6 +162,7 @@ impl Dynamo {
     /// drained behind them is durable. Never fails or panics, whatever a client or another node
     /// sends.
     pub fn handle(&mut self, now: Now, input: Input, effects: &mut Vec<Effect>) {
+        let ticks = self.healing.ticks;
         self.look_at_clock(now, effects);
         match input {
             Input::Request { ticket, request } => self.on_request(now, ticket, request, effects),
@@ -207,6 +208,10 @@ impl Dynamo {
         self.go_on_in_turn(now, effects);
         self.ask_for_a_life(effects);
         self.go_on_clearing(effects);
+        // Last, so that what a tick brings about is counted, whoever was waiting for it.
+        if self.healing.ticks != ticks && !planted::TICK_BEYOND_BOUND.is_planted() {
+            self.forget_beyond_bound();
+        }
     }
 
     #[expect(clippy::too_many_lines, reason = "one arm a message, nothing else")]
@@ -287,7 +292,7 @@ impl Dynamo {
                 self.on_repair(now, from, place, &delta, answers, effects);
             }
             Message::Behind { place, range, name } => {
-                self.on_behind(now, from, place, range, name, effects);
+                self.on_behind(from, place, range, name, effects);
             }
             Message::Pull {
                 place,

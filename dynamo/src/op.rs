@@ -484,6 +484,28 @@ impl RequestError {
             _ => false,
         }
     }
+
+    /// The same failure of a write at `level` that had been executed before it failed. An error
+    /// that says that nothing was applied becomes a timeout: the client can do no better than after
+    /// one.
+    pub(crate) fn after_execution(mut self, level: Consistency) -> Self {
+        match &mut self {
+            Self::TimedOut { may_be_applied, .. }
+            | Self::Refused { may_be_applied, .. }
+            | Self::DiskSlow { may_be_applied, .. } => {
+                *may_be_applied = true;
+                self
+            }
+            Self::Stopping | Self::KeyspaceDropped => self,
+            _ => Self::TimedOut {
+                level,
+                acked: 0,
+                required: 1,
+                missing: Vec::new(),
+                may_be_applied: true,
+            },
+        }
+    }
 }
 
 impl Op {

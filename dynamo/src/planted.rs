@@ -121,6 +121,8 @@ quorate_crdt::bugs! {
     CHUNK_OF_ANY_STREAM = "chunk-of-any-stream": "a late chunk of an abandoned stream ends a new one";
     /// A stream whose question or answer is lost waits for ever.
     PULL_ONCE = "pull-once": "a lost question or chunk of a stream is never asked for again";
+    /// All streams to a node ask for their pieces at the same time.
+    STREAMS_ALL_AT_ONCE = "streams-all-at-once": "a node that is filled holds pieces of all its partitions in memory, and asks again for those that are in line";
     /// A delta's context is not remembered for its range.
     RESIDUAL_SKIPPED = "residual-skipped": "an older event that arrives late reappears beside the one that overwrote it";
     /// What a piece says is remembered only when its stream ends.
@@ -139,6 +141,8 @@ quorate_crdt::bugs! {
     MEND_SOURCE_FIXED = "mend-source-fixed": "a replica is mended by one other, and by nobody when that one is gone";
     /// An addition to a key is joined even if its writer did not know that the key had expired.
     ADDED_TO_EXPIRED = "added-to-expired": "an increment of a key that a quorum has seen expire is acknowledged and lost";
+    /// What becomes of the second try decides what the client is told of the first.
+    EXECUTION_DENIED = "execution-denied": "an addition that was executed, and once more because its key had expired, is called not applied when the second try fails";
     /// A write that keeps the expiry looks for one only if this replica has one.
     KEPT_UNSEEN = "kept-unseen": "SET KEEPTTL through a node that has missed the EXPIRE makes the key stay for ever";
     /// What is gone on the executing replica counts as gone everywhere.

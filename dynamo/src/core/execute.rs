@@ -122,6 +122,11 @@ impl Dynamo {
         effects: &mut Vec<Effect>,
     ) -> Result<Next, RequestError> {
         let at = flight.place.at();
+        let has = |dot| Some(self.replicas.get(&at)?.context().contains(dot));
+        if flight.executed.is_some_and(|dot| has(dot) != Some(true)) {
+            // This is another replica than the one that executed it. It would count twice.
+            return Err(RequestError::Moving);
+        }
         let told = |core: &Self| core.replicas.get(&at)?.difference(behind, None);
         if !behind.is_empty() && told(self).is_none() {
             return Err(RequestError::Moving);
@@ -141,6 +146,7 @@ impl Dynamo {
             }
             (None, Some(known)) => (Answer::from(reply), known),
             (Some((mut delta, dot)), known) => {
+                flight.executed = Some(dot);
                 if let Some(known) = known {
                     delta.parts.extend(known.parts);
                     delta.residuals.extend(known.residuals);

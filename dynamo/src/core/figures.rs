@@ -7,7 +7,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::Dynamo;
 use super::counters::Counters;
 use super::forwards::REMEMBERED_MAX;
-use super::healing::TALKS_AT_ONCE;
+use super::healing::{STREAMS_AT_ONCE, TALKS_AT_ONCE};
 use super::kept::Kept;
 use crate::protocol::ReplicaSummary;
 use crate::replica::Replica;
@@ -57,6 +57,11 @@ impl Dynamo {
                 "partitions streamed to this core",
                 healing.pulls.len(),
                 self.replicas.len(),
+            ),
+            Kept::passing(
+                "streams that wait for a piece",
+                healing.streaming(),
+                STREAMS_AT_ONCE,
             ),
             Kept::passing(
                 "conversations about what was missed",

@@ -32,23 +32,23 @@ use quorate_control::topology::Placement;
 use quorate_crdt::{CausalContext, NodeId, Now};
 
 use super::Dynamo;
-use super::healing::Pull;
+use super::healing::{Pull, STREAMS_AT_ONCE};
 use crate::planted;
 use crate::protocol::{Effect, Message, Piece, Place, StreamId};
 use crate::replica::{Cut, Delta, Mend, Range, Replica, Residual};
 use crate::seen::At;
 
-/// How long to wait for a piece before asking for it again. Guess: several round trips around the
-/// world.
+/// How long to wait for a piece before asking for it again. Counted in ticks, which come no faster
+/// than this node handles its inputs, so that a busy node does not ask again for what lies in its
+/// inbox. Guess: several round trips around the world.
 const PULL_AGAIN: Duration = Duration::from_millis(700);
-/// How long a stream may stand still before another source is tried.
+/// How long a stream may stand still before another source is tried; counted in ticks, too.
 const PULL_PATIENCE: Duration = Duration::from_secs(2);
 
 impl Dynamo {
-    /// Starts a stream, unless the disk is full.
+    /// Puts a stream in line, unless the disk is full.
     pub(super) fn begin_stream(
         &mut self,
-        now: Now,
         at: At,
         source: NodeId,
         range: Range,
@@ -70,15 +70,36 @@ impl Dynamo {
             mends,
             from: None,
             after: None,
-            asked_at: now.monotonic,
-            moved_at: now.monotonic,
+            asked_at: None,
+            moved_at: self.healing.ticks,
         };
         self.healing.pulls.insert(at, pull);
-        self.ask_for_piece(now, at, effects);
+        self.ask_in_line(effects);
+    }
+
+    /// Begins the streams whose turn has come. Each waits for one piece at a time, so together they
+    /// bound what may be on its way to this core.
+    pub(super) fn ask_in_line(&mut self, effects: &mut Vec<Effect>) {
+        let at_once = if planted::STREAMS_ALL_AT_ONCE.is_planted() {
+            usize::MAX
+        } else {
+            STREAMS_AT_ONCE
+        };
+        let mut streaming = self.healing.streaming();
+        while streaming < at_once
+            && let Some(at) = self.healing.first_in_line()
+        {
+            let ticks = self.healing.ticks;
+            if let Some(pull) = self.healing.pulls.get_mut(&at) {
+                pull.moved_at = ticks;
+            }
+            self.ask_for_piece(at, effects);
+            streaming += 1;
+        }
     }
 
     /// Asks for the next piece, or for the same piece again.
-    fn ask_for_piece(&mut self, now: Now, at: At, effects: &mut Vec<Effect>) {
+    fn ask_for_piece(&mut self, at: At, effects: &mut Vec<Effect>) {
         let epoch = self
             .routes
             .placement(at)
@@ -86,7 +107,7 @@ impl Dynamo {
         let Some(pull) = self.healing.pulls.get_mut(&at) else {
             return;
         };
-        pull.asked_at = now.monotonic;
+        pull.asked_at = Some(self.healing.ticks);
         let place = Place::new(at, epoch);
         let message = Message::Pull {
             place,
@@ -175,12 +196,13 @@ impl Dynamo {
             return;
         }
         if *streamed != piece.replica {
-            self.begin_stream(now, at, from, range, mend, effects);
+            self.begin_stream(at, from, range, mend, effects);
             return;
         }
         let first = first.clone();
         pull.after.clone_from(&piece.next);
-        pull.moved_at = now.monotonic;
+        pull.moved_at = self.healing.ticks;
+        self.healing.helped_at.insert(from, self.healing.ticks);
         if let (Some(mend), Some(held)) = (mend, self.replica_mut(place)) {
             held.take_mending(&piece.delta, mend);
             self.note_remains(at);
@@ -189,16 +211,15 @@ impl Dynamo {
             return;
         }
         if piece.next.is_some() {
-            self.ask_for_piece(now, at, effects);
+            self.ask_for_piece(at, effects);
             return;
         }
-        self.finish_stream(now, place, from, first, piece, effects);
+        self.finish_stream(place, from, first, piece, effects);
     }
 
     /// The last piece has come. `first` is the context of the first piece.
     fn finish_stream(
         &mut self,
-        now: Now,
         place: Place,
         from: NodeId,
         first: CausalContext,
@@ -235,36 +256,43 @@ impl Dynamo {
             }
         }
         if let Some(placement) = self.routes.placement(place.at()).cloned() {
-            self.go_on_filling(now, at, &placement, effects);
+            self.go_on_filling(at, &placement, effects);
         }
+        self.ask_in_line(effects);
     }
 
     /// Each tick: asks again for a piece that does not come, or begins again at another source. A
     /// stream that nobody can continue ends.
-    pub(super) fn go_on_streaming(&mut self, now: Now, at: At, effects: &mut Vec<Effect>) {
+    pub(super) fn go_on_streaming(&mut self, at: At, effects: &mut Vec<Effect>) {
         let Some(pull) = self.healing.pulls.get(&at) else {
             self.settle_slices(at);
             return;
         };
-        let reachable = self.routes.reachable(pull.source);
         if planted::PULL_ONCE.is_planted() || self.disk_full {
             return;
         }
-        if !reachable || now.monotonic.saturating_sub(pull.moved_at) > PULL_PATIENCE {
+        let silent = |since: u64, time: Duration| {
+            let patience = self.config.ticks_in(time);
+            self.healing.is_silent(pull.source, since, patience)
+        };
+        let stands_still = pull.asked_at.is_some() && silent(pull.moved_at, PULL_PATIENCE);
+        if stands_still || !self.routes.reachable(pull.source) {
             let (tried, range, mends) = (pull.source, pull.range.clone(), pull.mends);
             self.healing.pulls.remove(&at);
             if let Some(source) = self.source(at, mends, Some(tried)) {
-                self.begin_stream(now, at, source, range, mends, effects);
+                self.begin_stream(at, source, range, mends, effects);
             }
-        } else if now.monotonic.saturating_sub(pull.asked_at) > PULL_AGAIN {
-            self.ask_for_piece(now, at, effects);
+        } else if pull
+            .asked_at
+            .is_some_and(|asked_at| silent(asked_at, PULL_AGAIN))
+        {
+            self.ask_for_piece(at, effects);
         }
     }
 
     /// Finishes the filling of a replica that has all it needs, or begins its next stream.
     pub(super) fn go_on_filling(
         &mut self,
-        now: Now,
         at: At,
         placement: &Placement,
         effects: &mut Vec<Effect>,
@@ -280,13 +308,13 @@ impl Dynamo {
                 replica.finish_filling();
             }
         } else if let Some(source) = self.source(at, None, None) {
-            self.begin_stream(now, at, source, Range::ALL, None, effects);
+            self.begin_stream(at, source, Range::ALL, None, effects);
         }
     }
 
     /// Streams the partition to a replica that must be mended, for as long as it must be, in place
     /// of any other stream.
-    pub(super) fn go_on_mending(&mut self, now: Now, at: At, effects: &mut Vec<Effect>) {
+    pub(super) fn go_on_mending(&mut self, at: At, effects: &mut Vec<Effect>) {
         let mend = self.replicas.get(&at).and_then(Replica::mend);
         let mends = self.healing.pulls.get(&at).and_then(|pull| pull.mends);
         if mend == mends {
@@ -296,7 +324,7 @@ impl Dynamo {
             self.healing.pulls.remove(&at);
         }
         if let Some(source) = mend.and_then(|_| self.source(at, mend, None)) {
-            self.begin_stream(now, at, source, Range::ALL, mend, effects);
+            self.begin_stream(at, source, Range::ALL, mend, effects);
         }
     }
 

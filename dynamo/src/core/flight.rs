@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_crdt::{CausalContext, NodeId};
+use quorate_crdt::{CausalContext, Dot, NodeId};
 
 use super::ledger::Ledger;
 use crate::consistency::Consistency;
@@ -42,6 +42,9 @@ pub(super) struct Flight {
     pub(super) weight: usize,
     /// Whether it has already started again once.
     pub(super) retried: bool,
+    /// The event with which it was executed before it started again. The other replicas were told
+    /// of it, so it may be applied, whatever becomes of the second try.
+    pub(super) executed: Option<Dot>,
     /// Its last name. Kept for a planted bug only: every new question takes a new name.
     pub(super) last: Option<FlightId>,
 }

@@ -45,9 +45,9 @@ impl Dynamo {
             let mut helped = false;
             if !leaving {
                 self.settle_lost(at, &others, placement.epoch);
-                self.go_on_streaming(now, at, effects);
-                self.go_on_mending(now, at, effects);
-                self.go_on_filling(now, at, &placement, effects);
+                self.go_on_streaming(at, effects);
+                self.go_on_mending(at, effects);
+                self.go_on_filling(at, &placement, effects);
                 helped = self.go_on_asking(now, at, effects);
             }
             // While many events are arriving, the context is fragmented and long. It is reported
@@ -68,19 +68,16 @@ impl Dynamo {
                 message: Message::Seen(all),
             });
         }
+        self.ask_in_line(effects);
         self.hand_off_late(effects);
         self.let_go();
         self.wake(now, effects);
         self.report_moves(effects);
-        // Last, so that what this tick itself has brought is counted.
-        if !planted::TICK_BEYOND_BOUND.is_planted() {
-            self.forget_beyond_bound();
-        }
     }
 
     /// Bounds what is remembered event by event, per partition and over all of them, whoever is
     /// away and for however long. The partitions with the most events forget first.
-    fn forget_beyond_bound(&mut self) {
+    pub(super) fn forget_beyond_bound(&mut self) {
         let sizes: Vec<usize> = self.replicas.values().map(Replica::recent_bytes).collect();
         let bytes_max = if planted::RECENT_BOUNDED_BY_PARTITION.is_planted() {
             usize::MAX

@@ -17,6 +17,14 @@ use crate::seen::At;
 /// shard's inbox twice.
 pub(super) const TALKS_AT_ONCE: usize = 16;
 
+/// An answer may queue behind answers about other partitions for this many times as long as one may
+/// take that does not. Guess.
+const PATIENCE_IN_LINE: u64 = 10;
+
+/// Streams of one core that wait for a piece at the same time; the others wait in line. Guess:
+/// pieces of 256 KiB fit into a shard's inbox many times, and a source is never idle.
+pub(super) const STREAMS_AT_ONCE: usize = 8;
+
 /// The state of all healing at one core.
 #[derive(Debug, Default)]
 pub(super) struct Healing {
@@ -28,7 +36,8 @@ pub(super) struct Healing {
     pub(super) pulls: BTreeMap<At, Pull>,
     /// What replicas lack that is not being streamed to them.
     pub(super) wants: BTreeMap<At, Want>,
-    /// The tick at which each node last answered a question about missed events.
+    /// The tick at which each node last answered a question about missed events, or sent a piece
+    /// of a stream.
     pub(super) helped_at: BTreeMap<NodeId, u64>,
     /// The number of the last stream or conversation.
     pub(super) streams: u64,
@@ -49,6 +58,32 @@ impl Healing {
         self.waking.forget(at);
         self.wants.remove(&at);
         self.told.retain(|(_, held), _| *held != at);
+    }
+
+    /// Streams that wait for a piece.
+    pub(super) fn streaming(&self) -> usize {
+        let asked = |pull: &&Pull| pull.asked_at.is_some();
+        self.pulls.values().filter(asked).count()
+    }
+
+    /// The stream that has waited in line for the longest.
+    pub(super) fn first_in_line(&self) -> Option<At> {
+        let waiting = self
+            .pulls
+            .iter()
+            .filter(|(_, pull)| pull.asked_at.is_none());
+        let first = waiting.min_by_key(|(_, pull)| pull.stream.number);
+        first.map(|(at, _)| *at)
+    }
+
+    /// For how many ticks neither this conversation with `node`, which last moved at `moved_at`, nor
+    /// any other conversation or stream with it has moved. An answer may queue behind others, so it
+    /// is not late while they come; but not for ever either: a conversation that has been quiet for
+    /// [`PATIENCE_IN_LINE`] times as long as `patience` counts as silent, whatever else comes.
+    pub(super) fn is_silent(&self, node: NodeId, moved_at: u64, patience: u64) -> bool {
+        let quiet = self.ticks - moved_at;
+        let other = self.helped_at.get(&node).copied().unwrap_or(0);
+        quiet.min(self.ticks - other) > patience || quiet > patience * PATIENCE_IN_LINE
     }
 
     /// Conversations in progress.
@@ -72,9 +107,10 @@ pub(super) struct Pull {
     /// The replica that is streamed, and its context at the start.
     pub(super) from: Option<(ReplicaId, CausalContext)>,
     pub(super) after: Option<Cut>,
-    pub(super) asked_at: Duration,
-    /// When the last piece came or, before the first, when the stream began.
-    pub(super) moved_at: Duration,
+    /// The tick at which the next piece was last asked for; `None` while the stream waits in line.
+    pub(super) asked_at: Option<u64>,
+    /// The tick at which the last piece came or, before the first, was asked for.
+    pub(super) moved_at: u64,
 }
 
 /// What one replica lacks, and what it does about it.

@@ -24,8 +24,6 @@ use crate::seen::At;
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Or this many round trips, if one is known to take long. Guess.
 const PATIENCE_ROUND_TRIPS: u32 = 4;
-/// An answer may queue behind answers about other partitions for this many times as long. Guess.
-const PATIENCE_IN_LINE: u64 = 10;
 /// Patience doubles each time it was in vain, up to this many times: what was taken for lost may
 /// only be slow. Guess.
 const PATIENCE_DOUBLED: u32 = 4;
@@ -64,31 +62,23 @@ impl Dynamo {
             };
             (want.noted, want.noted_at) = (lacking, now.monotonic);
         }
-        if let Some(talk) = &want.talk {
-            let patience =
-                PATIENCE.max(self.routes.round_trip(&[talk.helper]) * PATIENCE_ROUND_TRIPS);
-            let patience = patience.as_nanos() / self.config.anti_entropy_every.as_nanos().max(1);
-            let in_vain = want.in_vain.entry(talk.helper).or_default();
-            let patience = (patience as u64) << (*in_vain).min(PATIENCE_DOUBLED);
-            let quiet = self.healing.ticks - talk.moved_at;
-            let moved = self
-                .healing
-                .helped_at
-                .get(&talk.helper)
-                .copied()
-                .unwrap_or(0);
-            let silent = quiet.min(self.healing.ticks - moved) > patience
-                || quiet > patience * PATIENCE_IN_LINE;
-            if helpers.contains(&talk.helper)
-                && !silent
-                && !planted::ASKED_AGAIN_EACH_TICK.is_planted()
+        let talk = want.talk.as_ref().map(|talk| {
+            let in_vain = want.in_vain.get(&talk.helper).copied().unwrap_or(0);
+            (talk.helper, talk.moved_at, in_vain)
+        });
+        if let Some((helper, moved_at, in_vain)) = talk {
+            let patience = PATIENCE.max(self.routes.round_trip(&[helper]) * PATIENCE_ROUND_TRIPS);
+            let patience = self.config.ticks_in(patience) << in_vain.min(PATIENCE_DOUBLED);
+            let silent = self.healing.is_silent(helper, moved_at, patience);
+            if helpers.contains(&helper) && !silent && !planted::ASKED_AGAIN_EACH_TICK.is_planted()
             {
                 return true;
             }
-            *in_vain += u32::from(silent);
+            let want = self.healing.wants.entry(at).or_default();
+            *want.in_vain.entry(helper).or_default() += u32::from(silent);
             want.talk = None;
         }
-        self.ask_for_help(now, at, effects);
+        self.ask_for_help(at, effects);
         self.healing
             .wants
             .get(&at)
@@ -119,7 +109,7 @@ impl Dynamo {
         want.noted.union(&replica.lacking_of(from));
         want.noted_at = now.monotonic;
         if want.talk.is_none() {
-            self.ask_for_help(now, at, effects);
+            self.ask_for_help(at, effects);
         }
     }
 
@@ -144,7 +134,7 @@ impl Dynamo {
     /// helper is left that may remember it event by event, the partition is streamed from one that
     /// has said it does not. Helpers that were asked in vain are asked again only if there is no
     /// such source.
-    fn ask_for_help(&mut self, now: Now, at: At, effects: &mut Vec<Effect>) {
+    fn ask_for_help(&mut self, at: At, effects: &mut Vec<Effect>) {
         if self.healing.talks() >= TALKS_AT_ONCE {
             return;
         }
@@ -171,7 +161,7 @@ impl Dynamo {
         if hopeful.is_empty()
             && let Some(source) = self.forgetful_source(at, &helpers)
         {
-            self.begin_stream(now, at, source, Range::ALL, None, effects);
+            self.begin_stream(at, source, Range::ALL, None, effects);
             return;
         }
         let Some(want) = self.healing.wants.get_mut(&at) else {
@@ -361,7 +351,7 @@ impl Dynamo {
                     .get(&at)
                     .is_some_and(|replica| !asked.intersection(replica.context()).is_empty());
                 if helped {
-                    self.ask_for_help(now, at, effects);
+                    self.ask_for_help(at, effects);
                 } else {
                     *want.in_vain.entry(from).or_default() += 1;
                 }
@@ -373,7 +363,6 @@ impl Dynamo {
     /// nobody remembers the missing events one by one.
     pub(super) fn on_behind(
         &mut self,
-        now: Now,
         from: NodeId,
         place: Place,
         range: Range,
@@ -395,9 +384,9 @@ impl Dynamo {
         if range == Range::ALL && !planted::STREAMED_AT_ONCE.is_planted() {
             want.forgetful.insert(from);
             want.talk = None;
-            self.ask_for_help(now, at, effects);
+            self.ask_for_help(at, effects);
             return;
         }
-        self.begin_stream(now, at, from, range, None, effects);
+        self.begin_stream(at, from, range, None, effects);
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use quorate_control::quorum::{Unsatisfiable, Verdict};
-use quorate_crdt::{NodeId, Now};
+use quorate_crdt::{Dot, NodeId, Now};
 
 use super::clocks::base_of;
 use super::flight::{Flight, Hedge, Next, Origin, Outcome, Stage, Until};
@@ -24,6 +24,7 @@ pub(super) struct Start {
     /// The placement that the forwarding node assumes.
     fence: Option<Place>,
     retried: bool,
+    executed: Option<Dot>,
     /// Primaries that were tried in vain.
     tried: Vec<NodeId>,
     /// When the client gives up; `None` if that counts from now.
@@ -40,6 +41,7 @@ impl Start {
             request,
             fence: None,
             retried: false,
+            executed: None,
             tried: Vec::new(),
             deadline: None,
             turn: None,
@@ -66,6 +68,7 @@ impl Start {
     fn again(flight: Flight, tried: Vec<NodeId>) -> Self {
         Self {
             retried: true,
+            executed: flight.executed,
             tried,
             deadline: Some(flight.deadline),
             turn: Some(flight.turn),
@@ -93,18 +96,19 @@ impl Dynamo {
             request,
             fence,
             retried,
+            executed,
             tried,
             deadline,
             turn,
             last,
         } = start;
+        let level = self.routes.level(&request, request.op.writes());
         match self.admit(&request) {
-            Err(error) => self.reply(origin, Err(error), effects),
+            Err(error) => self.reply(origin, told(executed, level, Err(error)), effects),
             Ok(place) => {
                 let deadline =
                     deadline.unwrap_or_else(|| now.monotonic.saturating_add(request.timeout));
                 let turn = turn.unwrap_or_else(|| self.flights.turns.draw());
-                let level = self.routes.level(&request, request.op.writes());
                 let weight = request.op.weight();
                 let hedge = Hedge {
                     at: deadline,
@@ -120,6 +124,7 @@ impl Dynamo {
                     hedge,
                     weight,
                     retried,
+                    executed,
                     last,
                 };
                 let next = self.begin(now, &mut flight, fence, &tried, effects);
@@ -190,6 +195,10 @@ impl Dynamo {
             return Ok(self.wait_for_turn(flight));
         }
         if !executes {
+            if flight.executed.is_some() {
+                // Another replica may not have seen what was executed here, and would count twice.
+                return Err(RequestError::Moving);
+            }
             return self.forward(now, flight, tried, effects);
         }
         match &flight.request.op {
@@ -223,14 +232,21 @@ impl Dynamo {
 
     fn conclude(&mut self, now: Now, flight: Flight, next: Next, effects: &mut Vec<Effect>) {
         match next {
-            Next::Done(outcome) => self.reply(flight.origin, outcome, effects),
+            Next::Done(outcome) => {
+                let outcome = told(flight.executed, flight.level, outcome);
+                self.reply(flight.origin, outcome, effects);
+            }
             Next::Wait(id, stage) => self.flights.insert(id, flight, stage),
             Next::Again(tried) => self.start(now, Start::again(flight, tried), effects),
             Next::GiveBack(reason) => match flight.origin {
-                Origin::Node(to, id) => {
+                Origin::Node(to, id) if flight.executed.is_none() => {
                     self.tell_back(to, id, Message::Refused { id, reason }, effects);
                 }
-                origin => self.reply(origin, Err(RequestError::Moving), effects),
+                _ => {
+                    let moving = Err(RequestError::Moving);
+                    let outcome = told(flight.executed, flight.level, moving);
+                    self.reply(flight.origin, outcome, effects);
+                }
             },
         }
     }
@@ -382,4 +398,13 @@ impl Dynamo {
             Origin::Nobody => {}
         }
     }
+}
+
+/// The outcome as it may be told: once the request has been executed, no error claims that nothing
+/// was applied.
+fn told(executed: Option<Dot>, level: Consistency, outcome: Outcome) -> Outcome {
+    if executed.is_none() || planted::EXECUTION_DENIED.is_planted() {
+        return outcome;
+    }
+    outcome.map_err(|error| error.after_execution(level))
 }

@@ -68,6 +68,13 @@ pub struct Removal {
     pub waiting_max: usize,
 }
 
+impl Config {
+    /// How many ticks of anti-entropy a time takes, rounded down.
+    pub(crate) fn ticks_in(&self, time: Duration) -> u64 {
+        (time.as_nanos() / self.anti_entropy_every.as_nanos().max(1)) as u64
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {

@@ -12,7 +12,7 @@ use quorate_dynamo::protocol::{Config, Effect, Input, Message, Timer};
 use quorate_dynamo::replica::{self, Delta, Part, Payload, Range, Row, RowKey, RowKind};
 use quorate_dynamo::{Consistency as C, Dynamo, Seat};
 
-use super::cores::{Cores, PLACE, secs, set};
+use super::cores::{Cores, Letter, PLACE, secs, set};
 use super::drill::{Drills, Verdict, holds};
 use super::topology::topology;
 use crate::sim::clock::START_UNIX_MILLIS;
@@ -34,6 +34,7 @@ pub(super) const DRILLS: Drills = &[
     ),
     ("kept-unseen", "expiry-lost", keeps_unseen),
     ("added-to-expired", "count-lost", added_late),
+    ("execution-denied", "denied-and-applied", added_twice),
     ("reap-without-a-look", "removed-though-extended", extended),
     (
         "reap-at-one",
@@ -468,8 +469,8 @@ fn keeps_unseen() -> Verdict {
     )
 }
 
-/// n1 has missed that a key got an expiry, and increments it after that has passed.
-fn added_late() -> Verdict {
+/// n2 and n3 know that a key has expired; n1, which holds it as well, does not.
+fn expired_unseen() -> Result<Cores, String> {
     let mut net = Cores::three();
     holds(net.set(1, "k", "5", C::All), "healthy")?;
     net.cut(&[1], &[2, 3]);
@@ -485,6 +486,12 @@ fn added_late() -> Verdict {
     net.queue.clear();
     net.now = Duration::from_millis(1_700);
     net.heal();
+    Ok(net)
+}
+
+/// n1 has missed that a key got an expiry, and increments it after that has passed.
+fn added_late() -> Verdict {
+    let mut net = expired_unseen()?;
     let counted = net.mutate(1, "k", Mutation::Increment(1), C::Quorum);
     holds(
         counted == Some(Ok(Reply::Integer(1))),
@@ -495,4 +502,24 @@ fn added_late() -> Verdict {
         net.reads(3, "k", C::All, "1"),
         "an acknowledged increment is gone",
     )
+}
+
+/// n1 counts, hears that the key has expired, counts once more, and loses sight of the others.
+fn added_twice() -> Verdict {
+    let mut net = expired_unseen()?;
+    let counts = Op::Mutate("k".into(), Mutation::Increment(1));
+    let ticket = net.submit(1, counts, C::Quorum, None);
+    let looks = |net: &Cores| {
+        let read = |letter: &Letter| matches!(letter.2, Message::Read { .. });
+        net.queue.iter().any(read)
+    };
+    while !looks(&net) {
+        let letter = net.queue.pop_front().ok_or("it never looks at the key")?;
+        net.deliver(letter);
+    }
+    net.queue.clear();
+    net.cut(&[1], &[2, 3]);
+    let counted = net.answer(ticket);
+    let denied = matches!(&counted, Some(Err(error)) if !error.may_be_applied());
+    holds(!denied, format!("n1 has counted, and says {counted:?}"))
 }

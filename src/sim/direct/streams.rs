@@ -9,10 +9,12 @@ use quorate_dynamo::protocol::{Input, Message, Timer};
 
 use super::cores::{Cores, Letter, Picks, secs};
 use super::drill::{Drills, Verdict, holds};
+use super::topology::topology;
 
 pub(super) const DRILLS: Drills = &[
     ("chunk-of-any-stream", "late-chunk-ends-stream", late_chunk),
     ("pull-once", "stream-never-ends", lost_on_the_way),
+    ("streams-all-at-once", "more-than-bound", many_at_once),
     (
         "fill-from-filled-only",
         "wait-for-each-other",
@@ -80,6 +82,22 @@ fn lost_on_the_way() -> Verdict {
         )?;
     }
     Ok(())
+}
+
+/// n3 loses its disk with 32 partitions on it.
+fn many_at_once() -> Verdict {
+    let mut topology = topology(&[3], 3);
+    for keyspace in topology.keyspaces.values_mut() {
+        keyspace.placement = vec![keyspace.placement[0].clone(); 32];
+    }
+    let mut net = Cores::of(topology, |config| config.chunk_bytes = 600);
+    keys(&mut net, 1, 320, C::All)?;
+    net.run(secs(2));
+    net.links.latency = |_, _| Duration::from_millis(150);
+    net.boot(3, true);
+    net.run(secs(10));
+    let beyond = net.noted.beyond.take();
+    beyond.map_or(Ok(()), |kept| Err(format!("{kept:?}")))
 }
 
 /// n4 is being filled, and the last piece of its stream is held back. Returns the source and the
@@ -150,7 +168,12 @@ fn written_behind() -> Verdict {
     net.lose(1, |message| {
         matches!(message, Message::Repair { .. } | Message::Behind { .. })
     });
-    net.run(Duration::from_millis(900));
+    let filling = |net: &Cores| net.summary(4).is_some_and(|summary| summary.filling);
+    for _ in 0..100 {
+        if filling(&net) {
+            net.run(Duration::from_millis(50));
+        }
+    }
     let (there, here) = net
         .summary(source)
         .zip(net.summary(4))

@@ -6,7 +6,7 @@ use quorate_dynamo::op::Reply;
 use super::key::KeyHistory;
 use crate::sim::history::{Fate, Told};
 use crate::sim::oracle::Violation;
-use crate::sim::plan::request::{Deed, LAST, request_of};
+use crate::sim::plan::request::{Deed, request_of};
 
 pub(super) fn judge(history: &KeyHistory<'_>) -> Vec<Violation> {
     history
@@ -73,7 +73,7 @@ fn outlived(history: &KeyHistory<'_>, write: &Told, read: &Told) -> Option<Viola
     let changed = history
         .writes()
         .any(|other| matches!(other.ask.deed, Deed::ExpireIn { .. } | Deed::Persist));
-    if changed || read.from < over {
+    if changed || read.from < over || history.clock_may_be_wrong_at(read) {
         return None;
     }
     let what = format!(
@@ -106,9 +106,7 @@ fn may_have_ended(history: &KeyHistory<'_>, write: &Told, read: &Told) -> bool {
 
 /// The key is missing: then every write that must be found may have expired by now.
 fn judge_nothing(history: &KeyHistory<'_>, read: &Told) -> Option<Violation> {
-    // A wrong clock may hide a value that it considers expired, but only until the clock is right
-    // again.
-    if history.clock_was_wrong() && read.ask.id <= LAST {
+    if history.clock_may_be_wrong_at(read) {
         return None;
     }
     let stays = |write: &Told| !history.flushed(write) && !may_have_ended(history, write, read);

@@ -180,10 +180,16 @@ impl<'a> KeyHistory<'a> {
         Duration::from_millis(self.judged.spread) + ROUNDING
     }
 
-    /// Whether the key may have expired for `read`. A wrong clock may hide a value that it
-    /// considers expired, but only until the clock is right again.
+    /// Whether the clock by which `read` was answered may have been wrong. Such a clock may hide a
+    /// value that it considers expired, and show one that it does not, but only until it is right
+    /// again.
+    pub(super) fn clock_may_be_wrong_at(&self, read: &Told) -> bool {
+        self.clock_was_wrong() && read.ask.id <= LAST
+    }
+
+    /// Whether the key may have expired for `read`.
     pub(super) fn may_have_expired(&self, read: &Told) -> bool {
-        let clock_was_wrong = self.clock_was_wrong() && read.ask.id <= LAST;
+        let clock_was_wrong = self.clock_may_be_wrong_at(read);
         let ends = |told: &Told| told.ask.deed.life().map(|life| told.from + life);
         self.writes()
             .filter_map(ends)
@@ -193,7 +199,8 @@ impl<'a> KeyHistory<'a> {
     /// The request whose expiry had certainly passed before `read`, if it was the last change of
     /// the key and had seen all others.
     pub(super) fn expired(&self, read: &Told) -> Option<&'a Told> {
-        self.writes().find(|expiry| {
+        let sure = !self.clock_may_be_wrong_at(read);
+        self.writes().filter(|_| sure).find(|expiry| {
             let Some(life) = expiry
                 .ask
                 .deed

@@ -211,7 +211,8 @@ impl Register<'_, '_> {
             );
             return Some(self.broken("stale", read, &what));
         }
-        if let Some(expiry) = history.expired(read) {
+        let expired = history.expired(read);
+        if let Some(expiry) = expired.filter(|_| !write.may_have_a_twin()) {
             return Some(self.broken(
                 "outlived-its-expiry",
                 read,

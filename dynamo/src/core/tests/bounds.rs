@@ -174,6 +174,26 @@ fn what_a_tick_itself_brings_is_within_the_bounds() {
 }
 
 #[test]
+fn what_waits_for_a_tick_is_within_the_bounds() {
+    let mut net = Net::new(&[3]);
+    net.config.persist = true;
+    net.config.recent.events_max = 0;
+    net.boot_all();
+    net.set(1, "k", "v", C::All).expect("healthy");
+    net.run(secs(2));
+    net.cut(&[1], &[2, 3]);
+    net.restart(node(1));
+    // The removal waits until n1 knows that its disk is up to date, and the clearing for the
+    // removal.
+    let removed = net.submit(1, Op::Mutate("k".into(), Mutation::Delete), C::Quorum);
+    let cleared = net.submit(1, clear(), C::One);
+    sees(&mut net, &[1], 2, false);
+    sees(&mut net, &[1], 3, false);
+    net.run(secs(1));
+    assert!(net.replies[&removed].is_err() && net.replies[&cleared].is_ok());
+}
+
+#[test]
 fn hints_of_short_values_take_no_more_than_their_bound() {
     let mut net = Net::three_of(4);
     net.config.hint_bytes_max = 2_000;
@@ -438,6 +458,10 @@ fn each_planted_bug_of_bounds_is_noticed() {
         (
             &FLIGHTS_UNWEIGHED,
             requests_in_flight_are_bounded_by_their_bytes,
+        ),
+        (
+            &TICK_BEYOND_BOUND,
+            what_waits_for_a_tick_is_within_the_bounds,
         ),
         (
             &RECENT_BOUNDED_BY_PARTITION,

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use quorate_crdt::NodeId;
 
 use super::net::{Net, START_UNIX_MILLIS, node};
 use crate::consistency::Consistency as C;
@@ -424,6 +425,34 @@ fn what_is_added_to_a_key_that_its_level_has_seen_expire_is_not_lost() {
 }
 
 #[test]
+fn what_was_executed_once_is_not_called_unapplied_when_the_second_try_fails() {
+    let mut net = Net::new(&[3]);
+    net.set(1, "k", "5", C::All).expect("healthy");
+    net.cut(&[1], &[2, 3]);
+    let expires = Mutation::ExpireAt(START_UNIX_MILLIS + 1_500);
+    net.mutate(2, "k", expires, C::Quorum).expect("2 and 3");
+    net.drop_all();
+    net.now = Duration::from_millis(1_700);
+    net.heal();
+    let counts = Op::Mutate("k".into(), Mutation::Increment(1));
+    let ticket = net.submit(1, counts, C::Quorum);
+    // n1 counts at once, hears that the key has expired, and looks at it.
+    let looks =
+        |(_, _, message): &(NodeId, NodeId, Message)| matches!(message, Message::Read { .. });
+    while !net.queue.iter().any(looks) {
+        let (from, to, message) = net.queue.pop_front().expect("it looks at the key");
+        net.input(to, Input::Message { from, message });
+    }
+    net.drop_all();
+    net.cut(&[1], &[2, 3]);
+    let outcome = net.answer(ticket);
+    assert!(
+        outcome.as_ref().is_err_and(RequestError::may_be_applied),
+        "{outcome:?}"
+    );
+}
+
+#[test]
 fn expired_keys_go_although_the_clock_of_the_first_holder_is_wrong() {
     let mut net = Net::new(&[3]);
     net.run(secs(2));
@@ -471,6 +500,10 @@ fn each_planted_bug_of_expiry_is_noticed() {
         (
             &EXPIRY_NOT_ASKED,
             an_expiry_acknowledged_at_quorum_is_seen_by_a_query_about_one_row,
+        ),
+        (
+            &EXECUTION_DENIED,
+            what_was_executed_once_is_not_called_unapplied_when_the_second_try_fails,
         ),
         (
             &REFUSES_UNSEEN,

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_control::topology::{Epoch, Placement};
+use quorate_control::topology::{Epoch, KeyspaceId, Placement};
 use quorate_crdt::NodeId;
 
-use super::net::{Net, node, secs};
+use super::net::{Net, node, secs, topology};
 use crate::consistency::Consistency as C;
+use crate::core::healing::STREAMS_AT_ONCE;
 use crate::op::Mutation;
 use crate::protocol::{Input, Message, Timer};
 
@@ -275,7 +276,9 @@ fn what_is_written_behind_a_stream_is_not_taken_for_seen() {
     net.lose(1, |message| {
         matches!(message, Message::Repair { .. } | Message::Behind { .. })
     });
-    net.run(Duration::from_millis(900));
+    while net.summary(4).filling {
+        net.run(Duration::from_millis(50));
+    }
     let (there, here) = (net.summary(source.0), net.summary(4));
     assert!(
         there.context != here.context || there.digest == here.digest,
@@ -436,6 +439,52 @@ fn filling_keeps_one_residual_and_few_runs() {
     net.assert_converged();
 }
 
+#[test]
+fn streams_take_turns() {
+    let mut topology = topology(&[3]);
+    let keyspace = topology.keyspaces.get_mut(&KeyspaceId(0)).expect("default");
+    keyspace.placement = vec![keyspace.placement[0].clone(); 64];
+    let mut net = Net::of(topology);
+    net.config.chunk_bytes = 600;
+    net.boot_all();
+    keys(&mut net, 1, 0..512, C::All);
+    net.run(secs(2));
+    net.latency = |_, _| Duration::from_millis(20);
+    net.boot(node(3), true);
+    let mut most = 0;
+    for _ in 0..600 {
+        net.run(Duration::from_millis(10));
+        most = most.max(net.cores[&node(3)].healing.streaming());
+    }
+    assert_eq!(most, STREAMS_AT_ONCE, "64 partitions are filled");
+    let filled = net.cores[&node(3)].summaries();
+    assert!(filled.iter().all(|replica| !replica.filling));
+    assert_eq!(filled.iter().map(|replica| replica.rows).sum::<u64>(), 512);
+}
+
+#[test]
+fn a_busy_node_does_not_ask_again_for_what_lies_in_its_inbox() {
+    let mut net = one_far_behind();
+    net.lose(1, |message| matches!(message, Message::Chunk { .. }));
+    net.run_until_lost();
+    let (source, to, chunk) = net.last_lost.take().expect("a chunk was lost");
+    // The node is busy for 5 s. Then its timer is handled before its inbox.
+    net.now += secs(5);
+    net.input(to, Input::Timer(Timer::AntiEntropy));
+    let asks = |(from, _, message): &(NodeId, NodeId, Message)| {
+        *from == to && matches!(message, Message::Pull { .. })
+    };
+    assert_eq!(net.queue.iter().filter(|sent| asks(sent)).count(), 0);
+    net.input(
+        to,
+        Input::Message {
+            from: source,
+            message: chunk,
+        },
+    );
+    assert_eq!(net.queue.iter().filter(|sent| asks(sent)).count(), 1);
+}
+
 #[cfg(feature = "planted-bugs")]
 #[test]
 fn planted_bugs_of_streams_are_noticed() {
@@ -445,6 +494,7 @@ fn planted_bugs_of_streams_are_noticed() {
             &planted::CHUNK_OF_ANY_STREAM,
             a_late_chunk_of_an_abandoned_stream_is_ignored,
         ),
+        (&planted::STREAMS_ALL_AT_ONCE, streams_take_turns),
         (&planted::BOUND_OF_NOTHING, a_limit_never_stops_progress),
         (
             &planted::PULL_ONCE,
