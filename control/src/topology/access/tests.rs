@@ -40,6 +40,9 @@ fn ann() -> Caller {
     }
 }
 
+/// The answers about eight rights.
+type Told = [Result<(), Denied>; 8];
+
 /// What a user with these roles is told about each right, in the order of [`Right`]'s variants:
 /// first for the keyspace `CARTS`, then for another one, then for the cluster.
 fn told(everywhere: Option<Role>, in_carts: Option<Role>) -> Vec<Result<(), Denied>> {
@@ -63,7 +66,7 @@ fn told(everywhere: Option<Role>, in_carts: Option<Role>) -> Vec<Result<(), Deni
 #[test]
 fn a_user_may_do_what_a_role_says_and_nothing_else() {
     let (yes, here, nowhere) = (Ok(()), Err(Denied::Here), Err(Denied::Anywhere));
-    let table: [(Option<Role>, Option<Role>, [Result<(), Denied>; 8]); 7] = [
+    let table: [(Option<Role>, Option<Role>, Told); 7] = [
         (
             None,
             None,
