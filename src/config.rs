@@ -11,6 +11,7 @@
 //! | `error` | why a configuration is refused |
 //! | `table` | the one table of keys |
 //! | `layers` | the three sources and how they merge |
+//! | `log` | what is logged |
 //! | `build` | from texts to a [`NodeConfig`] |
 
 use std::net::SocketAddr;
@@ -18,6 +19,7 @@ use std::net::SocketAddr;
 mod build;
 mod error;
 mod layers;
+mod log;
 mod origin;
 mod settings;
 mod table;
@@ -25,6 +27,7 @@ mod text;
 
 pub use error::ConfigError;
 pub use layers::Sources;
+pub use log::{LogConfig, LogFormat, parse_log_filter};
 pub use origin::Origin;
 pub use settings::{
     Access, Join, Listen, NodeConfig, PARTITIONS, REQUEST_TIMEOUT, SYNC_INTERVAL, Secret,

@@ -6,6 +6,7 @@
 
 mod admin;
 mod data;
+mod explain;
 mod room;
 mod shortfall;
 mod status;
@@ -13,7 +14,11 @@ mod status;
 pub use admin::{
     Admin, AdminError, KeyspaceChange, KeyspaceSpec, Lost, Member, RoleIn, TokenInfo, UserChange,
 };
-pub use data::{Data, Pending, name_of};
+pub use data::{Data, Pending, name_of, short_name_of};
+pub use explain::{Explanation, HeldEntry, HeldKey, HeldRow, Holding, Printable};
 pub use room::Room;
 pub use shortfall::Shortfall;
-pub use status::{KeyspaceStatus, NodeState, NodeStatus, Status};
+pub use status::{
+    AccessKind, ControlView, Defaults, KeyspaceStatus, LackReason, Lacking, Levels, Load, Moving,
+    NodeState, NodeStatus, Status, Unmet, WaitReason, Waiting,
+};

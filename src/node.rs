@@ -11,6 +11,8 @@
 //! | `clock` | where a node reads the time |
 //! | `adopted` | the topology that a node acts on: the newest that it has made durable |
 //! | `disk_guard` | a failed disk stops the whole node, whoever notices |
+//! | `process` | what the process uses |
+//! | `figures` | what a node tells another about itself |
 //! | `meter` | what a node counts about itself |
 //! | `commits` | batches of a shard on their way to the disk |
 //! | `world` | what a node is given: time, disk, chance, and its settings |
@@ -24,9 +26,10 @@
 //! | `shared` | what tasks and doors share |
 //! | `detector` | drives the failure detector |
 //! | `levels` | which default levels can be met with the nodes that are reached |
-//! | `status` | the status document |
 //! | `members` | the nodes as an operator sees them |
 //! | `users` | what is asked about users, and how refusals are told |
+//! | `status` | the status document |
+//! | `explain` | what every replica holds of a key |
 //! | `tasks` | what runs beside the shards |
 //! | `doors` | the node as faces see it |
 //! | `boot` | the steps from a world to a node at work |
@@ -44,6 +47,8 @@ mod disk;
 mod disk_guard;
 mod doors;
 mod error;
+mod explain;
+mod figures;
 mod hub;
 mod identity;
 mod inbox;
@@ -52,6 +57,7 @@ mod lines;
 mod members;
 mod meter;
 mod outbox;
+mod process;
 mod shard;
 mod shared;
 mod slots;

@@ -10,9 +10,12 @@ use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::thread::JoinHandle;
 
 const STATUS: &str = concat!(
-    r#"{"cluster":"00ff","epoch":7,"leader":"a","nodes":[{"name":"a","number":1,"datacenter":"oslo","rack":"r1","state":"alive"}],"#,
-    r#""keyspaces":[{"name":"default","partitions":64,"replication":{"oslo":1},"rows":12,"recent":3,"residuals":0,"#,
-    r#""contexts_equal":true,"digests_equal":true}],"converged":true}"#
+    r#"{"cluster":"00ff","epoch":7,"at_ms":1000,"leader":"a","control":{"term":1,"voters":1,"answering":1,"following":1},"#,
+    r#""nodes":[{"name":"a","number":1,"datacenter":"oslo","rack":"r1","address":"10.0.0.1:7381","version":"0.1.0","state":"alive","#,
+    r#""down_since":null,"voter":true,"leaving":false,"partitions":64}],"#,
+    r#""keyspaces":[{"name":"default","partitions":64,"replication":{"oslo":1},"defaults":{"read":"ONE","write":"ONE","copies":1},"#,
+    r#""rows":12,"recent":3,"residuals":0,"contexts_equal":true,"digests_equal":true,"lacking":[],"levels":[]}],"#,
+    r#""ready":true,"converged":true}"#
 );
 
 fn quorate(line: &str) -> Output {
@@ -20,6 +23,8 @@ fn quorate(line: &str) -> Output {
     command
         .args(line.split_whitespace())
         .env_remove("QUORATE_PASSWORD")
+        .env_remove("QUORATE_HTTP")
+        .env_remove("QUORATE_RESP")
         .output()
         .unwrap()
 }
@@ -243,6 +248,107 @@ fn status_prints_the_document() {
         "{}",
         text(&output.stdout)
     );
+}
+
+#[test]
+fn status_waits_until_it_is_as_asked() {
+    let document = || Some(http_reply("200 OK", "application/json", STATUS));
+    for goal in ["ready", "converged"] {
+        let (output, _) = over_http(&format!("status --wait {goal}"), document());
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        assert!(text(&output.stdout).contains("ready      yes\n"));
+    }
+    let never = quorate("status --wait ready --timeout 300ms --http 127.0.0.1:1");
+    assert_eq!(never.status.code(), Some(4));
+    assert!(
+        text(&never.stderr).starts_with("quorate: not ready within 300ms: 127.0.0.1:1: "),
+        "{}",
+        text(&never.stderr)
+    );
+    assert_eq!(quorate("status --wait tea").status.code(), Some(2));
+}
+
+#[test]
+fn failures_are_documents_if_results_are() {
+    let error = |output: &Output| -> serde_json::Value {
+        assert!(output.stdout.is_empty());
+        let document: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
+        document["error"].clone()
+    };
+    let refusal = r#"{"code":"not_quorate","detail":"why","may_be_applied":false}"#;
+    let refused = Some(http_reply(
+        "503 Service Unavailable",
+        "application/problem+json",
+        refusal,
+    ));
+    let (output, _) = over_http("keyspace create x --output json", refused);
+    assert_eq!(
+        error(&output),
+        serde_json::json!({ "code": "not_quorate", "detail": "why", "exit_code": 3, "may_be_applied": false })
+    );
+    let (address, served) = serve_once(resp_command, None);
+    let lost = error(&quorate(&format!("incr k --output json --resp {address}")));
+    served.join().unwrap();
+    assert_eq!(
+        (&lost["code"], &lost["exit_code"], &lost["may_be_applied"]),
+        (&"unanswered".into(), &4.into(), &true.into())
+    );
+    let usage = error(&quorate("get --output json"));
+    assert_eq!(
+        (&usage["code"], &usage["exit_code"]),
+        (&"usage".into(), &2.into())
+    );
+}
+
+#[test]
+fn set_is_put() {
+    let (code, stdout, asked) = over_resp("set k v", Some("+OK\r\n"));
+    assert_eq!((code, stdout.as_str()), (Some(0), "OK\n"));
+    assert_eq!(asked, ["SET k v"]);
+}
+
+#[test]
+fn a_key_is_explained() {
+    let document = r#"{"keyspace":"carts","key":{"text":"a b"},"partition":3,"epoch":1,"moving_to":[],"replicas":[],"equal":true}"#;
+    let answer = || Some(http_reply("200 OK", "application/json", document));
+    let (output, asked) = over_http("explain a/b --keyspace carts", answer());
+    assert!(
+        text(&output.stdout).starts_with("key        a b in carts\n"),
+        "{}",
+        text(&output.stdout)
+    );
+    assert_eq!(asked, ["GET /v1/explain/carts/a%2Fb HTTP/1.1  "]);
+    let (output, _) = over_http("explain k --output json", answer());
+    assert_eq!(text(&output.stdout), format!("{document}\n"));
+}
+
+#[test]
+fn slow_commands_are_listed() {
+    let reply = "*1\r\n*6\r\n:4\r\n:1764298000\r\n:15000\r\n*2\r\n$3\r\nGET\r\n$1\r\nk\r\n$9\r\n1.2.3.4:5\r\n$0\r\n\r\n";
+    let (code, stdout, asked) = over_resp("slowlog 3", Some(reply));
+    assert_eq!((code, asked), (Some(0), vec!["SLOWLOG GET 3".to_owned()]));
+    assert!(
+        stdout.ends_with("4   1764298000         15000         1.2.3.4:5  GET k\n"),
+        "{stdout}"
+    );
+    let (_, stdout, _) = over_resp("slowlog --output json", Some(reply));
+    assert_eq!(
+        stdout,
+        "[{\"id\":4,\"at\":1764298000,\"micros\":15000,\"command\":[{\"text\":\"GET\"},{\"text\":\"k\"}],\"client\":{\"text\":\"1.2.3.4:5\"}}]\n"
+    );
+    let (code, _, _) = over_resp("slowlog", Some("-ERR unknown command 'SLOWLOG'\r\n"));
+    assert_eq!(code, Some(1));
+}
+
+#[test]
+fn shells_and_manuals_get_their_files() {
+    let completions = quorate("completions bash");
+    assert!(text(&completions.stdout).contains("--consistency"));
+    let directory = tempfile::tempdir().unwrap();
+    let written = quorate(&format!("man {}", directory.path().display()));
+    assert_eq!(written.status.code(), Some(0));
+    let page = std::fs::read_to_string(directory.path().join("quorate-status.1")).unwrap();
+    assert!(page.contains("wait"), "{page}");
 }
 
 #[test]

@@ -23,6 +23,12 @@ def client(name):
     return path
 
 
+def promtool():
+    """The path of Prometheus' own checker of metrics and rules."""
+    path = TOOLS / "prometheus/usr/bin/promtool"
+    return str(path) if path.exists() else client("promtool")
+
+
 def node_modules():
     path = TOOLS / "npm/node_modules"
     assert (path / "redis").is_dir(), "node-redis is not installed: see what .ci/acceptance/run said about it"

@@ -36,6 +36,20 @@ pub enum Consistency {
     },
 }
 
+impl Consistency {
+    /// The levels that have a name: all but the numeric ones.
+    pub const NAMED: [Self; NAMES.len()] = [
+        Self::One,
+        Self::Two,
+        Self::Three,
+        Self::Quorum,
+        Self::All,
+        Self::LocalOne,
+        Self::LocalQuorum,
+        Self::EachQuorum,
+    ];
+}
+
 /// The text is not a level.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -51,8 +65,8 @@ impl fmt::Display for Consistency {
         if let Self::Numeric { read, write } = self {
             return write!(f, "R={read},W={write}");
         }
-        let named = NAMED.iter().find(|(_, level)| level == self);
-        f.write_str(named.map_or("", |(name, _)| name))
+        let named = Self::NAMED.iter().position(|level| level == self);
+        f.write_str(named.map_or("", |at| NAMES[at]))
     }
 }
 
@@ -63,25 +77,26 @@ impl FromStr for Consistency {
         let unknown = || UnknownLevel {
             text: text.chars().take(64).collect(),
         };
-        let named = NAMED
+        let named = NAMES
             .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case(text));
+            .position(|name| name.eq_ignore_ascii_case(text));
         match named {
-            Some((_, level)) => Ok(*level),
+            Some(at) => Ok(Self::NAMED[at]),
             None => parse_numeric(&text.to_ascii_uppercase()).ok_or_else(unknown),
         }
     }
 }
 
-const NAMED: [(&str, Consistency); 8] = [
-    ("ONE", Consistency::One),
-    ("TWO", Consistency::Two),
-    ("THREE", Consistency::Three),
-    ("QUORUM", Consistency::Quorum),
-    ("ALL", Consistency::All),
-    ("LOCAL_ONE", Consistency::LocalOne),
-    ("LOCAL_QUORUM", Consistency::LocalQuorum),
-    ("EACH_QUORUM", Consistency::EachQuorum),
+/// The names of [`Consistency::NAMED`], in the same order.
+const NAMES: [&str; 8] = [
+    "ONE",
+    "TWO",
+    "THREE",
+    "QUORUM",
+    "ALL",
+    "LOCAL_ONE",
+    "LOCAL_QUORUM",
+    "EACH_QUORUM",
 ];
 
 /// Parses `R=n`, `W=n` or both in either order. A number that is missing is 1.

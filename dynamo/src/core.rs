@@ -18,6 +18,7 @@ mod counters;
 mod doubt;
 mod execute;
 mod expire;
+mod explain;
 mod failing;
 mod figures;
 mod fill;
@@ -67,6 +68,7 @@ use crate::seen::At;
 
 use clocks::{Clocks, Telling};
 pub use counters::{Counters, HintCounters};
+pub use explain::{EntryView, KeyView, RowView, SeenOf};
 use flight::Sent;
 use flights::Flights;
 use forwards::Forward;

@@ -21,5 +21,7 @@ pub mod replica;
 mod seen;
 mod value;
 
-pub use crate::core::{Counters, Dynamo, HintCounters, Kept, Seat};
+pub use crate::core::{
+    Counters, Dynamo, EntryView, HintCounters, Kept, KeyView, RowView, Seat, SeenOf,
+};
 pub use consistency::Consistency;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use quorate_control::quorum::{Group, majority};
-use quorate_control::topology::{Placement, Topology};
+use quorate_control::topology::{Datacenter, Epoch, Keyspace, Placement, Topology};
 use quorate_crdt::NodeId;
 
 use crate::consistency::Consistency;
@@ -131,6 +131,37 @@ pub fn groups(
         }
     }
     groups
+}
+
+/// The fewest replicas that have a write when it is acknowledged at the default level of the
+/// keyspace, over all its partitions and wherever the client is. During a move it is as many as the
+/// larger set needs. 0 if the level acknowledges nothing, because there are too few replicas.
+pub fn copies_when_acknowledged(keyspace: &Keyspace, topology: &Topology) -> u32 {
+    let Ok(level) = keyspace.write.parse() else {
+        return 0;
+    };
+    let of_set = |set: &[NodeId], epoch: Epoch, home: &str| {
+        let alone = Placement::stable(epoch, set.to_vec());
+        let groups = groups(level, Access::Write, &alone, topology, home);
+        let possible = groups
+            .iter()
+            .all(|group| group.needed <= group.members.len());
+        possible.then(|| groups.iter().map(|group| group.needed as u32).sum())
+    };
+    let homes = topology.datacenters();
+    // Most partitions have the same few sets of replicas.
+    let placements: BTreeMap<Vec<&[NodeId]>, Epoch> = keyspace
+        .partitions()
+        .map(|(_, placement)| (placement.writers().collect(), placement.epoch))
+        .collect();
+    let each = placements.iter().flat_map(|(sets, epoch)| {
+        let from = |home: &&Datacenter| {
+            let sets = sets.iter();
+            sets.filter_map(|set| of_set(set, *epoch, home)).max()
+        };
+        homes.iter().filter_map(from).collect::<Vec<u32>>()
+    });
+    each.min().unwrap_or(0)
 }
 
 fn by_datacenter(set: &[NodeId], topology: &Topology) -> Vec<Group> {

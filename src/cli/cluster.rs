@@ -1,4 +1,4 @@
-//! `quorate status` and `keyspace`: requests to the HTTP face of a node.
+//! `quorate keyspace`: requests to the HTTP face of a node.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,6 @@ use super::fail::Failure;
 use super::globals::Globals;
 use super::http;
 use super::output::{self, Output};
-use crate::doors::Status;
 use crate::table::Table;
 
 #[derive(Debug, Subcommand)]
@@ -107,6 +106,8 @@ struct KeyspaceInfo {
     read: String,
     write: String,
     #[serde(default)]
+    copies: u32,
+    #[serde(default)]
     moving: u32,
 }
 
@@ -115,15 +116,6 @@ struct KeyspaceInfo {
 enum Replication {
     Named(String),
     Counted(BTreeMap<String, u8>),
-}
-
-pub(super) fn status(globals: &Globals) -> Result<(), Failure> {
-    let status: Status = http::get(globals, "/v1/status")?;
-    match globals.output {
-        Output::Table => output::line(status.to_string().trim_end())?,
-        Output::Json => print_json(&status)?,
-    }
-    Ok(())
 }
 
 impl Keyspace {
@@ -202,7 +194,16 @@ fn list(globals: &Globals) -> Result<(), Failure> {
 fn describe(globals: &Globals, name: &str) -> Result<(), Failure> {
     let keyspace: KeyspaceInfo = http::get(globals, &keyspace_path(name))?;
     match globals.output {
-        Output::Table => print_keyspaces(vec![keyspace]),
+        Output::Table => {
+            let level = (keyspace.copies == 1).then(|| keyspace.write.clone());
+            print_keyspaces(vec![keyspace])?;
+            if let Some(level) = level {
+                output::note(format_args!(
+                    "a write at the default level, {level}, may be on one node only when it is acknowledged"
+                ));
+            }
+            Ok(())
+        }
         Output::Json => Ok(print_json(&keyspace)?),
     }
 }

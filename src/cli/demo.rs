@@ -11,6 +11,7 @@ use super::fail::Failure;
 use super::globals::{Globals, time};
 use super::output::Output;
 use super::{logs, output};
+use crate::config::LogFormat;
 use crate::demo::{self, DemoError, Plan, Show, Voice};
 
 pub(super) const EXAMPLES: &str = "\
@@ -83,7 +84,7 @@ impl Demo {
 /// The nodes log a lot that would clutter the demo, so they do so only if `QUORATE_LOG` is set.
 fn log_if_asked() -> Result<(), Failure> {
     if let Some(filter) = logs::asked_for()? {
-        logs::begin(filter);
+        logs::begin(filter, LogFormat::Text);
     }
     Ok(())
 }

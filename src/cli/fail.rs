@@ -5,8 +5,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use quorate_control::store::StoreError;
+use serde_json::{Value, json};
 
 use crate::check::{ReadError, Unusable};
 use crate::config::ConfigError;
@@ -83,6 +85,19 @@ pub(super) enum Failure {
     },
     #[error("no such key")]
     NoSuchKey,
+    /// The arguments are not a command.
+    #[error("{0}")]
+    Arguments(Box<str>),
+    /// An environment variable with a value that its flag would not take.
+    #[error("{name}: {why}")]
+    Variable { name: &'static str, why: Box<str> },
+    /// The cluster was not as it was waited for.
+    #[error("not {goal} within {within:?}: {why}")]
+    NotReached {
+        goal: &'static str,
+        within: Duration,
+        why: Box<str>,
+    },
     /// Flags that contradict each other or cannot be met.
     #[error("{0}")]
     Usage(&'static str),
@@ -163,6 +178,48 @@ impl Failure {
         text
     }
 
+    /// The failure as a document for programs.
+    pub(super) fn document(&self) -> Value {
+        let may_be_applied = match self {
+            Self::Problem { may_be_applied, .. } => *may_be_applied,
+            Self::Refused(refusal) => refusal.may_have_been_applied(),
+            Self::OutcomeUnknown(_) => true,
+            Self::Call { sent_write, .. } => *sent_write && self.code() == UNKNOWN_OUTCOME,
+            Self::OfSeveral { cause, at, .. } => {
+                *at > 1 || cause.document()["error"]["may_be_applied"] == true
+            }
+            _ => false,
+        };
+        json!({ "error": {
+            "code": self.word(),
+            "detail": self.explain(),
+            "exit_code": self.code(),
+            "may_be_applied": may_be_applied,
+        } })
+    }
+
+    /// A stable word for programs: the node's own, where it gave one.
+    fn word(&self) -> String {
+        match self {
+            Self::Problem { code, .. } => code.to_string(),
+            Self::Refused(refusal) => refusal.code().to_ascii_lowercase(),
+            Self::OfSeveral { cause, .. } => cause.word(),
+            Self::Unreachable { .. } => "unreachable".to_owned(),
+            Self::Unanswered(_) | Self::OutcomeUnknown(_) | Self::Call { .. } => {
+                "unanswered".to_owned()
+            }
+            Self::NoSuchKey => "not_found".to_owned(),
+            Self::NotReached { .. } | Self::StillLeaving { .. } => "not_reached".to_owned(),
+            failure if failure.code() == USAGE => "usage".to_owned(),
+            _ => "failed".to_owned(),
+        }
+    }
+
+    pub(super) fn variable(name: &'static str, why: impl Into<Box<str>>) -> Self {
+        let why = why.into();
+        Self::Variable { name, why }
+    }
+
     pub(super) fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.code())
     }
@@ -181,6 +238,7 @@ impl Failure {
                 ..
             }
             | Self::OutcomeUnknown(_)
+            | Self::NotReached { .. }
             | Self::StillLeaving { .. } => UNKNOWN_OUTCOME,
             Self::Problem { code, .. } => match &**code {
                 "not_quorate" => NOT_QUORATE,
@@ -205,6 +263,8 @@ impl Failure {
             | Self::Usage(_)
             | Self::Tls(_)
             | Self::OpenToStrangers { .. }
+            | Self::Arguments(_)
+            | Self::Variable { .. }
             | Self::Scenario(_)
             | Self::Config(_)
             | Self::Demo(DemoError::Plan(_)) => USAGE,

@@ -1,4 +1,4 @@
-//! The flags that every command understands.
+//! The flags that every command understands, and the environment variables behind them.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,19 +15,19 @@ use crate::tls::TlsTrust;
 /// Which node to ask, and how to print its answer.
 #[derive(Debug, Args)]
 pub(super) struct Globals {
-    /// How to print the result; not for `start`.
+    /// How to print the result, and a failure.
     #[arg(long, global = true, value_enum, default_value_t = Output::Table)]
     pub(super) output: Output,
-    /// RESP address: where `start` listens; the node that get, put, incr and del ask [default:
-    /// 127.0.0.1:7379].
+    /// RESP address: where `start` listens; the node that get, put, incr and del ask [env:
+    /// `QUORATE_RESP`] [default: 127.0.0.1:7379].
     #[arg(long, global = true, value_name = "HOST:PORT")]
     pub(super) resp: Option<String>,
-    /// HTTP address: where `start` listens; the node that status, keyspace and node ask [default:
-    /// 127.0.0.1:7380].
+    /// HTTP address: where `start` listens; the node that all other commands ask [env:
+    /// `QUORATE_HTTP`] [default: 127.0.0.1:7380].
     #[arg(long, global = true, value_name = "HOST:PORT")]
     pub(super) http: Option<String>,
-    /// User to be [default: default, whose password is the node's own]. May be given as
-    /// `QUORATE_USER`. `user+level` also chooses the level of get, put, incr, del and bench.
+    /// User to be; `user+level` also chooses the level of get, put, incr, del and bench [env:
+    /// `QUORATE_USER`] [default: default, whose password is the node's own].
     #[arg(long, global = true, value_name = "NAME")]
     pub(super) user: Option<String>,
     /// Password of the node, or of the user. Prefer the environment variable `QUORATE_PASSWORD`:
@@ -35,23 +35,22 @@ pub(super) struct Globals {
     #[arg(long, global = true)]
     pub(super) password: Option<String>,
     /// PEM file with the authorities that nodes are trusted by. With it the command speaks TLS, and
-    /// so it does with an address that begins with https:// or rediss://. May be given as
-    /// `QUORATE_TLS_CA`.
+    /// so it does with an address that begins with https:// or rediss:// [env: `QUORATE_TLS_CA`].
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) tls_ca: Option<PathBuf>,
     /// PEM file with a certificate: the one that `start` shows to clients, or the one that other
-    /// commands show to a node that asks for one.
+    /// commands show to a node that asks for one [env: `QUORATE_TLS_CERT`].
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) tls_cert: Option<PathBuf>,
-    /// PEM file with the key of --tls-cert.
+    /// PEM file with the key of --tls-cert [env: `QUORATE_TLS_KEY`].
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) tls_key: Option<PathBuf>,
     /// Consistency level of get, put, incr and del, such as ONE, `LOCAL_QUORUM`, ALL or R=2,W=2
-    /// [default: the keyspace's].
+    /// [env: `QUORATE_CONSISTENCY`] [default: the keyspace's].
     #[arg(long, global = true, value_name = "LEVEL")]
     pub(super) consistency: Option<Consistency>,
-    /// How long a request to a node may take, such as 500ms [default: the node's setting for the
-    /// request, 5s for the whole command].
+    /// How long a request to a node may take, such as 500ms [env: `QUORATE_TIMEOUT`] [default: the
+    /// node's setting for the request, 5s for the whole command].
     #[arg(long, global = true, value_name = "TIME", value_parser = time)]
     pub(super) timeout: Option<Duration>,
 }
@@ -65,28 +64,50 @@ pub(super) struct Place<'a> {
 }
 
 impl Globals {
+    /// The flags, and where one is not given, the variable of its name. Not for `start`, which
+    /// reads its variables with its file.
+    ///
+    /// # Errors
+    /// [`Failure::Variable`].
+    pub(super) fn with_environment(
+        self,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, Failure> {
+        let variable = |name| variable(name).filter(|value| !value.is_empty());
+        let consistency = match (self.consistency, variable("QUORATE_CONSISTENCY")) {
+            (None, Some(text)) => Some(text.parse().map_err(
+                |unknown: quorate_dynamo::consistency::UnknownLevel| {
+                    Failure::variable("QUORATE_CONSISTENCY", unknown.to_string())
+                },
+            )?),
+            (given, _) => given,
+        };
+        let timeout = match (self.timeout, variable("QUORATE_TIMEOUT")) {
+            (None, Some(text)) => {
+                Some(time(&text).map_err(|form| Failure::variable("QUORATE_TIMEOUT", form))?)
+            }
+            (given, _) => given,
+        };
+        let file =
+            |given: Option<PathBuf>, name| given.or_else(|| variable(name).map(PathBuf::from));
+        Ok(Self {
+            output: self.output,
+            resp: self.resp.or_else(|| variable("QUORATE_RESP")),
+            http: self.http.or_else(|| variable("QUORATE_HTTP")),
+            user: self.user.or_else(|| variable("QUORATE_USER")),
+            password: self.password.or_else(|| variable("QUORATE_PASSWORD")),
+            tls_ca: file(self.tls_ca, "QUORATE_TLS_CA"),
+            tls_cert: file(self.tls_cert, "QUORATE_TLS_CERT"),
+            tls_key: file(self.tls_key, "QUORATE_TLS_KEY"),
+            consistency,
+            timeout,
+        })
+    }
+
     pub(super) fn password(&self) -> Option<String> {
         self.password
             .clone()
-            .or_else(|| std::env::var("QUORATE_PASSWORD").ok())
             .filter(|password| !password.is_empty())
-    }
-
-    /// The user to be; `None` is the user `default`.
-    pub(super) fn user(&self) -> Option<String> {
-        self.user
-            .clone()
-            .or_else(|| std::env::var("QUORATE_USER").ok())
-            .filter(|user| !user.is_empty())
-    }
-
-    /// The file with the authorities of nodes.
-    pub(super) fn tls_ca(&self) -> Option<PathBuf> {
-        self.tls_ca.clone().or_else(|| {
-            std::env::var_os("QUORATE_TLS_CA")
-                .filter(|path| !path.is_empty())
-                .map(PathBuf::from)
-        })
     }
 
     /// The certificate to show to a node that asks for one.
@@ -115,9 +136,9 @@ impl Globals {
         let (rest, tls) = match (bare(secure), plain.iter().find_map(|plain| bare(plain))) {
             (Some(rest), _) => (rest, true),
             (None, Some(rest)) => (rest, false),
-            (None, None) => (address, self.tls_ca().is_some()),
+            (None, None) => (address, self.tls_ca.is_some()),
         };
-        if tls && self.tls_ca().is_none() {
+        if tls && self.tls_ca.is_none() {
             return Err(Failure::Usage(
                 "TLS needs --tls-ca FILE (or QUORATE_TLS_CA): the authority that signed the node's certificate",
             ));
@@ -130,12 +151,12 @@ impl Globals {
 
     /// How to connect over RESP, with TLS or without, as `user` or as the user that is named here.
     pub(super) fn options(&self, tls: bool, user: Option<String>) -> Result<Options, Failure> {
-        let tls = match self.tls_ca().filter(|_| tls) {
+        let tls = match self.tls_ca.as_ref().filter(|_| tls) {
             None => None,
-            Some(ca) => Some(TlsTrust::load(&ca, self.own_certificate()?.as_ref())?),
+            Some(ca) => Some(TlsTrust::load(ca, self.own_certificate()?.as_ref())?),
         };
         Ok(Options {
-            user: user.or_else(|| self.user()),
+            user: user.or_else(|| self.user.clone()),
             password: self.password(),
             tls,
             timeout: self.patience(),

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -30,7 +31,16 @@ struct Problem {
 
 /// Gets a document.
 pub(super) fn get<T: DeserializeOwned>(globals: &Globals, path: &str) -> Result<T, Failure> {
-    call(globals, path, Method::Get)
+    get_within(globals, path, globals.patience())
+}
+
+/// Gets a document, and waits for it for `patience`.
+pub(super) fn get_within<T: DeserializeOwned>(
+    globals: &Globals,
+    path: &str,
+    patience: Duration,
+) -> Result<T, Failure> {
+    call(globals, path, Method::Get, patience)
 }
 
 /// Sends a command to the node and returns the document that it answers.
@@ -39,17 +49,23 @@ pub(super) fn post<T: DeserializeOwned>(
     path: &str,
     body: &Value,
 ) -> Result<T, Failure> {
-    call(globals, path, Method::Post(body.to_string()))
+    call(
+        globals,
+        path,
+        Method::Post(body.to_string()),
+        globals.patience(),
+    )
 }
 
 /// Has the node change something.
 pub(super) fn patch(globals: &Globals, path: &str, body: &Value) -> Result<(), Failure> {
-    call::<Option<Value>>(globals, path, Method::Patch(body.to_string())).map(drop)
+    let method = Method::Patch(body.to_string());
+    call::<Option<Value>>(globals, path, method, globals.patience()).map(drop)
 }
 
 /// Has the node remove something.
 pub(super) fn delete(globals: &Globals, path: &str) -> Result<(), Failure> {
-    call::<Option<Value>>(globals, path, Method::Delete).map(drop)
+    call::<Option<Value>>(globals, path, Method::Delete, globals.patience()).map(drop)
 }
 
 /// A name as one segment of a path.
@@ -73,14 +89,19 @@ enum Method {
     Delete,
 }
 
-fn call<T: DeserializeOwned>(globals: &Globals, path: &str, method: Method) -> Result<T, Failure> {
+fn call<T: DeserializeOwned>(
+    globals: &Globals,
+    path: &str,
+    method: Method,
+    patience: Duration,
+) -> Result<T, Failure> {
     let given = globals.http.as_deref().unwrap_or(DEFAULT_HTTP);
     let place = globals.place(given, "https://", &["http://"])?;
     let address: Box<str> = place.address.into();
     let scheme = if place.tls { "https" } else { "http" };
     let url = format!("{scheme}://{address}{path}");
     let config = ureq::Agent::config_builder()
-        .timeout_global(Some(globals.patience()))
+        .timeout_global(Some(patience))
         .http_status_as_error(false)
         .tls_config(tls_config(globals)?)
         .proxy(None);
@@ -130,9 +151,9 @@ fn call<T: DeserializeOwned>(globals: &Globals, path: &str, method: Method) -> R
 fn tls_config(globals: &Globals) -> Result<TlsConfig, Failure> {
     let config = TlsConfig::builder()
         .unversioned_rustls_crypto_provider(tls::provider())
-        .root_certs(RootCerts::Specific(Arc::new(match globals.tls_ca() {
+        .root_certs(RootCerts::Specific(Arc::new(match &globals.tls_ca {
             None => Vec::new(),
-            Some(ca) => taken(&tls::certificates(&ca)?),
+            Some(ca) => taken(&tls::certificates(ca)?),
         })));
     let own = match globals.own_certificate()? {
         None => None,
@@ -156,7 +177,7 @@ fn taken(certificates: &[CertificateDer<'_>]) -> Vec<Certificate<'static>> {
 /// The header that says who asks.
 fn authorization(globals: &Globals) -> Option<String> {
     let password = globals.password();
-    match globals.user() {
+    match &globals.user {
         Some(user) => {
             // Over HTTP a user has no level.
             let user = user.split('+').next().unwrap_or_default();

@@ -13,8 +13,8 @@ use crate::faces::resp::client::{Client, ClientError, Value};
 
 const DEFAULT_RESP: &str = "127.0.0.1:7379";
 
-#[derive(Debug, Args)]
-struct In {
+#[derive(Debug, Default, Args)]
+pub(super) struct In {
     /// Name or number of the keyspace [default: default].
     #[arg(long, value_name = "NAME")]
     keyspace: Option<String>,
@@ -170,7 +170,7 @@ fn say(globals: &Globals, text: impl std::fmt::Display, document: &Json) -> Resu
 }
 
 /// A connection to the chosen node, at the chosen level.
-struct Session {
+pub(super) struct Session {
     client: Client,
     address: Box<str>,
     /// The argument of `CL`, if level or timeout are given.
@@ -187,7 +187,7 @@ impl Session {
         }
     }
 
-    async fn open(globals: &Globals, within: &In) -> Result<Self, Failure> {
+    pub(super) async fn open(globals: &Globals, within: &In) -> Result<Self, Failure> {
         let given = globals.resp.as_deref().unwrap_or(DEFAULT_RESP);
         let place = globals.place(given, "rediss://", &["redis://", "resp://"])?;
         let options = globals.options(place.tls, None)?;
@@ -233,7 +233,7 @@ impl Session {
         self.client.command(&words).await
     }
 
-    async fn read(&mut self, args: &[&[u8]]) -> Result<Value, Failure> {
+    pub(super) async fn read(&mut self, args: &[&[u8]]) -> Result<Value, Failure> {
         self.command(args).await.map_err(read_failure)
     }
 
@@ -245,9 +245,14 @@ impl Session {
     }
 
     fn number(&self, reply: &Value) -> Result<i64, Failure> {
-        reply.integer().ok_or_else(|| Failure::Strange {
+        reply.integer().ok_or_else(|| self.strange())
+    }
+
+    /// The node gave an answer that a node does not give.
+    pub(super) fn strange(&self) -> Failure {
+        Failure::Strange {
             address: self.address.clone(),
-        })
+        }
     }
 }
 

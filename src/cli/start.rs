@@ -12,13 +12,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
-use tracing::Level;
-use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::fail::Failure;
 use super::globals::Globals;
+use super::service::{self, Progress};
 use super::{logs, output};
-use crate::config::{Durability, Engine, NodeConfig, Sources};
+use crate::config::{Durability, Engine, LogConfig, NodeConfig, Sources};
 use crate::faces::Gate;
 use crate::faces::http::{self, HttpConfig};
 use crate::faces::resp::{self, RespConfig};
@@ -48,8 +47,7 @@ if all its addresses have changed. A directory without a node is refused unless 
 given, except for a single node in the default directory.
 
 Every flag is also a key of the file (data_dir) and an environment variable (QUORATE_DATA_DIR). Flags
-override variables, and variables override the file. QUORATE_LOG sets what is logged to stderr, such
-as info or quorate=debug.";
+override variables, and variables override the file.";
 
 /// How often a starting node is polled for readiness.
 const READY_POLL: Duration = Duration::from_millis(5);
@@ -141,6 +139,13 @@ struct Tuning {
     /// two, up to 4096. Decided when the cluster is founded [default: 64].
     #[arg(long, value_name = "N")]
     partitions: Option<String>,
+    /// What is logged to stderr: a level, or levels of modules such as quorate=info,quinn=warn
+    /// [default: warn,quorate=info].
+    #[arg(long, value_name = "LEVELS")]
+    log: Option<String>,
+    /// How the log looks: text, or json with one document per line [default: text].
+    #[arg(long, value_name = "FORM")]
+    log_format: Option<String>,
 }
 
 /// The line on stdout that says that the node serves. Its fields are stable, because scripts read
@@ -159,8 +164,10 @@ struct Ready<'a> {
 
 impl Start {
     pub(super) async fn run(self, globals: &Globals) -> Result<(), Failure> {
-        let config = NodeConfig::load(&self.sources(globals))?;
-        log_to_stderr()?;
+        let sources = self.sources(globals);
+        let LogConfig { filter, format } = LogConfig::load(&sources)?;
+        logs::begin(filter, format);
+        let config = NodeConfig::load(&sources)?;
         let (before, descriptors) = limits::raise_descriptors();
         // Before the node starts: a port that is in use must not leave a founded cluster behind.
         let resp = listen(config.listen.resp)?;
@@ -198,6 +205,7 @@ impl Start {
                 Err(error) => Err(error.into()),
             },
         };
+        service::tell(Progress::Stopping);
         faces.close().await;
         node.shutdown().await.map_err(Failure::Disk)?;
         result
@@ -232,6 +240,8 @@ impl Start {
             ("request_timeout", tuning.request_timeout),
             ("network", tuning.network),
             ("partitions", tuning.partitions),
+            ("log", tuning.log),
+            ("log_format", tuning.log_format),
         ];
         let given = flags
             .into_iter()
@@ -239,18 +249,6 @@ impl Start {
             .collect();
         Sources::of_process(self.config, given)
     }
-}
-
-fn log_to_stderr() -> Result<(), Failure> {
-    logs::begin(logs::asked_for()?.unwrap_or_else(|| {
-        Targets::new()
-            .with_default(Level::WARN)
-            .with_target("quorate", Level::INFO)
-            // Who administered what.
-            .with_target("audit", Level::INFO)
-            .with_target("openraft", LevelFilter::OFF)
-    }));
-    Ok(())
 }
 
 /// Logs how many clients the file descriptors leave room for. Called once the node runs, so that a
@@ -333,7 +331,9 @@ async fn say_when_ready(
         cluster: format!("{:032x}", data.topology().cluster.0),
         join_token: node.join_token(),
     };
-    output::line(format_args!("ready {}", serde_json::to_string(&ready)?))
+    output::line(format_args!("ready {}", serde_json::to_string(&ready)?))?;
+    service::tell(Progress::Ready);
+    Ok(())
 }
 
 /// The durability that clients really get: sled's flush does not sync, and memory keeps nothing.

@@ -1,12 +1,21 @@
 use super::*;
+use crate::config::parse_log_filter;
+
+fn parse_line(line: &str) -> Result<Cli, clap::Error> {
+    let words: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+    parse(&words)
+}
 
 fn parsed(line: &str) -> Cli {
-    Cli::try_parse_from(line.split_whitespace()).unwrap()
+    parse_line(line).unwrap()
 }
 
 #[test]
 fn the_command_line_is_consistent() {
-    Cli::command().debug_assert();
+    definition().debug_assert();
+    let named = |command: &clap::Command| USED.iter().any(|(name, _)| *name == command.get_name());
+    assert!(definition().get_subcommands().all(named));
+    assert_eq!(definition().get_subcommands().count(), USED.len());
 }
 
 #[test]
@@ -21,41 +30,71 @@ fn global_flags_stand_before_and_after_the_command() {
             (Some("a:1"), Output::Json),
             "{line}"
         );
-        assert_eq!(cli.misplaced(), None);
     }
 }
 
 #[test]
-fn flags_without_a_meaning_are_named() {
+fn flags_without_a_meaning_are_named_and_hidden() {
+    for (line, flag) in [
+        ("quorate status --consistency ONE", "--consistency has"),
+        ("quorate get k --http a:1", "--http has"),
+        ("quorate bench --resp a:1", "--resp has"),
+        ("quorate start --output json", "--output has"),
+        ("quorate keyspace list --resp a:1", "--resp has"),
+    ] {
+        let refused = parse_line(line).unwrap_err().to_string();
+        assert!(refused.contains(flag), "{refused}");
+    }
+    parsed("quorate put k v --consistency R=2,W=2 --timeout 50ms --output json");
+    for (line, shown, hidden) in [
+        ("quorate get --help", "--consistency", "--http"),
+        ("quorate keyspace create --help", "--http", "--resp"),
+        ("quorate check --help", "--output", "--password"),
+    ] {
+        let help = parse_line(line).unwrap_err().to_string();
+        assert!(help.contains(shown) && !help.contains(hidden), "{help}");
+    }
+}
+
+#[test]
+fn variables_stand_in_for_flags() {
+    let environment = |name: &str| {
+        let value = match name {
+            "QUORATE_HTTP" => "a:1",
+            "QUORATE_RESP" => "",
+            "QUORATE_CONSISTENCY" => "quorum",
+            "QUORATE_TIMEOUT" => "2s",
+            _ => return None,
+        };
+        Some(value.to_owned())
+    };
+    let globals = |line: &str| parsed(line).globals.with_environment(environment).unwrap();
+    let found = globals("quorate get k --consistency ONE");
+    assert_eq!(found.http.as_deref(), Some("a:1"));
+    assert_eq!(found.resp, None, "an empty one is none");
     assert_eq!(
-        parsed("quorate status --consistency ONE").misplaced(),
-        Some("--consistency")
+        (found.consistency, found.timeout),
+        (
+            Some(quorate_dynamo::Consistency::One),
+            Some(std::time::Duration::from_secs(2))
+        )
     );
-    assert_eq!(
-        parsed("quorate get k --http a:1").misplaced(),
-        Some("--http")
-    );
-    assert_eq!(
-        parsed("quorate bench --resp a:1").misplaced(),
-        Some("--resp")
-    );
-    assert_eq!(
-        parsed("quorate start --output json").misplaced(),
-        Some("--output")
-    );
-    assert_eq!(
-        parsed("quorate put k v --consistency R=2,W=2 --timeout 50ms --output json").misplaced(),
-        None
-    );
+    for name in ["QUORATE_CONSISTENCY", "QUORATE_TIMEOUT"] {
+        let wrong = |asked: &str| (asked == name).then(|| "many".to_owned());
+        let refused = parsed("quorate get k").globals.with_environment(wrong);
+        let refused = refused.unwrap_err();
+        assert!(refused.explain().starts_with(name), "{}", refused.explain());
+        assert_eq!(refused.exit_code(), ExitCode::from(2));
+    }
 }
 
 #[test]
 fn a_word_that_is_no_level_does_not_switch_the_log_off() {
     for text in ["info", "warn,quorate=debug", "OFF", "quorate=trace"] {
-        assert!(logs::targets(text).is_some(), "{text}");
+        assert!(parse_log_filter(text).is_some(), "{text}");
     }
     for text in ["verbose", "quorate", "quorate=loud"] {
-        assert!(logs::targets(text).is_none(), "{text}");
+        assert!(parse_log_filter(text).is_none(), "{text}");
     }
 }
 

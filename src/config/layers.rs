@@ -13,11 +13,12 @@ use super::table::{KEYS, Key, Kind};
 use super::text::nearest;
 
 const PREFIX: &str = "QUORATE_";
-/// Variables with the prefix that are not keys of the file: the path of the file, what to log, and
-/// what the other verbs read.
-const OTHER_VARIABLES: [&str; 4] = [
+/// Variables with the prefix that are not keys of the file: the path of the file, and what only
+/// other commands read.
+const OTHER_VARIABLES: [&str; 5] = [
     "QUORATE_CONFIG",
-    "QUORATE_LOG",
+    "QUORATE_CONSISTENCY",
+    "QUORATE_TIMEOUT",
     "QUORATE_USER",
     "QUORATE_TLS_CA",
 ];

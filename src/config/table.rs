@@ -37,7 +37,7 @@ const ADDRESS: &str = "a string with an IP address and a port, such as \"127.0.0
 
 const FILE: &str = "a string with the path of a PEM file";
 
-pub(super) const KEYS: [Key; 24] = [
+pub(super) const KEYS: [Key; 26] = [
     key("data_dir", "a string with a path"),
     key("node", text::NAME),
     key("datacenter", text::NAME),
@@ -76,6 +76,11 @@ pub(super) const KEYS: [Key; 24] = [
     },
     key("request_timeout", text::DURATION),
     key("network", NETWORK),
+    key(
+        "log",
+        "a level (off, error, warn, info, debug, trace) or TARGET=LEVEL; several are separated by commas",
+    ),
+    key("log_format", "\"text\" or \"json\""),
     Key {
         name: "partitions",
         expected: text::PARTITIONS,

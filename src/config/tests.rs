@@ -445,3 +445,46 @@ fn only_the_whole_password_matches() {
     assert!(!Secret::new("").matches(b"x"));
     assert_eq!(format!("{secret:?}"), "Secret(…)");
 }
+
+#[test]
+fn the_example_file_names_every_key_and_is_accepted() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("ops/quorate.example.toml");
+    let given = sources(Some(&path), &[], &[]);
+    let config = NodeConfig::load(&given).unwrap();
+    assert_eq!(config.data_dir, Path::new("/var/lib/quorate"));
+    assert_eq!(LogConfig::load(&given).unwrap().format, LogFormat::Text);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let names: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.trim_start_matches("# ").split_once(" = "))
+        .map(|(name, _)| name)
+        .collect();
+    for key in &table::KEYS {
+        // What this version does not serve is no example.
+        assert!(
+            names.contains(&key.name) || matches!(key.name, "etcd" | "network"),
+            "{}",
+            key.name
+        );
+    }
+}
+
+#[test]
+fn the_log_is_configured_like_everything_else() {
+    let config = |environment: &[(&str, &str)], flags: &[(&'static str, &str)]| {
+        LogConfig::load(&sources(None, environment, flags))
+    };
+    assert_eq!(config(&[], &[]).unwrap().format, LogFormat::Text);
+    let given = config(&[("QUORATE_LOG_FORMAT", "json")], &[("log", "quinn=debug")]).unwrap();
+    assert_eq!(given.format, LogFormat::Json);
+    let level = tracing::Level::DEBUG;
+    assert!(given.filter.would_enable("quinn::endpoint", &level));
+    assert!(!given.filter.would_enable("quorate", &level));
+    let refused = config(&[("QUORATE_LOG", "loud")], &[])
+        .unwrap_err()
+        .to_string();
+    assert!(
+        refused.starts_with("QUORATE_LOG: log must be a level"),
+        "{refused}"
+    );
+}

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_control::topology::Topology;
+use bytes::Bytes;
+use quorate_control::topology::{KeyspaceId, Topology};
 use quorate_crdt::NodeId;
 use quorate_dynamo::op::{Answer, Receipt, Request, RequestError};
 use tokio::sync::oneshot;
 
-use super::{Room, Shortfall, Status};
+use super::{Explanation, Room, Shortfall, Status};
 
 /// An answer that is still to come. A dropped sender means that the node is stopping.
 pub type Pending<T> = oneshot::Receiver<T>;
@@ -43,7 +44,11 @@ pub trait Data: Send + Sync + 'static {
     /// What the node knows about the cluster: `quorate status` and `GET /v1/status`.
     fn status(&self) -> Pending<Status>;
 
-    /// Metrics in Prometheus text form.
+    /// Where a key lies, and what every replica holds of it: `quorate explain`. `None` if there is
+    /// no such keyspace.
+    fn explain(&self, keyspace: KeyspaceId, key: Bytes) -> Pending<Option<Explanation>>;
+
+    /// Metrics in the text form of `OpenMetrics`.
     fn metrics(&self) -> String;
 
     /// Whether the node serves: it is in its own topology, and its partitions are loaded.
@@ -60,4 +65,11 @@ pub fn name_of(node: NodeId, topology: &Topology) -> String {
         || format!("n{node}"),
         |info| format!("{}@{}", info.name, info.datacenter),
     )
+}
+
+/// The operator's name of a node, where its datacenter stands beside it; its number if the topology
+/// does not have it.
+pub fn short_name_of(node: NodeId, topology: &Topology) -> String {
+    let info = topology.nodes.get(&node);
+    info.map_or_else(|| format!("n{node}"), |info| info.name.to_string())
 }

@@ -6,27 +6,49 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::table::Table;
-
+mod print;
 #[cfg(test)]
 mod tests;
 
 /// The cluster as one node sees it. Its JSON form is stable, because scripts read it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// The cluster's id, 32 hexadecimal digits.
     pub cluster: String,
     /// The epoch of the node's topology.
     pub epoch: u64,
-    /// The name of the control group's leader; `None` while the node knows none.
+    /// When the answering node drew it, in milliseconds since 1970 by its wall clock.
+    #[serde(default)]
+    pub at_ms: u64,
+    /// The name of the control group's leader, if a majority of the voters follows it.
     pub leader: Option<String>,
+    /// How far the voters of the control group agree.
+    #[serde(default)]
+    pub control: ControlView,
     /// All admitted nodes.
     pub nodes: Vec<NodeStatus>,
     /// All keyspaces.
     pub keyspaces: Vec<KeyspaceStatus>,
+    /// Whether the control group has a leader, and the default levels of every keyspace can be met
+    /// from every datacenter that answers.
+    #[serde(default)]
+    pub ready: bool,
     /// Whether every replica of every partition was asked, and has the same context and the same
     /// digest as the others.
     pub converged: bool,
+}
+
+/// How far the voters of the control group agree on who leads it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ControlView {
+    /// The highest term that a voter has told.
+    pub term: u64,
+    /// How many voters there are.
+    pub voters: u32,
+    /// How many of them answered.
+    pub answering: u32,
+    /// How many of them follow the leader of that term; 0 if no voter knows one.
+    pub following: u32,
 }
 
 /// One admitted node.
@@ -41,17 +63,51 @@ pub struct NodeStatus {
     pub datacenter: String,
     /// Its rack.
     pub rack: String,
+    /// Where other nodes reach it over QUIC.
+    #[serde(default)]
+    pub address: String,
+    /// The version of the program that it runs; `None` if it did not answer.
+    #[serde(default)]
+    pub version: Option<String>,
     /// How the answering node sees it.
     pub state: NodeState,
+    /// Since when the answering node cannot reach it, in milliseconds since 1970.
+    #[serde(default)]
+    pub down_since: Option<u64>,
+    /// Whether it votes in the control group.
+    #[serde(default)]
+    pub voter: bool,
+    /// Whether it is being removed.
+    #[serde(default)]
+    pub leaving: bool,
+    /// How many partitions it holds or is being given, over all keyspaces.
+    #[serde(default)]
+    pub partitions: u32,
+    /// The smoothed round trip from the answering node to it, in microseconds; absent for the
+    /// answering node itself, and while there is no connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rtt_us: Option<u64>,
+    /// Its disk and its memory; absent if it did not answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<Load>,
     /// By how many milliseconds its wall clock is ahead of what the answering node considers right
     /// (negative: behind); absent while it has not been compared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_offset_ms: Option<i64>,
 }
 
-/// A clock that is off by more than this is named in the form for people. Equals the bound within
-/// which stamps are believed: `Config::drift_max`.
-const CLOCK_OFF_MS: u64 = 500;
+/// What a node uses, and how much it is asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Load {
+    /// Bytes of its store.
+    pub store_bytes: u64,
+    /// Bytes that are free on the device of its data directory; `None` if it has none.
+    pub free_bytes: Option<u64>,
+    /// Bytes of memory that its process keeps resident; `None` where that cannot be read.
+    pub memory_bytes: Option<u64>,
+    /// Requests of its clients that it answered per second, over the last five seconds.
+    pub requests_per_s: u64,
+}
 
 /// How a node is seen by another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,7 +122,7 @@ pub enum NodeState {
 }
 
 /// One keyspace, summed up over all its partitions.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyspaceStatus {
     /// Its name.
     pub name: String,
@@ -74,6 +130,9 @@ pub struct KeyspaceStatus {
     pub partitions: u32,
     /// How many replicas each datacenter holds.
     pub replication: BTreeMap<String, u8>,
+    /// Which levels requests have that name none.
+    #[serde(default)]
+    pub defaults: Defaults,
     /// Live rows, each counted once however many replicas hold it.
     pub rows: u64,
     /// Events that some replica still keeps because it does not know that all primaries have them.
@@ -87,6 +146,128 @@ pub struct KeyspaceStatus {
     /// Whether all replicas of each partition have the same digest of live rows; false when one
     /// could not be asked.
     pub digests_equal: bool,
+    /// Its partitions that move; `None` if none does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moving: Option<Moving>,
+    /// Which nodes do not have what they should hold.
+    #[serde(default)]
+    pub lacking: Vec<Lacking>,
+    /// Which levels can be met now, from each datacenter that answers.
+    #[serde(default)]
+    pub levels: Vec<Levels>,
+}
+
+/// The levels of requests that name none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Defaults {
+    /// Of reads.
+    pub read: String,
+    /// Of writes.
+    pub write: String,
+    /// The fewest replicas that have a write when it is acknowledged at that level. With 1, the
+    /// loss of one node can lose it.
+    pub copies: u32,
+}
+
+/// The partitions of a keyspace that are on their way to other nodes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moving {
+    /// How many move.
+    pub partitions: u32,
+    /// How many of these are being copied; the others are switching over.
+    pub copying: u32,
+    /// The nodes that the moves wait for.
+    pub waiting_for: Vec<Waiting>,
+}
+
+/// A node that moves wait for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// Its name.
+    pub node: String,
+    /// How many moving partitions wait for it.
+    pub partitions: u32,
+    /// What it has yet to do.
+    pub reason: WaitReason,
+}
+
+/// Why a move waits for a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WaitReason {
+    /// It does not answer.
+    Silent,
+    /// It is being filled.
+    Filling,
+    /// It has everything, and its report is on its way to the control group.
+    Reporting,
+}
+
+/// A node that does not have what it should hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lacking {
+    /// Its name.
+    pub node: String,
+    /// In how many partitions.
+    pub partitions: u32,
+    /// In which way.
+    pub reason: LackReason,
+}
+
+/// In which way a replica is not like the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LackReason {
+    /// Its node does not answer.
+    Silent,
+    /// It does not exist yet.
+    Absent,
+    /// It is being filled, and is not read.
+    Filling,
+    /// It differs from replicas that have seen the same, and no majority agrees with it.
+    Quarantined,
+    /// It has not seen the same events as the others.
+    Behind,
+}
+
+/// Which levels requests of one datacenter's clients can have now.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Levels {
+    /// Where the clients are.
+    pub datacenter: String,
+    /// The levels at which every key can be read.
+    pub read: Vec<String>,
+    /// The levels at which every key can be written.
+    pub write: Vec<String>,
+    /// The levels that the placement allows and that cannot be met now.
+    pub unmet: Vec<Unmet>,
+}
+
+/// A level that cannot be met now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unmet {
+    /// The level.
+    pub level: String,
+    /// Whether reads or writes cannot have it.
+    pub access: AccessKind,
+    /// In how many partitions.
+    pub partitions: u32,
+    /// Replicas that it needs, in the partition that lacks most.
+    pub required: u32,
+    /// Replicas that can answer there.
+    pub answering: u32,
+    /// The nodes that it waits for, over all partitions.
+    pub missing: Vec<String>,
+}
+
+/// What a client wants to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AccessKind {
+    /// To read.
+    Read,
+    /// To write.
+    Write,
 }
 
 impl Status {
@@ -95,14 +276,34 @@ impl Status {
         serde_json::to_string(self).expect("invariant: the document is a tree of texts and numbers")
     }
 
-    /// Sets `converged` to what the keyspaces say.
+    /// Sets `converged` to what the keyspaces say, and `ready` to what they and the control group
+    /// say.
     #[must_use]
     pub fn concluded(mut self) -> Self {
-        self.converged = self
-            .keyspaces
-            .iter()
-            .all(|keyspace| keyspace.contexts_equal && keyspace.digests_equal);
+        let (mut converged, mut ready) = (true, self.leader.is_some());
+        for keyspace in &self.keyspaces {
+            converged &= keyspace.contexts_equal && keyspace.digests_equal;
+            ready &= keyspace.defaults_unmet().next().is_none();
+        }
+        (self.converged, self.ready) = (converged, ready);
         self
+    }
+}
+
+impl KeyspaceStatus {
+    /// The default levels that cannot be met now, and from where.
+    pub fn defaults_unmet(&self) -> impl Iterator<Item = (&Levels, &Unmet)> {
+        let is_default = |unmet: &Unmet| {
+            unmet.level
+                == *match unmet.access {
+                    AccessKind::Read => &self.defaults.read,
+                    AccessKind::Write => &self.defaults.write,
+                }
+        };
+        self.levels.iter().flat_map(move |levels| {
+            let unmet = levels.unmet.iter().filter(move |unmet| is_default(unmet));
+            unmet.map(move |unmet| (levels, unmet))
+        })
     }
 }
 
@@ -113,98 +314,5 @@ impl fmt::Display for NodeState {
             Self::Suspect => "suspect",
             Self::Down => "down",
         })
-    }
-}
-
-/// The form for people: a summary, then the nodes, then the keyspaces.
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let alive = self
-            .nodes
-            .iter()
-            .filter(|node| node.state == NodeState::Alive)
-            .count();
-        writeln!(f, "cluster    {}", self.cluster)?;
-        writeln!(f, "epoch      {}", self.epoch)?;
-        writeln!(
-            f,
-            "leader     {}",
-            self.leader
-                .as_deref()
-                .unwrap_or("none: this node sees no quorum of the control group")
-        )?;
-        writeln!(f, "nodes      {alive} of {} alive", self.nodes.len())?;
-        writeln!(
-            f,
-            "converged  {}",
-            if self.converged { "yes" } else { "no" }
-        )?;
-        for (node, offset) in self
-            .nodes
-            .iter()
-            .filter_map(|node| Some((node, node.clock_offset_ms?)))
-        {
-            if offset.unsigned_abs() > CLOCK_OFF_MS {
-                let (seconds, millis) =
-                    (offset.unsigned_abs() / 1000, offset.unsigned_abs() % 1000);
-                let direction = if offset < 0 { "behind" } else { "ahead" };
-                writeln!(
-                    f,
-                    "clock      {} is {seconds}.{millis:03} s {direction}: the node refuses writes that need a stamp until the clock is right",
-                    node.name
-                )?;
-            }
-        }
-        writeln!(f)?;
-        writeln!(f, "{}", self.node_table())?;
-        write!(f, "{}", self.keyspace_table())
-    }
-}
-
-impl Status {
-    fn node_table(&self) -> Table {
-        let mut table = Table::new(["NODE", "NUMBER", "DATACENTER", "RACK", "STATE"]);
-        for node in &self.nodes {
-            table.push([
-                node.name.clone(),
-                node.number.to_string(),
-                node.datacenter.clone(),
-                node.rack.clone(),
-                node.state.to_string(),
-            ]);
-        }
-        table
-    }
-
-    fn keyspace_table(&self) -> Table {
-        let equal = |equal: bool| if equal { "equal" } else { "DIFFER" }.to_owned();
-        let mut table = Table::new([
-            "KEYSPACE",
-            "PARTITIONS",
-            "REPLICATION",
-            "ROWS",
-            "RECENT",
-            "RESIDUALS",
-            "CONTEXTS",
-            "DIGESTS",
-        ]);
-        for keyspace in &self.keyspaces {
-            let replication: Vec<String> = keyspace
-                .replication
-                .iter()
-                .map(|(dc, count)| format!("{dc}={count}"))
-                .collect();
-            table.push([
-                keyspace.name.clone(),
-                keyspace.partitions.to_string(),
-                replication.join(","),
-                keyspace.rows.to_string(),
-                keyspace.recent.to_string(),
-                keyspace.residuals.to_string(),
-                equal(keyspace.contexts_equal),
-                equal(keyspace.digests_equal),
-            ]);
-        }
-        table
     }
 }

@@ -6,6 +6,8 @@ mod doorman;
 mod face;
 mod guard;
 mod kv;
+mod metrics;
+mod openapi;
 mod problem;
 mod rights;
 mod uri;
@@ -17,9 +19,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, delete, get, patch};
+use axum::routing::{MethodRouter, any, delete, get, patch};
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -35,6 +37,9 @@ pub use face::HttpConfig;
 use face::{Face, Shared};
 use guard::Asker;
 use problem::Problem;
+
+/// What answers at a path.
+type Route = MethodRouter<Arc<Face>>;
 
 /// How long open requests may finish after the shutdown signal; then they are cut.
 const GRACE: Duration = Duration::from_secs(2);
@@ -190,7 +195,7 @@ fn probes(face: Arc<Face>) -> Router {
         )
     };
     Router::new()
-        .route("/metrics", get(metrics))
+        .route("/metrics", get(metrics::metrics))
         .route("/v1/status", get(admin::status))
         .layer(axum::middleware::from_fn_with_state(
             Arc::clone(&face),
@@ -203,45 +208,63 @@ fn probes(face: Arc<Face>) -> Router {
         .with_state(face)
 }
 
-fn router(face: Arc<Face>) -> Router {
-    Router::new()
-        .route("/metrics", get(metrics))
-        .route("/v1/status", get(admin::status))
-        .route("/v1/nodes", get(admin::nodes))
-        .route("/v1/nodes/{name}", delete(admin::remove_node))
-        .route("/v1/tokens", get(admin::tokens).post(admin::create_token))
-        .route("/v1/tokens/{id}", delete(admin::revoke_token))
-        .route("/v1/users", get(users::list).post(users::create))
-        .route(
+/// The paths that clients must be admitted to.
+fn guarded() -> Vec<(&'static str, Route)> {
+    vec![
+        ("/metrics", get(metrics::metrics)),
+        ("/v1/openapi.json", get(openapi::document)),
+        ("/v1/status", get(admin::status)),
+        ("/v1/nodes", get(admin::nodes)),
+        ("/v1/nodes/{name}", delete(admin::remove_node)),
+        ("/v1/tokens", get(admin::tokens).post(admin::create_token)),
+        ("/v1/tokens/{id}", delete(admin::revoke_token)),
+        ("/v1/users", get(users::list).post(users::create)),
+        (
             "/v1/users/{name}",
             patch(users::change).delete(users::remove),
-        )
-        .route(
+        ),
+        (
             "/v1/keyspaces",
             get(admin::keyspaces).post(admin::create_keyspace),
-        )
-        .route(
+        ),
+        (
             "/v1/keyspaces/{name}",
             get(admin::keyspace)
                 .patch(admin::alter_keyspace)
                 .delete(admin::drop_keyspace),
-        )
-        .route(
+        ),
+        (
             "/v1/kv/{keyspace}/{*key}",
             get(kv::get).put(kv::put).delete(kv::delete),
-        )
+        ),
+        ("/v1/explain/{keyspace}/{*key}", get(kv::explain)),
+    ]
+}
+
+/// The paths that are open to everybody: probes carry no secrets.
+fn open() -> Vec<(&'static str, Route)> {
+    vec![("/healthz", get(healthz)), ("/readyz", get(readyz))]
+}
+
+fn router(face: Arc<Face>) -> Router {
+    let add = |router: Router<Arc<Face>>, (path, route)| router.route(path, route);
+    let guarded = guarded()
+        .into_iter()
+        .fold(Router::new(), add)
         .route("/v1/kv/{keyspace}/", any(async || uri::bad_path()))
+        .route("/v1/explain/{keyspace}/", any(async || uri::bad_path()))
         .layer(axum::middleware::from_fn_with_state(
             Arc::clone(&face),
             guard::check,
-        ))
-        .route("/healthz", get(healthz))
-        .route("/readyz", get(readyz))
+        ));
+    open()
+        .into_iter()
+        .fold(guarded, add)
         .fallback(async || {
             Problem::new(
                 StatusCode::NOT_FOUND,
                 "no_such_path",
-                "there is no such path",
+                "there is no such path; GET /v1/openapi.json describes all",
             )
         })
         .method_not_allowed_fallback(async || {
@@ -269,17 +292,6 @@ async fn readyz(State(face): Shared) -> Response {
         Some(shortfall) => unready(shortfall.to_string().into()),
         None => "ready\n".into_response(),
     }
-}
-
-async fn metrics(State(face): Shared) -> Response {
-    let text = face.data.metrics();
-    // OpenMetrics demands its end mark; the older text form has none.
-    let kind = if text.ends_with("# EOF\n") {
-        "application/openmetrics-text; version=1.0.0; charset=utf-8"
-    } else {
-        "text/plain; version=0.0.4; charset=utf-8"
-    };
-    ([(header::CONTENT_TYPE, kind)], text).into_response()
 }
 
 #[cfg(test)]

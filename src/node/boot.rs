@@ -20,6 +20,7 @@ use quorate_dynamo::protocol::ReplicaSummary;
 use quorate_dynamo::{Dynamo, Seat};
 use quorate_gossip::transport::{Inbound, Transport};
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use super::adopted::Keeper;
 use super::control::{Control, Door};
@@ -28,6 +29,7 @@ use super::doors::Doors;
 use super::error::StartError;
 use super::hub::{Hub, Switchboard};
 use super::inbox::{Inbox, Lane};
+use super::meter::Meter;
 use super::outbox::Outbox;
 use super::shard::{Shard, Surroundings};
 use super::shared::Shared;
@@ -77,10 +79,22 @@ impl Boot {
         let keeper = Keeper::open(Arc::clone(&world.store), Arc::clone(&world.commit))?;
         let (life, lives) = world.begin_life()?;
         let lives = Arc::new(lives);
-        let Loaded { lanes, cores } = load(&settings, &world, life.incarnation)?;
+        let begun = Instant::now();
+        let Loaded { lanes, cores, rows } = load(&settings, &world, life.incarnation)?;
+        if rows > 0 {
+            let seconds = begun.elapsed().as_secs_f64();
+            tracing::info!(rows, seconds, "the data of the node is loaded");
+        }
         let (news_sender, news) = mpsc::unbounded_channel();
         let kept = keeper.kept();
-        let hub = Arc::new(Hub::new(settings.node, lanes, kept.as_ref(), news_sender));
+        let meter = Meter::new(world.gauge.sync_seconds());
+        let hub = Arc::new(Hub::new(
+            settings.node,
+            lanes,
+            kept.as_ref(),
+            meter,
+            news_sender,
+        ));
         let Plug { transport, address } = plug(Arc::new(Switchboard(Arc::clone(&hub))))?;
         let (report_sender, reports) = mpsc::unbounded_channel();
         let outbox = Outbox {
@@ -201,11 +215,13 @@ impl Boot {
 struct Loaded {
     lanes: Vec<Lane>,
     cores: Vec<(Dynamo, Inbox)>,
+    /// Live rows of all replicas.
+    rows: u64,
 }
 
 /// Makes the cores of a node and loads the partitions that the store has for them.
 fn load(settings: &Settings, world: &World, incarnation: u32) -> Result<Loaded, StoreError> {
-    let (mut lanes, mut cores) = (Vec::new(), Vec::new());
+    let (mut lanes, mut cores, mut rows) = (Vec::new(), Vec::new(), 0);
     for core in 0..settings.cores {
         let seat = Seat {
             me: settings.node,
@@ -217,11 +233,12 @@ fn load(settings: &Settings, world: &World, incarnation: u32) -> Result<Loaded, 
         };
         let mut dynamo = Dynamo::new(settings.data.clone(), seat);
         dynamo.restore(&*world.store)?;
+        rows += dynamo.row_count();
         let (lane, inbox) = Lane::new(settings.queues.inbox_bytes_max);
         lanes.push(lane);
         cores.push((dynamo, inbox));
     }
-    Ok(Loaded { lanes, cores })
+    Ok(Loaded { lanes, cores, rows })
 }
 
 impl Started {

@@ -20,6 +20,7 @@ use quorate_gossip::wire;
 use tokio::sync::watch;
 
 use super::clock::Clock;
+use super::figures::Following;
 use super::hub::{Call, ControlDoor, tagged};
 
 /// How long a proposal may take: enough for several elections.
@@ -179,6 +180,17 @@ impl ControlDoor for Door {
         match self.0.upgrade() {
             Some(control) => Box::pin(control.admit(request)),
             None => Box::pin(async { Err(JoinRefusal::NotReady) }),
+        }
+    }
+
+    fn following(&self) -> Following {
+        let Some(control) = self.0.upgrade() else {
+            return Following::default();
+        };
+        let status = control.group.status();
+        Following {
+            term: status.term,
+            leader: status.leader,
         }
     }
 }

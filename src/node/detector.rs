@@ -138,12 +138,11 @@ impl Detector {
             let up = self.membership.is_up(node) && self.shared.transport.connected(node);
             if self.told.insert(node, up).unwrap_or(true) != up {
                 let name = name_of(node, &self.shared.hub.topology());
-                tracing::info!(
-                    node = name,
-                    number = node.0,
-                    up,
-                    "a node's reachability changed"
-                );
+                if up {
+                    tracing::info!(node = name, "a node can be reached again");
+                } else {
+                    tracing::warn!(node = name, "a node cannot be reached");
+                }
                 self.shared
                     .hub
                     .tell_shards(Sight::Reachable { node, up })

@@ -5,12 +5,14 @@ use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use prometheus_client::metrics::histogram::Histogram;
 use quorate_control::store::{Batch, Space, Store, StoreError};
 use quorate_crdt::Secret;
 use quorate_gossip::wire;
 use serde::{Deserialize, Serialize};
 
 use super::error::StartError;
+use super::process::ProcessFigures;
 use super::world::DiskGauge;
 use crate::config::NodeConfig;
 use crate::store::{DataDir, Engine, GroupCommit, Identity, StoreConfig, free_bytes, open};
@@ -201,6 +203,14 @@ impl DiskGauge for Gauge {
             .failure()
             .filter(|error| !matches!(***error, StoreError::Stopped))
             .cloned()
+    }
+
+    fn sync_seconds(&self) -> Option<Histogram> {
+        Some(self.commit.sync_seconds())
+    }
+
+    fn process(&self) -> Option<ProcessFigures> {
+        ProcessFigures::of_this()
     }
 }
 

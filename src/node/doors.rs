@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use quorate_control::consensus::ProposeError;
 use quorate_control::state::{Command, CommandRefusal, NewKeyspace, NewToken, Response, TokenId};
 use quorate_control::topology::{
@@ -21,8 +22,8 @@ use super::meter::Readings;
 use super::shared::Shared;
 use super::users;
 use crate::doors::{
-    Admin, AdminError, Data, KeyspaceChange, KeyspaceSpec, Lost, Member, Pending, Room, Shortfall,
-    Status, TokenInfo, UserChange,
+    Admin, AdminError, Data, Explanation, KeyspaceChange, KeyspaceSpec, Lost, Member, Pending,
+    Room, Shortfall, Status, TokenInfo, UserChange,
 };
 
 /// The shortest lifetime of a join token.
@@ -97,15 +98,23 @@ impl Data for Doors {
         self.later(async move { shared.status().await })
     }
 
+    fn explain(&self, keyspace: KeyspaceId, key: Bytes) -> Pending<Option<Explanation>> {
+        let shared = Arc::clone(&self.shared);
+        self.later(async move { shared.explain(keyspace, key).await })
+    }
+
     fn metrics(&self) -> String {
         let shared = &self.shared;
         let (commits, syncs) = shared.world.gauge.commits_and_syncs();
         shared.hub.meter.text(Readings {
             disk_bytes: shared.world.store.stats().bytes,
+            free_bytes: shared.world.gauge.free_bytes(),
             commits,
             syncs,
+            nodes: shared.hub.topology().nodes.len() as u64,
             peers: shared.hub.connected_peers(),
             raft_term: shared.control.group().status().term,
+            process: shared.world.gauge.process(),
         })
     }
 

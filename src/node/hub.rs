@@ -4,27 +4,34 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use quorate_control::state::ControlState;
 use quorate_control::topology::{Epoch, Keyspace, KeyspaceId, Partition, Placement, Topology};
 use quorate_crdt::NodeId;
+use quorate_dynamo::KeyView;
 use quorate_dynamo::op::{Op, Request, RequestError};
 use quorate_dynamo::protocol::{Message, ReplicaSummary, Route};
 use quorate_gossip::transport::{Class, Inbound, JoinGrant, JoinRefusal, JoinRequest, Later};
 use quorate_gossip::wire;
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 
 use super::adopted::Adopted;
+use super::figures::{Following, NodeFigures};
 use super::inbox::{Lane, Sight, Waiter, Work};
-use super::meter::{Meter, Sample};
-use crate::doors::{Pending, Room};
+use super::meter::Meter;
+use crate::doors::{Load, Pending, Room, name_of};
 
 /// What a node answers to [`Call::Version`].
 pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// How long another node may take to answer a question about itself.
+pub(super) const ASK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The subject of a call between nodes: its first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,9 +39,8 @@ pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub(super) enum Call {
     /// A message of the control group.
     Control = 0,
-    /// Asks for the figures of all replicas of the node. No body; the answer is a list of
-    /// [`ReplicaSummary`].
-    Summaries = 1,
+    /// Asks what the node says about itself. No body; the answer is a [`NodeFigures`].
+    Figures = 1,
     /// Asks for the topology that the node acts on. The body is an epoch; the answer is the
     /// topology if it is newer, else empty.
     Topology = 2,
@@ -45,6 +51,15 @@ pub(super) enum Call {
     /// Asks where the node has met those that it is connected with. No body; the answer is a map
     /// from numbers to addresses.
     Met = 5,
+    /// Asks what the node holds of a key: a [`KeyQuestion`]; answered by an optional [`KeyView`].
+    Explain = 6,
+}
+
+/// The body of [`Call::Explain`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct KeyQuestion {
+    pub(super) keyspace: KeyspaceId,
+    pub(super) key: Bytes,
 }
 
 /// A call of this kind with this body.
@@ -71,6 +86,9 @@ pub(super) trait ControlDoor: Send + Sync + 'static {
 
     /// Admits a newcomer, or says why not.
     fn admit(&self, request: JoinRequest) -> Later<Result<JoinGrant, JoinRefusal>>;
+
+    /// Whom this node follows.
+    fn following(&self) -> Following;
 }
 
 /// Shared by everything that reaches a node from outside.
@@ -93,6 +111,8 @@ pub(super) struct Hub {
     pub(super) met: ArcSwap<BTreeMap<NodeId, Arc<str>>>,
     /// How many milliseconds the clock of each node is ahead, as the first shard last said.
     pub(super) clocks: ArcSwap<BTreeMap<NodeId, i64>>,
+    /// What the node uses, as last looked at.
+    pub(super) load: ArcSwap<Load>,
 }
 
 impl Hub {
@@ -100,14 +120,17 @@ impl Hub {
         me: NodeId,
         lanes: Vec<Lane>,
         kept: Option<&Adopted>,
+        meter: Meter,
         news: mpsc::UnboundedSender<News>,
     ) -> Self {
         let nothing = || Arc::clone(ControlState::default().topology());
+        let topology = kept.map_or_else(nothing, Adopted::share);
+        meter.adopt(&topology);
         Self {
             me,
             lanes,
-            topology: ArcSwap::from(kept.map_or_else(nothing, Adopted::share)),
-            meter: Arc::new(Meter::new()),
+            topology: ArcSwap::from(topology),
+            meter: Arc::new(meter),
             news,
             control: OnceLock::new(),
             peers: AtomicUsize::new(0),
@@ -115,6 +138,7 @@ impl Hub {
             reached: AtomicUsize::new(0),
             met: ArcSwap::from_pointee(BTreeMap::new()),
             clocks: ArcSwap::from_pointee(BTreeMap::new()),
+            load: ArcSwap::from_pointee(Load::default()),
         }
     }
 
@@ -152,7 +176,7 @@ impl Hub {
         };
         let waiter = Waiter {
             reply,
-            sample: Sample::of(&request),
+            sample: self.meter.sample(&request),
             room,
             reads: !request.op.writes(),
         };
@@ -183,6 +207,7 @@ impl Hub {
         for lane in &self.lanes {
             lane.push_surely(Work::Topology(adopted.clone())).await;
         }
+        self.meter.adopt(adopted);
         self.topology.store(adopted.share());
     }
 
@@ -229,9 +254,40 @@ impl Hub {
             self.meter.clocks(&clocks, &self.topology());
             self.clocks.store(Arc::new(clocks));
         }
-        self.meter.summarised(all.iter());
+        self.meter.summarised(all.iter(), &self.topology());
         self.meter.counted(&counters);
         all
+    }
+
+    /// What this node says about itself.
+    pub(super) async fn figures(&self) -> NodeFigures {
+        let control = self.control.get();
+        NodeFigures {
+            version: VERSION.to_owned(),
+            following: control.map_or_else(Following::default, |control| control.following()),
+            load: **self.load.load(),
+            replicas: self.summaries().await,
+        }
+    }
+
+    /// What this node's replica holds of a key; `None` if it has none.
+    pub(super) async fn explain(&self, question: &KeyQuestion) -> Option<KeyView> {
+        let KeyQuestion { keyspace, key } = question.clone();
+        let partition = self
+            .topology
+            .load()
+            .keyspaces
+            .get(&keyspace)?
+            .partition_of(&key);
+        let (answer, answered) = oneshot::channel();
+        let lane = &self.lanes[usize::from(self.core_of(partition))];
+        let work = Work::Explain {
+            at: (keyspace, partition),
+            key,
+            answer,
+        };
+        lane.push_surely(work).await;
+        answered.await.ok().flatten()
     }
 
     /// Sorts the messages of a frame by shard.
@@ -266,7 +322,12 @@ impl Hub {
     fn frame(&self, from: NodeId, frame: &[u8]) {
         let Ok(messages) = wire::decode_within::<Vec<Message>>(frame, wire::MESSAGE_BYTES_MAX)
         else {
-            tracing::warn!(%from, bytes = frame.len(), "a frame that is not a list of messages was ignored");
+            let from = name_of(from, &self.topology());
+            tracing::warn!(
+                from,
+                bytes = frame.len(),
+                "a frame that is not a list of messages was ignored"
+            );
             self.meter.malformed();
             return;
         };
@@ -316,8 +377,17 @@ impl Inbound for Switchboard {
                 };
                 Box::pin(async move { answer })
             }
-            Some(&tag) if tag == Call::Summaries as u8 => {
-                Box::pin(async move { wire::encode(&hub.summaries().await) })
+            Some(&tag) if tag == Call::Figures as u8 => {
+                Box::pin(async move { wire::encode(&hub.figures().await) })
+            }
+            Some(&tag) if tag == Call::Explain as u8 => {
+                let question = wire::decode::<KeyQuestion>(&request[1..]);
+                Box::pin(async move {
+                    match question {
+                        Ok(question) => wire::encode(&hub.explain(&question).await),
+                        Err(_malformed) => Bytes::new(),
+                    }
+                })
             }
             Some(&tag) if tag == Call::Reaches as u8 => {
                 let reaches = wire::decode::<NodeId>(&request[1..]).is_ok_and(|node| {

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
+use quorate_control::topology::{KeyspaceId, Partition};
 use quorate_crdt::NodeId;
-use quorate_dynamo::Counters;
 use quorate_dynamo::op::{Answer, Receipt, Request, RequestError};
 use quorate_dynamo::protocol::{Input, Message, ReplicaSummary};
+use quorate_dynamo::{Counters, KeyView};
 use tokio::sync::{mpsc, oneshot};
 
 use super::adopted::Adopted;
@@ -38,6 +40,12 @@ pub(super) enum Work {
     Sight(Sight),
     /// Asks for the figures of all replicas.
     Summaries(oneshot::Sender<Figures>),
+    /// Asks what the replica there holds of a key.
+    Explain {
+        at: (KeyspaceId, Partition),
+        key: Bytes,
+        answer: oneshot::Sender<Option<KeyView>>,
+    },
     /// Refuse new requests, finish those under way, and end; the answer comes when everything is
     /// released.
     Stop(oneshot::Sender<()>),

@@ -10,9 +10,8 @@ use quorate_gossip::wire;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::hub::{Call, VERSION, tagged};
+use super::hub::{ASK_TIMEOUT, Call, VERSION, tagged};
 use super::shared::Shared;
-use super::status::ASK_TIMEOUT;
 use crate::doors::{Member, NodeState};
 
 /// The version that `node` runs; `None` if it does not answer within [`ASK_TIMEOUT`].
@@ -110,7 +109,7 @@ pub(super) async fn list(shared: &Arc<Shared>) -> Vec<Member> {
 }
 
 /// How many partitions each node holds or is being given.
-fn held(topology: &Topology) -> BTreeMap<NodeId, u32> {
+pub(super) fn held(topology: &Topology) -> BTreeMap<NodeId, u32> {
     let mut held = BTreeMap::new();
     for (_, placement) in topology.keyspaces.values().flat_map(Keyspace::partitions) {
         for node in placement.holders() {

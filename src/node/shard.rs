@@ -16,6 +16,7 @@ use quorate_gossip::transport::Class;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::adopted::Adopted;
 use super::clock::Clock;
 use super::commits::Commits;
 use super::disk_guard::{Failure, report};
@@ -24,6 +25,7 @@ use super::lines::{Lines, is_asked_again, waits};
 use super::outbox::{ALONE_BYTES, Outbox, Release};
 use super::slots::Slots;
 use super::world::{Queues, Watched};
+use crate::doors::name_of;
 use crate::planted::{ACK_BEFORE_COMMIT, ANSWERS_PILE_UP, PANIC_UNNOTICED, TURN_WITHOUT_BOUND};
 use crate::store::Lives;
 
@@ -76,6 +78,8 @@ pub(super) struct Shard {
     /// Questions of nodes for which too much waits to be sent already.
     pub(super) lines: Lines,
     pub(super) pace: Pace,
+    /// The topology that it acts on, for the names of nodes.
+    topology: Option<Adopted>,
     /// Set when the shard is to end: the deadline, and the sender to tell.
     stopping: Option<(Instant, oneshot::Sender<()>)>,
 }
@@ -114,6 +118,7 @@ impl Shard {
             owed: Vec::new(),
             lines: Lines::default(),
             pace: Pace::default(),
+            topology: None,
             stopping: None,
         }
     }
@@ -338,6 +343,7 @@ impl Shard {
                 self.messages(now, from, messages.into_iter());
             }
             Work::Topology(adopted) => {
+                self.topology = Some(adopted.clone());
                 self.show_topology(adopted.epoch);
                 self.dynamo
                     .handle(now, Input::Topology(adopted.share()), &mut self.effects);
@@ -350,6 +356,9 @@ impl Shard {
                     counters,
                     clocks: self.dynamo.clock_offsets(now),
                 }));
+            }
+            Work::Explain { at, key, answer } => {
+                drop(answer.send(self.dynamo.explain(at, &key)));
             }
             Work::Stop(done) => self.stopping = Some((Instant::now() + GRACE, done)),
         }
@@ -443,7 +452,7 @@ impl Shard {
                     self.timers
                         .insert((Instant::now() + after, self.timers_armed), timer);
                 }
-                Effect::ClockOff { node, offset_ms } => say_clock(node, offset_ms),
+                Effect::ClockOff { node, offset_ms } => self.say_clock(node, offset_ms),
                 Effect::Report {
                     keyspace,
                     partitions,
@@ -479,14 +488,21 @@ impl Shard {
         );
         (release, failed)
     }
-}
-
-/// Logs a change of another node's clock. Every node that notices logs it once.
-fn say_clock(node: NodeId, offset_ms: Option<i64>) {
-    if let Some(offset_ms) = offset_ms {
-        tracing::warn!(%node, offset_ms, "a clock is off from the others' (less than 0: behind); while it is, that node stamps nothing");
-    } else {
-        tracing::warn!(%node, "the clock is right again");
+    /// Logs a change of a node's clock. Every node that notices logs it once.
+    fn say_clock(&self, node: NodeId, offset_ms: Option<i64>) {
+        let node = match &self.topology {
+            Some(topology) => name_of(node, topology),
+            None => node.to_string(),
+        };
+        if let Some(offset_ms) = offset_ms {
+            tracing::warn!(
+                node,
+                offset_ms,
+                "a clock is off from the others' (less than 0: behind); while it is, that node stamps nothing"
+            );
+        } else {
+            tracing::info!(node, "the clock is right again");
+        }
     }
 }
 

@@ -1,11 +1,13 @@
 //! What the tasks and the doors of a running node share, and what one can wait for in it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use quorate_control::store::StoreError;
 use quorate_control::topology::{Epoch, Topology};
+use quorate_crdt::NodeId;
 use quorate_gossip::transport::Transport;
 use tokio::sync::{oneshot, watch};
 
@@ -133,6 +135,16 @@ impl Shared {
             missing = missing.join(", "),
             "this node serves but cannot reach all others: have their addresses changed?"
         );
+    }
+
+    /// The round trip to every connected node.
+    pub(super) fn round_trips(&self) -> BTreeMap<NodeId, Duration> {
+        let topology = self.hub.topology();
+        let others = topology.nodes.keys();
+        let others = others.filter(|&&node| node != self.settings.node);
+        others
+            .filter_map(|&node| Some((node, self.transport.rtt(node)?)))
+            .collect()
     }
 
     /// Lets every shard finish the work that it has been given.

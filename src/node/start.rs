@@ -251,6 +251,7 @@ async fn live(
 async fn launch(config: &NodeConfig, options: Options) -> Result<(Up, Launched), StartError> {
     let disk = Disk::open(config)?;
     let start = StartAs::decide(config, &disk).await?;
+    say_who(config, &start);
     let (mut boot, transport) = boot(config, options, &disk, &start).await?;
     disk.keep_address(transport.local_addr().map_err(StartError::Port)?)?;
     let quic = boot.address();
@@ -270,6 +271,22 @@ async fn launch(config: &NodeConfig, options: Options) -> Result<(Up, Launched),
         alive,
     };
     Ok((hand_out(&launched.started, quic), launched))
+}
+
+/// Logs as whom the node starts.
+fn say_who(config: &NodeConfig, start: &StartAs) {
+    let what = match (&start.founding, start.restarted) {
+        (Some(_), _) => "founds a cluster",
+        (None, true) => "comes back to its cluster",
+        (None, false) => "was admitted to a cluster",
+    };
+    tracing::info!(
+        node = config.node,
+        datacenter = config.datacenter,
+        rack = config.rack,
+        version = env!("CARGO_PKG_VERSION"),
+        "this node {what}"
+    );
 }
 
 /// Boots a node over QUIC.

@@ -1,41 +1,56 @@
-//! The status document, drawn from what every node says about its replicas.
+//! The status document, drawn from what every node says about itself.
+
+mod control;
+mod levels;
+mod sum;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use quorate_control::topology::{
-    Keyspace, KeyspaceId, NodeInfo, Partition, Placement, Replication, Topology,
-};
+use quorate_control::topology::{Keyspace, KeyspaceId, NodeInfo, Replication, Topology};
 use quorate_crdt::NodeId;
-use quorate_dynamo::protocol::ReplicaSummary;
 use quorate_gossip::wire;
 use tokio::task::JoinSet;
 
-use super::hub::{Call, tagged};
+use super::figures::{Answers, NodeFigures};
+use super::hub::{ASK_TIMEOUT, Call, tagged};
+use super::members;
 use super::shared::Shared;
 use crate::doors::{KeyspaceStatus, NodeState, NodeStatus, Status};
+use sum::{Replicas, Sum};
 
 #[cfg(test)]
 mod tests;
 
-/// How long another node may take to tell its figures.
-pub(super) const ASK_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// What each node answered; `None` if it did not.
-type Answers = BTreeMap<NodeId, Option<Vec<ReplicaSummary>>>;
+/// What the answering node itself knows about the others.
+#[derive(Debug, Default)]
+struct Sights {
+    /// Milliseconds since 1970.
+    now_ms: u64,
+    /// Nodes that the failure detector considers unreachable, and since when.
+    unreachable: BTreeMap<NodeId, u64>,
+    /// How many milliseconds the clock of each node is ahead.
+    clocks: BTreeMap<NodeId, i64>,
+    /// Round trips.
+    rtt: BTreeMap<NodeId, Duration>,
+    /// Nodes that are being removed.
+    leaving: Vec<NodeId>,
+}
 
 impl Shared {
     /// The status document, from what every node says now.
     pub(super) async fn status(&self) -> Status {
         let topology = self.hub.topology();
         let answers = self.ask_all(&topology).await;
-        let findings = draw(
-            &topology,
-            self.control.group().leader(),
-            &answers,
-            &self.hub.unreachable.load(),
-        );
-        let findings = findings.with_clocks(&topology, &self.hub.clocks.load());
+        let group = self.control.group();
+        let sights = Sights {
+            now_ms: self.world.clock.now().unix_millis,
+            unreachable: BTreeMap::clone(&self.hub.unreachable.load()),
+            clocks: BTreeMap::clone(&self.hub.clocks.load()),
+            rtt: self.round_trips(),
+            leaving: group.read(|state| state.leaving().iter().copied().collect()),
+        };
+        let findings = draw(&topology, &answers, &sights);
         self.hub.meter.mismatches(findings.mismatches);
         findings.status
     }
@@ -47,15 +62,14 @@ impl Shared {
         for &node in topology.nodes.keys().filter(|&&node| node != me) {
             let call = self
                 .transport
-                .call(node, tagged(Call::Summaries, &[]), ASK_TIMEOUT);
+                .call(node, tagged(Call::Figures, &[]), ASK_TIMEOUT);
             asked.spawn(async move {
                 let answer = call.await.ok();
-                let figures =
-                    answer.and_then(|answer| wire::decode::<Vec<ReplicaSummary>>(&answer).ok());
+                let figures = answer.and_then(|answer| wire::decode::<NodeFigures>(&answer).ok());
                 (node, figures)
             });
         }
-        let mut answers = Answers::from([(me, Some(self.hub.summaries().await))]);
+        let mut answers = Answers::from([(me, Some(self.hub.figures().await))]);
         while let Some(answer) = asked.join_next().await {
             answers.extend(answer);
         }
@@ -70,102 +84,91 @@ struct Findings {
     mismatches: usize,
 }
 
-impl Findings {
-    /// Adds how many milliseconds the clock of each node is ahead, as far as that is known.
-    fn with_clocks(mut self, topology: &Topology, clocks: &BTreeMap<NodeId, i64>) -> Self {
-        for (status, node) in self.status.nodes.iter_mut().zip(topology.nodes.keys()) {
-            status.clock_offset_ms = clocks.get(node).copied();
-        }
-        self
-    }
-}
-
-/// The figures of one keyspace, summed over its partitions.
-struct Sum {
-    rows: u64,
-    recent: u64,
-    residuals: u64,
-    contexts_equal: bool,
-    digests_equal: bool,
-    settled: bool,
-    mismatches: usize,
-}
-
-type Figures<'a> = BTreeMap<(NodeId, KeyspaceId, Partition), &'a ReplicaSummary>;
-
-/// The cluster as it answered. `suspects` are nodes that answered although the failure detector
-/// considers them unreachable.
-fn draw(
-    topology: &Topology,
-    leader: Option<NodeId>,
-    answers: &Answers,
-    suspects: &BTreeMap<NodeId, u64>,
-) -> Findings {
-    let figures: Figures<'_> = answers
-        .iter()
-        .flat_map(|(&node, answer)| {
-            answer
-                .iter()
-                .flatten()
-                .map(move |summary| ((node, summary.keyspace, summary.partition), summary))
-        })
-        .collect();
+/// The cluster as it answered.
+fn draw(topology: &Topology, answers: &Answers, sights: &Sights) -> Findings {
+    let replicas = Replicas::of(answers);
+    let held = members::held(topology);
     let nodes: Vec<_> = topology
         .nodes
         .iter()
-        .map(|(&node, info)| node_status(node, info, answers, suspects))
+        .map(|(&node, info)| NodeStatus {
+            partitions: held.get(&node).copied().unwrap_or(0),
+            ..node_status(node, info, answers, sights)
+        })
         .collect();
     let all_up = nodes.iter().all(|node| node.state != NodeState::Down);
     let mut keyspaces = Vec::new();
     let (mut settled, mut mismatches) = (true, 0);
     for (&id, keyspace) in &topology.keyspaces {
-        let sum = sum(id, keyspace, &figures);
+        let sum = Sum::of(id, keyspace, &replicas);
         settled &= sum.settled && sum.residuals == 0;
         mismatches += sum.mismatches;
-        keyspaces.push(KeyspaceStatus {
-            name: keyspace.name.to_string(),
-            partitions: keyspace.partition_count() as u32,
-            replication: replication(topology, &keyspace.replication),
-            rows: sum.rows,
-            recent: sum.recent,
-            residuals: sum.residuals,
-            contexts_equal: sum.contexts_equal,
-            digests_equal: sum.digests_equal,
-        });
+        keyspaces.push(keyspace_status(topology, id, keyspace, &sum, &replicas));
     }
+    let (control, leader) = control::view(topology, answers);
     let status = Status {
         cluster: format!("{:032x}", topology.cluster.0),
+        at_ms: sights.now_ms,
         epoch: topology.epoch.0,
         leader: leader
             .and_then(|leader| topology.nodes.get(&leader))
             .map(|info| info.name.to_string()),
+        control,
         nodes,
         keyspaces,
-        converged: false,
+        ..Status::default()
     };
     let mut status = status.concluded();
     status.converged &= all_up && settled;
     Findings { status, mismatches }
 }
 
-fn node_status(
-    node: NodeId,
-    info: &NodeInfo,
-    answers: &Answers,
-    suspects: &BTreeMap<NodeId, u64>,
-) -> NodeStatus {
-    let state = match answers.get(&node) {
-        Some(Some(_)) if suspects.contains_key(&node) => NodeState::Suspect,
-        Some(Some(_)) => NodeState::Alive,
-        Some(None) | None => NodeState::Down,
-    };
+fn node_status(node: NodeId, info: &NodeInfo, answers: &Answers, sights: &Sights) -> NodeStatus {
+    let figures = answers.get(&node).and_then(Option::as_ref);
+    let down_since = sights.unreachable.get(&node).copied();
+    let micros = |rtt: &Duration| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX);
     NodeStatus {
         name: info.name.to_string(),
         number: node.0,
         datacenter: info.datacenter.to_string(),
         rack: info.rack.to_string(),
-        state,
-        clock_offset_ms: None,
+        address: info.quic.to_string(),
+        version: figures.map(|figures| figures.version.clone()),
+        state: match (figures, down_since) {
+            (None, _) => NodeState::Down,
+            (Some(_), Some(_)) => NodeState::Suspect,
+            (Some(_), None) => NodeState::Alive,
+        },
+        down_since,
+        voter: info.voter,
+        leaving: sights.leaving.contains(&node),
+        partitions: 0,
+        rtt_us: sights.rtt.get(&node).map(micros),
+        load: figures.map(|figures| figures.load),
+        clock_offset_ms: sights.clocks.get(&node).copied(),
+    }
+}
+
+fn keyspace_status(
+    topology: &Topology,
+    id: KeyspaceId,
+    keyspace: &Keyspace,
+    sum: &Sum,
+    replicas: &Replicas<'_>,
+) -> KeyspaceStatus {
+    KeyspaceStatus {
+        name: keyspace.name.to_string(),
+        partitions: keyspace.partition_count() as u32,
+        replication: replication(topology, &keyspace.replication),
+        defaults: levels::defaults(topology, keyspace),
+        rows: sum.rows,
+        recent: sum.recent,
+        residuals: sum.residuals,
+        contexts_equal: sum.contexts_equal,
+        digests_equal: sum.digests_equal,
+        moving: sum::moving(topology, id, keyspace, replicas),
+        lacking: sum::lacking(topology, id, keyspace, replicas),
+        levels: levels::levels(topology, id, keyspace, replicas),
     }
 }
 
@@ -186,49 +189,4 @@ fn replication(topology: &Topology, replication: &Replication) -> BTreeMap<Strin
             )
         })
         .collect()
-}
-
-fn sum(id: KeyspaceId, keyspace: &Keyspace, figures: &Figures<'_>) -> Sum {
-    let mut sum = Sum {
-        rows: 0,
-        recent: 0,
-        residuals: 0,
-        contexts_equal: true,
-        digests_equal: true,
-        settled: true,
-        mismatches: 0,
-    };
-    for (partition, placement) in keyspace.partitions() {
-        sum.add(placement, |node| {
-            figures.get(&(node, id, partition)).copied()
-        });
-    }
-    sum
-}
-
-impl Sum {
-    fn add<'a>(
-        &mut self,
-        placement: &Placement,
-        figures: impl Fn(NodeId) -> Option<&'a ReplicaSummary>,
-    ) {
-        let replicas: Vec<Option<&ReplicaSummary>> =
-            placement.holders().into_iter().map(figures).collect();
-        let known = || replicas.iter().copied().flatten();
-        let complete = !replicas.is_empty() && replicas.iter().all(Option::is_some);
-        let first = known().next();
-        let contexts_equal = complete
-            && known().all(|figures| Some(figures.context) == first.map(|first| first.context));
-        let digests_equal = complete
-            && known().all(|figures| Some(figures.digest) == first.map(|first| first.digest));
-        self.rows += known().map(|figures| figures.rows).max().unwrap_or(0);
-        self.recent += known().map(|figures| figures.recent).sum::<u64>();
-        self.residuals += known().map(|figures| figures.residuals).sum::<u64>();
-        self.mismatches += usize::from(
-            contexts_equal && !digests_equal && known().all(|figures| figures.residuals == 0),
-        );
-        self.contexts_equal &= contexts_equal;
-        self.digests_equal &= digests_equal;
-        self.settled &= placement.transition.is_none() && known().all(|figures| !figures.filling);
-    }
 }

@@ -20,6 +20,7 @@ use super::hub::{Call, News, tagged};
 use super::inbox::Sight;
 use super::outbox::Report;
 use super::shared::Shared;
+use crate::doors::Load;
 use crate::planted::{
     ADDRESS_UNTOLD, ADDRESSES_UNHEARD, TOPOLOGY_FROM_THE_LEADER_ALONE, TOPOLOGY_GOES_BACK,
 };
@@ -243,17 +244,14 @@ impl Shared {
     async fn look_around(self: Arc<Self>) {
         let (mut full, mut leader) = (false, None);
         let mut summarised = tokio::time::Instant::now();
+        let mut answered = 0;
+        self.look_at_load(0);
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
-            let topology = self.hub.topology();
-            for &node in topology
-                .nodes
-                .keys()
-                .filter(|&&node| node != self.settings.node)
-            {
-                if let Some(rtt) = self.transport.rtt(node) {
-                    self.hub.tell_shards(Sight::RoundTrip { node, rtt }).await;
-                }
+            let rtt = self.round_trips();
+            self.hub.meter.round_trips(&rtt, &self.hub.topology());
+            for (node, rtt) in rtt {
+                self.hub.tell_shards(Sight::RoundTrip { node, rtt }).await;
             }
             let leads = self.control.group().leader();
             if leads.is_some() && leads != leader {
@@ -277,10 +275,26 @@ impl Shared {
                 self.hub.tell_shards(Sight::DiskFull(full)).await;
             }
             if summarised.elapsed() >= SUMMARISE_EVERY {
+                let before = std::mem::replace(&mut answered, self.hub.meter.answered());
+                let since = summarised.elapsed().as_secs().max(1);
+                self.look_at_load(answered.saturating_sub(before) / since);
                 summarised = tokio::time::Instant::now();
                 self.hub.summaries().await;
             }
         }
+    }
+}
+
+impl Shared {
+    /// Notes what the node uses.
+    fn look_at_load(&self, requests_per_s: u64) {
+        let (store, gauge) = (&self.world.store, &self.world.gauge);
+        self.hub.load.store(Arc::new(Load {
+            store_bytes: store.stats().bytes,
+            free_bytes: gauge.free_bytes(),
+            memory_bytes: gauge.process().map(|process| process.resident_bytes),
+            requests_per_s,
+        }));
     }
 }
 

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use prometheus_client::metrics::histogram::Histogram;
 use quorate_control::consensus::ConsensusConfig;
 use quorate_control::store::{Commit, Store, StoreError};
 use quorate_control::topology::Epoch;
@@ -18,6 +19,7 @@ use quorate_gossip::wire;
 use serde::{Deserialize, Serialize};
 
 use super::clock::Clock;
+use super::process::ProcessFigures;
 use crate::store::{Life, Lives};
 
 /// Time, disk and chance: everything that the simulator replaces, but for the network.
@@ -119,7 +121,7 @@ impl Default for Queues {
     }
 }
 
-/// The node's disk as seen from outside the store.
+/// The node's disk as seen from outside the store, and its process.
 pub(crate) trait DiskGauge: Send + Sync + 'static {
     /// Bytes that can still be written; `None` if that is unknown or unbounded.
     fn free_bytes(&self) -> Option<u64>;
@@ -130,6 +132,16 @@ pub(crate) trait DiskGauge: Send + Sync + 'static {
     /// The failure after which nothing may be acknowledged, even if nobody has asked for a commit
     /// since.
     fn failure(&self) -> Option<Arc<StoreError>> {
+        None
+    }
+
+    /// How long each synchronisation took.
+    fn sync_seconds(&self) -> Option<Histogram> {
+        None
+    }
+
+    /// What the process uses. A simulated node has no process of its own.
+    fn process(&self) -> Option<ProcessFigures> {
         None
     }
 }

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use prometheus_client::metrics::histogram::Histogram;
 use quorate_control::store::{Commit, Done, Store, StoreError};
 
 use super::cause::engine_error;
@@ -33,6 +34,11 @@ pub enum Durability {
     None,
 }
 
+/// In seconds, from a disk with a cache of its own to one that is failing.
+const SYNC_BUCKETS: [f64; 12] = [
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5,
+];
+
 /// Commits and synchronisations; `commits / syncs` is the mean size of a group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CommitCounts {
@@ -46,6 +52,7 @@ struct Shared {
     store: Arc<dyn Store>,
     commits: AtomicU64,
     syncs: AtomicU64,
+    sync_seconds: Histogram,
     /// The failure after which nothing may be acknowledged. Set once and never cleared: after a
     /// failed synchronisation the operating system may have dropped the dirty pages, and a second
     /// attempt would succeed without having written them.
@@ -57,8 +64,10 @@ impl Shared {
         if let Some(error) = self.failed.get() {
             return Err(Arc::clone(error));
         }
+        let begun = Instant::now();
         match self.store.persist() {
             Ok(()) => {
+                self.sync_seconds.observe(begun.elapsed().as_secs_f64());
                 self.syncs.fetch_add(1, Ordering::Relaxed);
                 Ok(())
             }
@@ -118,6 +127,7 @@ impl GroupCommit {
             store,
             commits: AtomicU64::new(0),
             syncs: AtomicU64::new(0),
+            sync_seconds: Histogram::new(SYNC_BUCKETS),
             failed: OnceLock::new(),
         });
         let (requests, inbox) = mpsc::channel();
@@ -145,6 +155,11 @@ impl GroupCommit {
             commits: self.shared.commits.load(Ordering::Relaxed),
             syncs: self.shared.syncs.load(Ordering::Relaxed),
         }
+    }
+
+    /// How long each synchronisation took, as it is counted.
+    pub fn sync_seconds(&self) -> Histogram {
+        self.shared.sync_seconds.clone()
     }
 
     /// Why the node must stop: a synchronisation has failed, or the committer was shut down.

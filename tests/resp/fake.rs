@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use quorate::doors::{Data, Pending, Room, Shortfall, Status};
+use quorate::doors::{Data, Explanation, Pending, Room, Shortfall, Status};
 use quorate_control::topology::{
     ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Partition, Placement, Replication, Topology,
 };
@@ -197,13 +197,15 @@ impl Data for Fake {
         let status = Status {
             cluster: "7".to_owned(),
             epoch: 3,
-            leader: None,
-            nodes: Vec::new(),
-            keyspaces: Vec::new(),
             converged: true,
+            ..Status::default()
         };
         sender.send(status).ok();
         receiver
+    }
+
+    fn explain(&self, _keyspace: KeyspaceId, _key: Bytes) -> Pending<Option<Explanation>> {
+        oneshot::channel().1
     }
 
     fn metrics(&self) -> String {

@@ -139,6 +139,33 @@ pub(crate) fn metrics(tree: &Tree) -> Vec<Finding> {
     silent.chain(gone).chain(nothing).collect()
 }
 
+/// Series that an alert or a dashboard names and the page of metrics does not explain.
+pub(crate) fn operated_metrics(tree: &Tree) -> Vec<Finding> {
+    let explained: BTreeSet<&str> = tree.text(METRICS).split('`').collect();
+    let series = |text: &'_ str| -> Vec<String> {
+        text.split(|c: char| !(c.is_ascii_lowercase() || c == '_'))
+            .filter(|word| word.starts_with("quorate_") || word.starts_with("process_"))
+            .map(|word| {
+                let mut histogram = ["_bucket", "_sum", "_count"].into_iter();
+                let family = histogram.find_map(|end| word.strip_suffix(end));
+                family.unwrap_or(word).to_owned()
+            })
+            .collect()
+    };
+    let mut named = 0;
+    let mut findings = Vec::new();
+    for (path, file) in tree.all().filter(|(path, _)| path.starts_with("ops/")) {
+        for name in series(&file.text) {
+            named += 1;
+            if !explained.contains(name.as_str()) {
+                findings.push(format!("{path}: no metric is called {name}"));
+            }
+        }
+    }
+    findings.extend((named == 0).then(|| "ops: no metric was found".to_owned()));
+    findings
+}
+
 /// Files of which the first paragraph does not say what they are for: it is not there, or has no
 /// three words besides articles and the name of the file.
 pub(crate) fn purposes(tree: &Tree) -> Vec<Finding> {
@@ -589,4 +616,26 @@ fn a_metric_without_an_explanation_and_one_without_code_are_found() {
         metrics(&tree("fn a() {}", "")),
         ["src: no metric was found"]
     );
+}
+
+#[test]
+fn an_alert_on_a_metric_that_does_not_exist_is_found() {
+    let found = |rule: &str| {
+        operated_metrics(&Tree::new([
+            ("ops/alerts.yml".to_owned(), rule.to_owned()),
+            (
+                METRICS.to_owned(),
+                "| `quorate_rows` |\n| `quorate_wait_seconds` |".to_owned(),
+            ),
+        ]))
+    };
+    assert_eq!(
+        found("sum(quorate_rows) / rate(quorate_wait_seconds_bucket[5m])"),
+        [""; 0]
+    );
+    assert_eq!(
+        found("quorate_keys > 1 or quorate_rows"),
+        ["ops/alerts.yml: no metric is called quorate_keys"]
+    );
+    assert_eq!(found("up"), ["ops: no metric was found"]);
 }

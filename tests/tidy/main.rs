@@ -176,3 +176,8 @@ fn what_the_architecture_follows_exists() {
 fn every_metric_is_explained_and_every_explained_metric_exists() {
     holds(&docs::metrics(&REPOSITORY));
 }
+
+#[test]
+fn alerts_and_dashboards_name_metrics_that_exist() {
+    holds(&docs::operated_metrics(&REPOSITORY));
+}

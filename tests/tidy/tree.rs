@@ -11,7 +11,9 @@ use crate::rust::{self, Items, Token};
 /// What is never looked into: build output, history, editors' folders.
 const SKIPPED: [&str; 4] = ["target", ".git", "node_modules", "__pycache__"];
 /// What a rule can read.
-const TEXT: [&str; 9] = ["rs", "md", "toml", "py", "mjs", "sh", "txt", "yml", "json"];
+const TEXT: [&str; 11] = [
+    "rs", "md", "toml", "py", "mjs", "sh", "txt", "yml", "yaml", "json", "service",
+];
 
 /// All text files, by path relative to the root, with `/` between the parts.
 pub(crate) struct Tree {

@@ -120,6 +120,11 @@ impl Dynamo {
         self.replicas.iter().map(summary).collect()
     }
 
+    /// Live rows of all replicas of this core.
+    pub fn row_count(&self) -> u64 {
+        self.replicas.values().map(Replica::row_count).sum()
+    }
+
     /// What this core has done so far.
     pub fn counters(&self) -> Counters {
         self.counters

@@ -248,8 +248,8 @@ impl Peering {
         let _turn = self.courtship.turn(node).lock_owned().await;
         match open(&connection).await {
             Ok(writers) => {
-                let streams = Streams { writers, first };
-                self.session(node, connection, streams).await;
+                self.session(node, connection, Streams { writers, first })
+                    .await;
             }
             Err(error) => self.note(node, &error),
         }
@@ -308,7 +308,7 @@ impl Peering {
         if self.links.contains_key(&node) {
             return tracing::debug!(%node, %error, "another connection stays");
         }
-        tracing::info!(%node, %error, "a connection ended");
+        tracing::debug!(%node, %error, "a connection ended");
         self.troubles.insert(node, error);
     }
 

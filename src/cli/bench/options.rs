@@ -130,7 +130,7 @@ pub(super) fn entrances(targets: &[Target], globals: &Globals) -> Result<Vec<Ent
     let entrance = |target: &Target| {
         let tls = match target.tls {
             Some(tls) => tls,
-            None => globals.tls_ca().is_some(),
+            None => globals.tls_ca.is_some(),
         };
         Ok(Entrance {
             address: target.address.clone(),

@@ -8,8 +8,9 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{Request as HttpRequest, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
-use quorate_control::topology::{Keyspace, KeyspaceId, Replication};
+use quorate_control::topology::{Keyspace, KeyspaceId, Replication, Topology};
 use quorate_dynamo::Consistency;
+use quorate_dynamo::preference::copies_when_acknowledged;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json as document};
@@ -167,7 +168,7 @@ pub(super) async fn keyspaces(State(face): Shared) -> Response {
     let list: Vec<Value> = topology
         .keyspaces
         .iter()
-        .map(|(id, keyspace)| described(*id, keyspace))
+        .map(|(id, keyspace)| described(*id, keyspace, &topology))
         .collect();
     json(StatusCode::OK, &list)
 }
@@ -180,10 +181,10 @@ pub(super) async fn keyspace(
     let (id, keyspace) = topology
         .keyspace_named(&name)
         .ok_or_else(|| AdminError::UnknownKeyspace(name.into()))?;
-    Ok(json(StatusCode::OK, &described(id, keyspace)))
+    Ok(json(StatusCode::OK, &described(id, keyspace, &topology)))
 }
 
-fn described(id: KeyspaceId, keyspace: &Keyspace) -> Value {
+fn described(id: KeyspaceId, keyspace: &Keyspace, topology: &Topology) -> Value {
     let replication = match &keyspace.replication {
         Replication::Auto => document!("auto"),
         Replication::Fixed(counts) => counts
@@ -202,6 +203,7 @@ fn described(id: KeyspaceId, keyspace: &Keyspace) -> Value {
         "replication": replication,
         "read": &*keyspace.read,
         "write": &*keyspace.write,
+        "copies": copies_when_acknowledged(keyspace, topology),
         "moving": moving,
     })
 }

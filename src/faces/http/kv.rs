@@ -14,7 +14,7 @@ use bytes::Bytes;
 use quorate_control::topology::KeyspaceId;
 use quorate_dynamo::Consistency;
 use quorate_dynamo::op::{
-    Mutation, Op, Query, Reply, Request, RequestError, SetExpiry, VALUE_BYTES_MAX,
+    Expiry, Kind, Mutation, Op, Query, Reply, Request, RequestError, SetExpiry, VALUE_BYTES_MAX,
 };
 use quorate_dynamo::protocol::RequestId;
 use serde_json::json as document;
@@ -23,6 +23,7 @@ use super::face::{Face, Shared, json, read_body};
 use super::problem::Problem;
 use super::uri;
 use crate::config::parse_duration;
+use crate::doors::Printable;
 
 /// The causal token of the values of a key, in base64. A read with `siblings=true` returns it; a
 /// write that replaces those values sends it back.
@@ -36,15 +37,26 @@ struct Target {
     key: Bytes,
     consistency: Option<Consistency>,
     timeout: Duration,
-    siblings: bool,
+    shape: Shape,
+}
+
+/// How a value is answered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    /// A string or counter as the raw body.
+    Raw,
+    /// All concurrent values of a string, with their token.
+    Siblings,
+    /// A value of any kind, as a document that names it.
+    Typed,
 }
 
 pub(super) async fn get(State(face): Shared, uri: Uri) -> Result<Response, Problem> {
     let target = target(&face, &uri)?;
-    let query = if target.siblings {
-        Query::Siblings
-    } else {
-        Query::Get
+    let query = match target.shape {
+        Shape::Raw => Query::Get,
+        Shape::Siblings => Query::Siblings,
+        Shape::Typed => return typed(&face, &target).await,
     };
     let reply = submit(&face, &target, Op::Query(target.key.clone(), query), None).await?;
     match reply {
@@ -65,11 +77,60 @@ pub(super) async fn get(State(face): Shared, uri: Uri) -> Result<Response, Probl
             );
             Ok(response)
         }
-        _ => Err(Problem::new(
-            StatusCode::NOT_FOUND,
-            "not_found",
-            "there is no such key",
-        )),
+        _ => Err(no_such_key()),
+    }
+}
+
+fn no_such_key() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "not_found", "there is no such key")
+}
+
+/// Asks what the key holds, and then for that.
+async fn typed(face: &Face, target: &Target) -> Result<Response, Problem> {
+    let ask = |query| submit(face, target, Op::Query(target.key.clone(), query), None);
+    let Reply::Kind(Some(kind)) = ask(Query::Kind).await? else {
+        return Err(no_such_key());
+    };
+    let query = match kind {
+        Kind::String => Query::Get,
+        Kind::Hash => Query::Entries,
+        Kind::Set => Query::Members,
+    };
+    let mut document = match ask(query).await? {
+        Reply::Value(value) => document!({ "type": "string", "value": Printable::of(&value) }),
+        Reply::Pairs(pairs) => {
+            let field = |(field, value): &(Bytes, Bytes)| {
+                let (field, value) = (Printable::of(field), Printable::of(value));
+                document!({ "field": field, "value": value })
+            };
+            let fields: Vec<_> = pairs.iter().map(field).collect();
+            document!({ "type": "hash", "fields": fields })
+        }
+        Reply::List(members) => {
+            let members: Vec<_> = members.iter().map(|member| Printable::of(member)).collect();
+            document!({ "type": "set", "members": members })
+        }
+        _ => return Err(no_such_key()),
+    };
+    document["expires"] = match ask(Query::Expiry).await? {
+        Reply::Expiry(Expiry::At(at)) => at.into(),
+        _ => document!(null),
+    };
+    Ok(json(StatusCode::OK, &document))
+}
+
+/// `GET /v1/explain/{keyspace}/{key}`: what every replica holds of the key.
+pub(super) async fn explain(State(face): Shared, uri: Uri) -> Result<Response, Problem> {
+    let (keyspace, key) = uri::keyspace_and_key(&uri, "/v1/explain/")?;
+    let [] = uri::parameters(&uri, [])?;
+    let topology = face.data.topology();
+    let (id, _) = topology
+        .keyspace_named(&keyspace)
+        .ok_or(RequestError::NoKeyspace)?;
+    match face.data.explain(id, key.into()).await {
+        Ok(Some(explanation)) => Ok(json(StatusCode::OK, &explanation)),
+        Ok(None) => Err(RequestError::NoKeyspace.into()),
+        Err(_node_stopped) => Err(Problem::stopping()),
     }
 }
 
@@ -125,9 +186,9 @@ pub(super) async fn delete(
 
 fn target(face: &Face, uri: &Uri) -> Result<Target, Problem> {
     let bad = |detail| Problem::new(StatusCode::BAD_REQUEST, "bad_parameter", detail);
-    let (keyspace, key) = uri::keyspace_and_key(uri)?;
-    let [consistency, timeout, siblings] =
-        uri::parameters(uri, ["consistency", "timeout", "siblings"])?;
+    let (keyspace, key) = uri::keyspace_and_key(uri, "/v1/kv/")?;
+    let [consistency, timeout, siblings, typed] =
+        uri::parameters(uri, ["consistency", "timeout", "siblings", "typed"])?;
     let topology = face.data.topology();
     let found = topology
         .keyspaces
@@ -142,10 +203,16 @@ fn target(face: &Face, uri: &Uri) -> Result<Target, Problem> {
         Some(text) => parse_duration(&text)
             .ok_or_else(|| bad("timeout must be a number with a unit, such as 500ms".to_owned()))?,
     };
-    let siblings = match siblings.as_deref() {
-        None | Some("false") => false,
-        Some("true") => true,
-        Some(_) => return Err(bad("siblings must be true or false".to_owned())),
+    let flag = |name: &str, text: Option<String>| match text.as_deref() {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(_) => Err(bad(format!("{name} must be true or false"))),
+    };
+    let shape = match (flag("siblings", siblings)?, flag("typed", typed)?) {
+        (false, false) => Shape::Raw,
+        (true, false) => Shape::Siblings,
+        (false, true) => Shape::Typed,
+        (true, true) => return Err(bad("ask for siblings or for typed, not both".to_owned())),
     };
     match found {
         Some((id, _)) => Ok(Target {
@@ -153,7 +220,7 @@ fn target(face: &Face, uri: &Uri) -> Result<Target, Problem> {
             key: key.into(),
             consistency,
             timeout,
-            siblings,
+            shape,
         }),
         None => Err(Problem::from(RequestError::NoKeyspace)),
     }

@@ -12,8 +12,11 @@ pub(super) fn needed(method: &Method, uri: &Uri, topology: &Topology) -> Right {
     let keyspace = |name: &str| topology.keyspace_named(name).map(|(id, _)| id);
     let looks = *method == Method::GET || *method == Method::HEAD;
     let path = uri.path();
-    if path.starts_with("/v1/kv/") {
-        let named = uri::keyspace_and_key(uri).ok();
+    if let Some(prefix) = ["/v1/kv/", "/v1/explain/"]
+        .into_iter()
+        .find(|prefix| path.starts_with(prefix))
+    {
+        let named = uri::keyspace_and_key(uri, prefix).ok();
         let right = if looks { Right::Read } else { Right::Write };
         return named
             .and_then(|(name, _)| keyspace(&name))
@@ -24,7 +27,13 @@ pub(super) fn needed(method: &Method, uri: &Uri, topology: &Topology) -> Right {
     {
         return keyspace(name).map_or(Right::Cluster, Right::Administer);
     }
-    let shown = ["/metrics", "/v1/status", "/v1/nodes", "/v1/keyspaces"];
+    let shown = [
+        "/metrics",
+        "/v1/openapi.json",
+        "/v1/status",
+        "/v1/nodes",
+        "/v1/keyspaces",
+    ];
     if looks && (shown.contains(&path) || path.starts_with("/v1/keyspaces/")) {
         return Right::Look;
     }
@@ -62,6 +71,8 @@ mod tests {
             (Method::PUT, "/v1/kv/carts/k", Right::Write(carts)),
             (Method::DELETE, "/v1/kv/carts/k", Right::Write(carts)),
             (Method::DELETE, "/v1/kv/c%61rts/k", Right::Write(carts)),
+            (Method::GET, "/v1/explain/carts/k", Right::Read(carts)),
+            (Method::GET, "/v1/openapi.json", Right::Look),
             (Method::GET, "/v1/kv/other/k", Right::Cluster),
             (Method::GET, "/v1/kv/carts", Right::Cluster),
             (Method::GET, "/metrics", Right::Look),

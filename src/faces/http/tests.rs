@@ -10,7 +10,9 @@ use quorate_control::topology::{
 };
 use quorate_crdt::NodeId;
 use quorate_dynamo::Consistency;
-use quorate_dynamo::op::{Answer, Mutation, Op, Query, Receipt, Reply, Request, RequestError};
+use quorate_dynamo::op::{
+    Answer, Expiry, Kind, Mutation, Op, Query, Receipt, Reply, Request, RequestError,
+};
 use quorate_dynamo::protocol::RequestId;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -20,8 +22,8 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::config::Secret;
 use crate::doors::{
-    AdminError, KeyspaceChange, KeyspaceSpec, Lost, Member, NodeState, Pending, Room, Shortfall,
-    Status, TokenInfo, UserChange,
+    AdminError, Explanation, KeyspaceChange, KeyspaceSpec, Lost, Member, NodeState, Pending,
+    Printable, Room, Shortfall, Status, TokenInfo, UserChange,
 };
 use crate::faces::gate::Gate;
 use crate::limits::Guests;
@@ -37,6 +39,9 @@ struct Fake {
     done: Mutex<Vec<String>>,
     users: Mutex<BTreeMap<Arc<str>, User>>,
 }
+
+/// Not UTF-8.
+const BYTES: Bytes = Bytes::from_static(b"\xff");
 
 fn now<T>(value: T) -> Pending<T> {
     let (sender, receiver) = oneshot::channel();
@@ -65,6 +70,17 @@ impl Fake {
             Op::Query(key, Query::Get) => {
                 Ok(map.get(&key).cloned().map_or(Reply::Nil, Reply::Value))
             }
+            Op::Query(key, Query::Kind) => Ok(Reply::Kind(match &key[..] {
+                b"a-set" => Some(Kind::Set),
+                b"a-hash" => Some(Kind::Hash),
+                _ => map.contains_key(&key).then_some(Kind::String),
+            })),
+            Op::Query(_, Query::Members) => Ok(Reply::List(vec!["one".into(), BYTES])),
+            Op::Query(_, Query::Entries) => Ok(Reply::Pairs(vec![("field".into(), BYTES)])),
+            Op::Query(key, Query::Expiry) => Ok(Reply::Expiry(match &key[..] {
+                b"a-hash" => Expiry::At(77),
+                _ => Expiry::Never,
+            })),
             Op::Query(key, Query::Siblings) => Ok(Reply::Siblings {
                 token: Bytes::from_static(b"\x01\xff"),
                 values: map.get(&key).cloned().into_iter().collect(),
@@ -133,13 +149,23 @@ impl Data for Fake {
 
     fn status(&self) -> Pending<Status> {
         now(Status {
-            cluster: String::new(),
             epoch: 1,
-            leader: None,
-            nodes: Vec::new(),
-            keyspaces: Vec::new(),
             converged: true,
+            ..Status::default()
         })
+    }
+
+    fn explain(&self, keyspace: KeyspaceId, key: Bytes) -> Pending<Option<Explanation>> {
+        assert_eq!(keyspace, KeyspaceId(0));
+        now(Some(Explanation {
+            keyspace: "default".into(),
+            key: Printable::of(&key),
+            partition: 3,
+            epoch: 1,
+            moving_to: Vec::new(),
+            replicas: Vec::new(),
+            equal: true,
+        }))
     }
 
     fn metrics(&self) -> String {
@@ -381,15 +407,20 @@ async fn health_readiness_and_metrics() {
         (unready.status, unready.document()["code"].as_str()),
         (503, Some("not_ready"))
     );
-    let metrics = server.get("/metrics").await;
-    assert!(
-        metrics
-            .head
-            .contains("content-type: application/openmetrics-text; version=1.0.0"),
-        "{}",
-        metrics.head
-    );
-    assert!(metrics.body.starts_with(b"# TYPE up gauge"));
+    let open = "Accept: application/openmetrics-text;version=1.0.0,text/plain;q=0.3\r\n";
+    for (accept, kind, end) in [
+        ("", "text/plain; version=0.0.4", &b"up 1\n"[..]),
+        (
+            open,
+            "application/openmetrics-text; version=1.0.0",
+            b"# EOF\n",
+        ),
+    ] {
+        let metrics = server.call("GET", "/metrics", accept, b"").await;
+        let kind = format!("content-type: {kind}");
+        assert!(metrics.head.contains(&kind), "{}", metrics.head);
+        assert!(metrics.body.ends_with(end), "{kind}");
+    }
     let ready = start(None, true).await;
     assert_eq!(ready.get("/readyz").await.status, 200);
     *ready.fake.shortfall.lock().unwrap() = Some(Shortfall {
@@ -923,6 +954,109 @@ async fn a_malformed_body_is_not_called_too_long() {
         "{answer}"
     );
     assert!(server.fake.asked.lock().unwrap().is_empty());
+}
+
+/// The paths of the description, with a parameter in each brace.
+fn described() -> Vec<(String, Vec<String>)> {
+    let document: Value = serde_json::from_str(include_str!("openapi.json")).unwrap();
+    let paths = document["paths"].as_object().unwrap();
+    let methods = |item: &Value| item.as_object().unwrap().keys().cloned().collect();
+    paths
+        .iter()
+        .map(|(path, item)| (path.clone(), methods(item)))
+        .collect()
+}
+
+#[tokio::test]
+async fn the_description_has_every_path_and_method_and_no_other() {
+    let routes: Vec<String> = guarded()
+        .into_iter()
+        .chain(open())
+        .map(|(path, _)| path.replace("{*key}", "{key}"))
+        .collect();
+    let described = described();
+    let mut named: Vec<&String> = described.iter().map(|(path, _)| path).collect();
+    let mut known: Vec<&String> = routes.iter().collect();
+    named.sort();
+    known.sort();
+    assert_eq!(named, known);
+    let server = start(None, true).await;
+    for (path, methods) in described {
+        let address = path
+            .replace("{keyspace}", "default")
+            .replace("{name}", "a")
+            .replace("{id}", "ff")
+            .replace("{key}", "k");
+        for method in ["get", "put", "post", "patch", "delete"] {
+            let answer = server.call(&method.to_uppercase(), &address, "", b"").await;
+            let is_described = methods.iter().any(|described| described == method);
+            assert_eq!(answer.status != 405, is_described, "{method} {path}");
+        }
+    }
+}
+
+/// Every reference leads somewhere, and every schema and parameter is referred to.
+#[tokio::test]
+async fn the_description_refers_to_what_is_there() {
+    let server = start(None, true).await;
+    let document = server.get("/v1/openapi.json").await.document();
+    let text = document.to_string();
+    let mut referred: Vec<&str> = text
+        .split("\"$ref\":\"#")
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next())
+        .collect();
+    for pointer in &referred {
+        assert!(document.pointer(pointer).is_some(), "{pointer}");
+    }
+    referred.sort_unstable();
+    referred.dedup();
+    for kind in ["schemas", "parameters", "responses"] {
+        for name in document["components"][kind].as_object().unwrap().keys() {
+            let pointer = format!("/components/{kind}/{name}");
+            assert!(referred.contains(&pointer.as_str()), "{pointer}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_type_can_be_read() {
+    let server = start(None, true).await;
+    server
+        .call("PUT", "/v1/kv/default/text", "", "größe".as_bytes())
+        .await;
+    let typed = async |key: &str| {
+        let answer = server
+            .get(&format!("/v1/kv/default/{key}?typed=true"))
+            .await;
+        (answer.status, answer.document())
+    };
+    let expected =
+        serde_json::json!({ "type": "string", "value": { "text": "größe" }, "expires": null });
+    assert_eq!(typed("text").await, (200, expected));
+    let members = serde_json::json!([{ "text": "one" }, { "base64": "/w==" }]);
+    let expected = serde_json::json!({ "type": "set", "members": members, "expires": null });
+    assert_eq!(typed("a-set").await, (200, expected));
+    let fields =
+        serde_json::json!([{ "field": { "text": "field" }, "value": { "base64": "/w==" } }]);
+    let expected = serde_json::json!({ "type": "hash", "fields": fields, "expires": 77 });
+    assert_eq!(typed("a-hash").await, (200, expected));
+    assert_eq!(typed("none").await.0, 404);
+    let both = server
+        .get("/v1/kv/default/text?typed=true&siblings=true")
+        .await;
+    assert_eq!(both.status, 400);
+}
+
+#[tokio::test]
+async fn a_key_is_explained() {
+    let server = start(None, true).await;
+    let explained = server.get("/v1/explain/default/a/b%ff").await;
+    assert_eq!(explained.status, 200);
+    assert_eq!(explained.document()["key"]["base64"], "YS9i/w==");
+    let unknown = server.get("/v1/explain/carts/k").await;
+    assert_eq!(unknown.document()["code"], "no_keyspace");
+    assert_eq!(server.get("/v1/explain/default/").await.status, 400);
 }
 
 mod users;

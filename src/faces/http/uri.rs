@@ -6,10 +6,10 @@ use axum::http::Uri;
 use super::problem::Problem;
 use axum::http::StatusCode;
 
-/// The keyspace and the key of `/v1/kv/{keyspace}/{key}`; everything after the third slash is the
-/// key, slashes included.
-pub(super) fn keyspace_and_key(uri: &Uri) -> Result<(String, Vec<u8>), Problem> {
-    let path = uri.path().strip_prefix("/v1/kv/").unwrap_or_default();
+/// The keyspace and the key of a path such as `/v1/kv/{keyspace}/{key}`, which begins with
+/// `prefix`. Everything after the slash behind the keyspace is the key, slashes included.
+pub(super) fn keyspace_and_key(uri: &Uri, prefix: &str) -> Result<(String, Vec<u8>), Problem> {
+    let path = uri.path().strip_prefix(prefix).unwrap_or_default();
     let (keyspace, key) = path.split_once('/').unwrap_or((path, ""));
     let keyspace = decode(keyspace, false).and_then(|bytes| String::from_utf8(bytes).ok());
     match (keyspace, decode(key, false)) {
@@ -23,7 +23,7 @@ pub(super) fn bad_path() -> Problem {
     Problem::new(
         StatusCode::BAD_REQUEST,
         "bad_path",
-        "the path must be /v1/kv/{keyspace}/{key}, with a key and valid %-escapes",
+        "the path must end in {keyspace}/{key}, with a key and valid %-escapes",
     )
 }
 

@@ -14,7 +14,7 @@ use quorate_gossip::wire;
 use tokio::sync::mpsc;
 
 use super::super::inbox::{Lane, Sight};
-use super::super::meter::{Meter, Sample};
+use super::super::meter::Meter;
 use super::*;
 use crate::doors::Room;
 
@@ -150,7 +150,7 @@ impl Bench {
         let outbox = Outbox {
             transport: Arc::clone(&network) as _,
             reports,
-            meter: Arc::new(Meter::new()),
+            meter: Arc::new(Meter::new(None)),
         };
         let (_, lives) = Lives::begin(Arc::clone(&store), 1, 0).unwrap();
         let seat = Seat {
@@ -205,7 +205,7 @@ impl Bench {
         let (reply, told) = oneshot::channel();
         let waiter = Waiter {
             reply,
-            sample: Sample::of(&request),
+            sample: self.shard.around.outbox.meter.sample(&request),
             room: room.cloned(),
             reads: !request.op.writes(),
         };

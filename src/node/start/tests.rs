@@ -171,7 +171,9 @@ async fn three_real_nodes_join_replicate_and_come_back() {
     }
     let metrics = third.data().metrics();
     assert!(
-        metrics.contains("quorate_requests_total{op=\"read\",level=\"ONE\",outcome=\"ok\"}"),
+        metrics.contains(
+            "quorate_requests_total{keyspace=\"default\",op=\"read\",level=\"ONE\",outcome=\"ok\"}"
+        ),
         "{metrics}"
     );
     for node in [first, second, third] {

@@ -1,37 +1,46 @@
 use std::sync::Arc;
 
-use quorate_control::topology::{ClusterId, Epoch};
+use quorate_control::topology::{ClusterId, Epoch, Partition, Phase, Placement, Transition};
+use quorate_dynamo::protocol::ReplicaSummary;
 
+use super::super::figures::Following;
 use super::*;
+use crate::doors::{AccessKind, LackReason, Load, WaitReason};
 
+/// Nodes `a`, `b` and `c`, each in a datacenter of its own, with a replica each of one partition.
 fn topology() -> Topology {
-    let node = |name: &str, datacenter: &str| NodeInfo {
+    let node = |name: &str| NodeInfo {
         name: name.into(),
-        datacenter: datacenter.into(),
+        datacenter: format!("dc-{name}").into(),
         rack: "r".into(),
         quic: "127.0.0.1:1".into(),
         voter: true,
     };
-    let placement = vec![Placement::stable(Epoch(1), vec![NodeId(1), NodeId(2)])];
-    let level: Arc<str> = "ONE".into();
+    let all = vec![NodeId(1), NodeId(2), NodeId(3)];
+    let level: Arc<str> = "QUORUM".into();
     let keyspace = Keyspace {
         name: "default".into(),
         replication: Replication::Auto,
         read: level.clone(),
         write: level,
-        placement,
+        placement: vec![Placement::stable(Epoch(1), all.clone())],
     };
     Topology {
         cluster: ClusterId(7),
         epoch: Epoch(3),
-        nodes: [(NodeId(1), node("a", "x")), (NodeId(2), node("b", "y"))].into(),
+        nodes: all.into_iter().zip(["a", "b", "c"].map(node)).collect(),
         keyspaces: [(KeyspaceId(0), keyspace)].into(),
         users: [].into(),
     }
 }
 
-fn figures(context: u128, digest: u128) -> Vec<ReplicaSummary> {
-    let summary = ReplicaSummary {
+/// What a node in term 4 says that follows `leader` and has one replica.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "a node that is silent says `None`"
+)]
+fn says(leader: u64, context: u128, digest: u128) -> Option<NodeFigures> {
+    let replica = ReplicaSummary {
         keyspace: KeyspaceId(0),
         partition: Partition(0),
         rows: 5,
@@ -42,47 +51,134 @@ fn figures(context: u128, digest: u128) -> Vec<ReplicaSummary> {
         filling: false,
         quarantined: false,
     };
-    vec![summary]
+    Some(NodeFigures {
+        version: "1.2.3".to_owned(),
+        following: Following {
+            term: 4,
+            leader: Some(NodeId(leader)),
+        },
+        load: Load::default(),
+        replicas: vec![replica],
+    })
 }
 
-fn drawn(first: Option<Vec<ReplicaSummary>>, second: Option<Vec<ReplicaSummary>>) -> Findings {
-    draw(
-        &topology(),
-        Some(NodeId(2)),
-        &[(NodeId(1), first), (NodeId(2), second)].into(),
-        &BTreeMap::new(),
-    )
+fn drawn_of(topology: &Topology, told: [Option<NodeFigures>; 3]) -> Findings {
+    let answers = (1..).map(NodeId).zip(told).collect();
+    draw(topology, &answers, &Sights::default())
+}
+
+fn drawn(told: [Option<NodeFigures>; 3]) -> Findings {
+    drawn_of(&topology(), told)
+}
+
+fn well() -> [Option<NodeFigures>; 3] {
+    [says(2, 1, 1), says(2, 1, 1), says(2, 1, 1)]
 }
 
 #[test]
 fn equal_replicas_are_converged_and_rows_count_once() {
-    let findings = drawn(Some(figures(1, 1)), Some(figures(1, 1)));
-    let keyspace = &findings.status.keyspaces[0];
-    assert!(findings.status.converged);
-    assert_eq!(
-        (keyspace.rows, keyspace.recent, findings.mismatches),
-        (5, 2, 0)
-    );
-    assert_eq!(findings.status.leader.as_deref(), Some("b"));
-    assert_eq!(
-        keyspace.replication,
-        [("x".to_owned(), 1), ("y".to_owned(), 1)].into()
-    );
+    let Findings { status, mismatches } = drawn(well());
+    let keyspace = &status.keyspaces[0];
+    assert!(status.converged && status.ready, "{status}");
+    assert_eq!((keyspace.rows, keyspace.recent, mismatches), (5, 3, 0));
+    assert_eq!(status.leader.as_deref(), Some("b"));
+    assert_eq!(keyspace.replication["dc-a"], 1);
+    assert!(keyspace.lacking.is_empty() && keyspace.moving.is_none());
+    assert_eq!(keyspace.defaults.copies, 2);
+    assert_eq!(status.nodes[0].version.as_deref(), Some("1.2.3"));
 }
 
 #[test]
 fn a_silent_node_is_down_and_nothing_is_claimed_of_it() {
-    let findings = drawn(Some(figures(1, 1)), None);
-    assert_eq!(findings.status.nodes[1].state, NodeState::Down);
-    assert!(!findings.status.converged && !findings.status.keyspaces[0].contexts_equal);
+    let Findings { status, .. } = drawn([says(2, 1, 1), says(2, 1, 1), None]);
+    assert_eq!(status.nodes[2].state, NodeState::Down);
+    assert_eq!(status.nodes[2].version, None);
+    let keyspace = &status.keyspaces[0];
+    assert!(!status.converged && !keyspace.contexts_equal);
+    let [lacking] = &keyspace.lacking[..] else {
+        panic!("{:?}", keyspace.lacking)
+    };
+    assert_eq!(
+        (lacking.node.as_str(), lacking.partitions, lacking.reason),
+        ("c", 1, LackReason::Silent)
+    );
 }
 
 #[test]
-fn a_replica_behind_is_no_mismatch_but_rot_is() {
-    let behind = drawn(Some(figures(1, 1)), Some(figures(2, 2)));
+fn a_level_is_met_where_enough_replicas_answer() {
+    let Findings { status, .. } = drawn([says(2, 1, 1), says(2, 1, 1), None]);
+    assert!(status.ready, "QUORUM needs two of three");
+    let [from_a, _from_b] = &status.keyspaces[0].levels[..] else {
+        panic!("no client is in the datacenter of a node that is down")
+    };
+    assert_eq!(from_a.datacenter, "dc-a");
+    assert_eq!(
+        from_a.write,
+        ["ONE", "TWO", "QUORUM", "LOCAL_ONE", "LOCAL_QUORUM"]
+    );
+    let all = |access| {
+        let of = |unmet: &&crate::doors::Unmet| unmet.level == "ALL" && unmet.access == access;
+        from_a.unmet.iter().find(of).unwrap()
+    };
+    for unmet in [all(AccessKind::Read), all(AccessKind::Write)] {
+        assert_eq!((unmet.required, unmet.answering), (3, 2));
+        assert_eq!(unmet.missing, ["c"]);
+    }
+    let Findings { status, .. } = drawn([says(2, 1, 1), None, None]);
+    assert!(!status.ready);
+    let text = status.to_string();
+    assert!(
+        text.contains("unmet      default: reads from dc-a at its default level, QUORUM, need 2 replicas, and 1 can answer: without b, c\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_replica_that_is_being_filled_takes_writes_and_answers_no_reads() {
+    let mut told = well();
+    for figures in told.iter_mut().skip(1).flatten() {
+        figures.replicas[0].filling = true;
+    }
+    let status = drawn(told).status;
+    let levels = &status.keyspaces[0].levels[0];
+    assert_eq!(levels.read, ["ONE", "LOCAL_ONE", "LOCAL_QUORUM"]);
+    assert!(levels.write.iter().any(|level| level == "ALL"));
+    assert!(!status.converged && !status.ready);
+}
+
+#[test]
+fn the_leader_is_whom_a_majority_of_the_voters_follows() {
+    // It was cut off and does not know yet that the others have elected another one.
+    let mut cut_off = says(1, 1, 1);
+    cut_off.as_mut().unwrap().following.term = 3;
+    let status = drawn([cut_off.clone(), says(2, 1, 1), says(2, 1, 1)]).status;
+    assert_eq!(status.leader.as_deref(), Some("b"));
+    assert_eq!((status.control.term, status.control.following), (4, 2));
+    let status = drawn([cut_off, None, None]).status;
+    assert_eq!(
+        (
+            status.leader,
+            status.control.answering,
+            status.control.voters
+        ),
+        (None, 1, 3)
+    );
+    assert!(!status.ready);
+}
+
+#[test]
+fn a_replica_behind_is_named_and_is_no_mismatch_but_rot_is() {
+    let behind = drawn([says(2, 1, 1), says(2, 1, 1), says(2, 2, 2)]);
     assert!(!behind.status.converged);
     assert_eq!(behind.mismatches, 0);
-    let rot = drawn(Some(figures(1, 1)), Some(figures(1, 2)));
+    let [lacking] = &behind.status.keyspaces[0].lacking[..] else {
+        panic!("only c is behind")
+    };
+    assert_eq!(
+        (lacking.node.as_str(), lacking.reason),
+        ("c", LackReason::Behind)
+    );
+    let rot = drawn([says(2, 1, 1), says(2, 1, 1), says(2, 1, 2)]);
     assert!(
         rot.status.keyspaces[0].contexts_equal
             && !rot.status.keyspaces[0].digests_equal
@@ -94,10 +190,54 @@ fn a_replica_behind_is_no_mismatch_but_rot_is() {
 #[test]
 fn neither_residuals_nor_filling_nor_a_move_is_converged() {
     let change = |change: fn(&mut ReplicaSummary)| {
-        let mut changed = figures(1, 1);
-        change(&mut changed[0]);
-        drawn(Some(changed), Some(figures(1, 1))).status.converged
+        let mut told = well();
+        change(&mut told[0].as_mut().unwrap().replicas[0]);
+        drawn(told).status.converged
     };
-    assert!(!change(|figures| figures.residuals = 1));
-    assert!(!change(|figures| figures.filling = true));
+    assert!(!change(|replica| replica.residuals = 1));
+    assert!(!change(|replica| replica.filling = true));
+}
+
+#[test]
+fn a_move_says_whom_it_waits_for_and_why() {
+    let mut topology = topology();
+    let keyspace = topology.keyspaces.get_mut(&KeyspaceId(0)).unwrap();
+    keyspace.placement[0] = Placement {
+        epoch: Epoch(2),
+        replicas: vec![NodeId(1)],
+        transition: Some(Transition {
+            to: vec![NodeId(2), NodeId(3)],
+            phase: Phase::Copying,
+            done: std::collections::BTreeSet::new(),
+        }),
+    };
+    let mut filling = says(2, 0, 0);
+    filling.as_mut().unwrap().replicas[0].filling = true;
+    let status = drawn_of(&topology, [says(2, 1, 1), filling, None]).status;
+    let moving = status.keyspaces[0].moving.as_ref().unwrap();
+    assert_eq!((moving.partitions, moving.copying), (1, 1));
+    let waits: Vec<_> = moving
+        .waiting_for
+        .iter()
+        .map(|waiting| (waiting.node.as_str(), waiting.reason))
+        .collect();
+    assert_eq!(
+        waits,
+        [("b", WaitReason::Filling), ("c", WaitReason::Silent)]
+    );
+    assert!(!status.converged);
+}
+
+#[test]
+fn a_default_level_that_means_one_copy_is_said() {
+    let mut topology = topology();
+    topology.keyspaces.get_mut(&KeyspaceId(0)).unwrap().write = "LOCAL_QUORUM".into();
+    let status = drawn_of(&topology, well()).status;
+    assert_eq!(status.keyspaces[0].defaults.copies, 1);
+    assert!(
+        status.to_string().contains(
+            "one copy   default: a write at its default level, LOCAL_QUORUM, may be on one node only\n"
+        ),
+        "{status}"
+    );
 }
