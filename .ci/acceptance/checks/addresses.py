@@ -165,7 +165,7 @@ def check_a_node_says_why_it_is_not_ready():
         node = cluster[0]
         join = ["--join", node.ready["quic"], "--token", node.ready["join_token"]]
         for name in ("b", "c"):
-            cluster.make(name).start("--rack", name, *join)
+            cluster.make(name, "dc1", "--rack", name).start(*join)
         wait_until("the keyspace has three replicas", lambda: node.status()["keyspaces"][0]["replication"] == {"dc1": 3}, 20)
         cluster.wait_converged(30)
         for other in cluster.nodes:

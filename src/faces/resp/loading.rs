@@ -21,8 +21,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long a client may take for the handshake of TLS. Guess.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// Answers every command with `LOADING`, and applies none, until `stop` is true or its sender is
-/// dropped. Then all connections are closed: their clients connect again, and find the node.
+/// Answers `PING`, as a node that is not ready does, and every other command with `LOADING`, until
+/// `stop` is true or its sender is dropped. Then all connections are closed: their clients connect
+/// again, and find the node. Nothing is applied.
 pub async fn serve_loading(
     listener: TcpListener,
     guests: Arc<Guests>,
@@ -58,10 +59,13 @@ pub async fn serve_loading(
 
 async fn refuse_all(stream: TcpStream, tls: Option<&TlsDoor>) -> io::Result<()> {
     let mut stream = tls::begin(stream, tls, HANDSHAKE).await?;
-    let line = format!("-{}\r\n", Refused::Loading);
+    let loading = format!("-{}\r\n", Refused::Loading);
     let (mut parser, mut input) = (Parser::default(), BytesMut::new());
     while stream.read_buf(&mut input).await? > 0 {
-        while let Some(_unread) = parser.next(&mut input).map_err(io::Error::other)? {
+        while let Some(command) = parser.next(&mut input).map_err(io::Error::other)? {
+            let args = command.args(0);
+            let is_ping = args.len() == 1 && args.get(0).eq_ignore_ascii_case(b"PING");
+            let line = if is_ping { "+PONG\r\n" } else { &loading };
             stream.write_all(line.as_bytes()).await?;
         }
         stream.flush().await?;
@@ -74,7 +78,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn every_command_is_told_that_the_node_loads() {
+    async fn whoever_comes_too_early_is_told_that_the_node_loads() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
@@ -91,9 +95,11 @@ mod tests {
             assert!(read > 0, "closed after {said:?}");
             said.push_str(std::str::from_utf8(&part[..read]).unwrap());
         }
+        let lines: Vec<&str> = said.split_terminator("\r\n").collect();
         assert!(
-            said.split_terminator("\r\n")
-                .all(|line| line.starts_with("-LOADING ")),
+            lines[0] == "+PONG"
+                && lines[1..].len() == 2
+                && lines[1..].iter().all(|line| line.starts_with("-LOADING ")),
             "{said}"
         );
         stop.send_replace(true);
