@@ -28,6 +28,7 @@ fn topology(nodes: u64) -> Arc<Topology> {
         datacenter: format!("dc{id}").into(),
         rack: "r1".into(),
         quic: "127.0.0.1:1".into(),
+        key: quorate_crdt::PublicKey([0; 32]),
         voter: true,
     };
     let placement = vec![Placement::stable(

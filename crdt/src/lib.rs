@@ -96,6 +96,8 @@ pub mod codec;
 #[cfg(feature = "planted-bugs")]
 pub mod hunt;
 pub mod id;
+#[doc(hidden)]
+pub mod key;
 #[cfg(feature = "laws")]
 pub mod laws;
 pub mod planted;
@@ -115,6 +117,8 @@ pub use causal::{Causal, CausalContext, Delta, DotFun, DotMap, DotSet, MapEffect
 pub use clock::{ClockConfigError, DRIFT_DEFAULT, DriftTooLarge, HybridClock};
 pub use codec::{DecodeError, Limits};
 pub use id::{Dot, NodeId, ReplicaId};
+#[doc(hidden)]
+pub use key::PublicKey;
 #[cfg(feature = "derive")]
 #[doc = include_str!("derive.md")]
 pub use quorate_crdt_derive::Crdt;

@@ -6,7 +6,7 @@
 //! | [`transport`] | what a node needs from a network, and a network from a node: the simulator implements it too |
 //! | [`wire`] | messages as bytes |
 //! | [`token`] | the text that lets a newcomer join |
-//! | `quic` | the transport over real sockets, with certificates (feature `quic`) |
+//! | `quic` | the transport over real sockets, with keys and joining (feature `quic`) |
 //!
 //! Everything but `quic` is pure. Gossip only suggests: nothing here decides who belongs to the
 //! cluster.

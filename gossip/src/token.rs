@@ -6,33 +6,31 @@ use core::str::FromStr;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use quorate_crdt::Secret;
-use serde::{Deserialize, Serialize};
 
 /// Names the format of the rest of the text.
-const PREFIX: &str = "qt1.";
-/// The cluster's number, the fingerprint, the token's number and the secret.
-const TOKEN_BYTES: usize = 16 + 32 + 8 + 16;
+const PREFIX: &str = "qt2.";
+/// The cluster's number, the token's number and the secret.
+const TOKEN_BYTES: usize = 16 + 8 + 16;
 
-/// The proof that a newcomer was given the token: 128 random bits. Unlike [`Secret`], it has a
-/// fixed length, which is part of the token's text. Comparing takes the same time wherever the
-/// difference is.
-#[derive(Clone, Copy, Serialize, Deserialize)]
+/// What a private key is made from: 128 random bits. It is never sent and never stored by a member.
+/// Unlike [`Secret`], it has a fixed length, which is part of the token's text. Comparing takes the
+/// same time wherever the difference is.
+#[derive(Clone, Copy)]
 pub struct TokenSecret(pub [u8; 16]);
 
-/// Lets a newcomer join, and lets it recognise its cluster. The text is `qt1.` and 96 characters of
+/// Lets a newcomer join, and lets it recognise its cluster. The text is `qt2.` and 54 characters of
 /// base64url.
 ///
-/// It carries the fingerprint of the cluster's certificate authority, so a newcomer never gives its
-/// secret to a stranger.
+/// The secret is a key: the newcomer signs its request with it, and the members check the signature
+/// with the public half. So whoever answers in a member's place, or reads what the members have,
+/// learns nothing that opens the cluster.
 #[derive(Clone, PartialEq, Eq)]
 pub struct JoinToken {
     /// The cluster that it opens.
     pub cluster: u128,
-    /// SHA-256 of the cluster authority's certificate (DER).
-    pub fingerprint: [u8; 32],
     /// Its number in the cluster: what the control group calls `TokenId`. Not secret.
     pub id: u64,
-    /// The proof that the newcomer was given the token.
+    /// What the newcomer signs with.
     pub secret: TokenSecret,
 }
 
@@ -41,7 +39,7 @@ pub struct JoinToken {
 #[non_exhaustive]
 pub enum TokenError {
     /// It does not begin with `qt1.`: it is of another version, or not a token at all.
-    #[error("a join token begins with qt1.")]
+    #[error("a join token begins with qt2.")]
     Prefix,
     /// It has a character outside the base64url alphabet.
     #[error("the join token has a character that no join token has")]
@@ -56,10 +54,9 @@ pub enum TokenError {
 
 impl JoinToken {
     /// A token for this cluster whose secret is `random`: 16 bytes from a cryptographic generator.
-    pub const fn new(cluster: u128, fingerprint: [u8; 32], id: u64, random: [u8; 16]) -> Self {
+    pub const fn new(cluster: u128, id: u64, random: [u8; 16]) -> Self {
         Self {
             cluster,
-            fingerprint,
             id,
             secret: TokenSecret(random),
         }
@@ -70,7 +67,6 @@ impl fmt::Display for JoinToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut bytes = Vec::with_capacity(TOKEN_BYTES);
         bytes.extend_from_slice(&self.cluster.to_be_bytes());
-        bytes.extend_from_slice(&self.fingerprint);
         bytes.extend_from_slice(&self.id.to_be_bytes());
         bytes.extend_from_slice(&self.secret.0);
         write!(f, "{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes))
@@ -101,9 +97,8 @@ impl FromStr for JoinToken {
             .map_err(|_wrong_length| TokenError::Length { bytes: bytes.len() })?;
         Ok(Self {
             cluster: u128::from_be_bytes(part(&whole, 0)),
-            fingerprint: part(&whole, 16),
-            id: u64::from_be_bytes(part(&whole, 48)),
-            secret: TokenSecret(part(&whole, 56)),
+            id: u64::from_be_bytes(part(&whole, 16)),
+            secret: TokenSecret(part(&whole, 24)),
         })
     }
 }
@@ -115,15 +110,9 @@ fn part<const N: usize>(whole: &[u8; TOKEN_BYTES], at: usize) -> [u8; N] {
         .expect("invariant: the parts lie within the token")
 }
 
-impl From<TokenSecret> for Secret {
-    fn from(secret: TokenSecret) -> Self {
-        Self::new(secret.0)
-    }
-}
-
 impl PartialEq for TokenSecret {
     fn eq(&self, other: &Self) -> bool {
-        Secret::from(*self).matches(&other.0)
+        Secret::new(self.0).matches(&other.0)
     }
 }
 

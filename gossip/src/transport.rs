@@ -9,10 +9,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use quorate_crdt::{NodeId, Secret};
+use quorate_crdt::{NodeId, PublicKey, Secret};
 use serde::{Deserialize, Serialize};
-
-use crate::token::TokenSecret;
 
 /// What a frame is for. Each class has its own ordered stream to each peer, so a large repair never
 /// delays a vote.
@@ -93,21 +91,27 @@ pub trait Inbound: Send + Sync + 'static {
     /// one.
     fn frames(&self, from: NodeId, class: Class, frames: Vec<Bytes>);
 
-    /// Takes an unordered payload. `from` has proved itself by its certificate, as for everything
-    /// that arrives here.
+    /// Takes an unordered payload. `from` has proved itself by its key, as for everything that
+    /// arrives here.
     fn datagram(&self, from: NodeId, payload: Bytes);
 
     /// Takes a call. The answer is sent when the result resolves; calls may be answered in any
     /// order.
     fn call(&self, from: NodeId, request: Bytes) -> Later<Bytes>;
 
-    /// Takes the request of a newcomer, which has no certificate yet. The implementation checks the
-    /// token and uses it up in the same committed step that admits the node.
-    fn join(&self, request: JoinRequest) -> Later<Result<JoinGrant, JoinRefusal>>;
+    /// What the cluster keeps of the join token of this number; `None` if there is no such token.
+    /// With it the transport finds out whether a newcomer holds the token, before anything else is
+    /// done for it.
+    fn token(&self, id: u64) -> Option<Secret>;
 
-    /// Whether `node` is in the topology. Asked before a connection of that node may send or
-    /// receive anything.
-    fn admits(&self, node: NodeId) -> bool;
+    /// Takes the request of a newcomer that has proved that it holds the token of the request and
+    /// the private half of `key`. The implementation uses the token up in the same committed step
+    /// that admits the node.
+    fn join(&self, key: PublicKey, request: JoinRequest) -> Later<Result<JoinGrant, JoinRefusal>>;
+
+    /// The node of the topology that has this key. Asked before a connection of whoever holds the
+    /// key may send or receive anything.
+    fn member(&self, key: &PublicKey) -> Option<NodeId>;
 
     /// Learns that the connection to `peer` came up or went down. The two alternate, beginning with
     /// up. Up comes before the first frame of a connection, down after the last.
@@ -148,13 +152,11 @@ pub enum CallError {
     },
 }
 
-/// What a newcomer says about itself.
+/// What a newcomer says about itself. Its key is not in it: the connection proves that.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JoinRequest {
     /// The number of its token: [`JoinToken::id`](crate::token::JoinToken::id).
     pub token: u64,
-    /// The proof that it was given the token.
-    pub secret: TokenSecret,
     /// The operator's name for it; unique in the cluster.
     pub name: Arc<str>,
     /// Its datacenter.
@@ -163,21 +165,14 @@ pub struct JoinRequest {
     pub rack: Arc<str>,
     /// Where other nodes reach it, `host:port`.
     pub quic: Arc<str>,
-    /// Drawn at random before it asks for the first time, and kept, so that a newcomer that asks
-    /// again gets the same answer.
-    pub instance: u128,
 }
 
-/// What the control plane answers when it admits a newcomer. Only `node` and `topology` are sent to
-/// the newcomer. The authority stays with the member, which signs the newcomer's certificate with
-/// it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a newcomer is told when it is admitted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JoinGrant {
-    /// The newcomer's number.
+    /// Its number.
     pub node: NodeId,
-    /// The cluster's certificate authority, as `ClusterAuthority::to_secret` wrote it.
-    pub authority: Secret,
-    /// A topology that contains the newcomer; opaque to this crate.
+    /// A topology that contains it; opaque to this crate.
     pub topology: Bytes,
 }
 
@@ -185,8 +180,14 @@ pub struct JoinGrant {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
 pub enum JoinRefusal {
-    /// There is no such token, or the secret is wrong. The answer does not say which, so that a
-    /// guesser learns nothing.
+    /// The token is for another cluster than the one that was asked.
+    #[error("the join token is for another cluster; this one is {cluster:032x}")]
+    OtherCluster {
+        /// The cluster that was asked.
+        cluster: u128,
+    },
+    /// There is no such token, or the newcomer does not hold its secret. The answer does not say
+    /// which, so that a guesser learns nothing.
     #[error("the join token is not known to this cluster")]
     UnknownToken,
     /// The token has expired.

@@ -1,10 +1,10 @@
 //! Messages between nodes as bytes: a version byte, the length of the body as a little-endian
 //! `u32`, and the body in postcard.
 //!
-//! A node also keeps its topology, its identity and the cluster's authority in this form. What must
-//! not depend on this crate, or must outlive its version, has a form of its own: replicated values
-//! (`quorate_crdt::codec`), messages and records of the control group, the rows of a replica,
-//! causal tokens of clients, and the small files of a data directory.
+//! A node also keeps its topology in this form. What must not depend on this crate, or must outlive
+//! its version, has a form of its own: replicated values (`quorate_crdt::codec`), messages and
+//! records of the control group, the rows of a replica, causal tokens of clients, and the small
+//! files of a data directory.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};

@@ -210,7 +210,7 @@ fn make_token(globals: &Globals, uses: u32, expires: Duration) -> Result<(), Fai
         Output::Json => print_json(&made)?,
     }
     output::note(format_args!(
-        "to join a node, run: quorate start --join HOST:PORT --token TOKEN   (HOST:PORT is the QUIC address of a member)"
+        "to join a node, run: QUORATE_TOKEN=TOKEN quorate start --join HOST:PORT   (HOST:PORT is the QUIC address of a member)"
     ));
     Ok(())
 }

@@ -30,7 +30,7 @@ Examples:
   quorate start                                           one node, data under the platform's data directory
   quorate start --found --node a --data-dir ./a           the first node of a cluster
   quorate start --node b --data-dir ./b --resp 127.0.0.1:0 --http 127.0.0.1:0 --quic 127.0.0.1:0 \\
-                --join 127.0.0.1:7381 --token TOKEN       a second node on the same machine
+                --join 127.0.0.1:7381 --token-file FILE   a second node on the same machine
   quorate start --quic 0.0.0.0:7381 --advertise node-1.example.com:7381 …
                                                           reachable under a name
   QUORATE_PASSWORD=… quorate start --resp 0.0.0.0:7379 --tls-cert node.pem --tls-key node.key
@@ -39,7 +39,8 @@ Examples:
 While the node loads its data, Redis clients are told LOADING and /healthz answers 200. Once it serves,
 it prints one line on stdout:
   ready {\"node\",\"datacenter\",\"resp\",\"http\",\"quic\",\"etcd\",\"cluster\",\"join_token\"}
-The join_token lets other nodes join; keep it secret.
+The join_token lets other nodes join for a day. It is there only when the node has just founded a
+cluster; `quorate node token` makes others.
 
 A directory that knows its node starts that node again, whatever --found and --join say. A node that
 comes back looks for the others at the addresses after --join as well, so a cluster forms again even
@@ -90,9 +91,13 @@ pub(super) struct Start {
     /// comes back looks for the others there too.
     #[arg(long, value_name = "HOST:PORT,…")]
     join: Option<String>,
-    /// Join token of the cluster, from its `ready` line or `quorate node token`.
+    /// Join token of the cluster, from `quorate node token` or the `ready` line of its first start.
+    /// Other users of this machine can see it; `QUORATE_TOKEN` and `--token-file` hide it.
     #[arg(long)]
     token: Option<String>,
+    /// File that holds the join token. Only a node that has yet to join reads it.
+    #[arg(long, value_name = "FILE", conflicts_with = "token")]
+    token_file: Option<String>,
     #[command(flatten)]
     door: Door,
     #[command(flatten)]
@@ -228,6 +233,7 @@ impl Start {
             ("etcd", self.etcd),
             ("join", self.join),
             ("token", self.token),
+            ("token_file", self.token_file),
             ("password", globals.password.clone()),
             ("tls_cert", path(globals.tls_cert.clone())),
             ("tls_key", path(globals.tls_key.clone())),

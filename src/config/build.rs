@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use super::error::ConfigError;
 use super::layers::{Given, Sources};
-use super::settings::{Access, Join, Listen, NodeConfig, REQUEST_TIMEOUT, SYNC_INTERVAL, Secret};
+use super::settings::{
+    Access, Join, Listen, NodeConfig, REQUEST_TIMEOUT, SYNC_INTERVAL, Secret, TokenSource,
+};
 use super::text::{self, parse_duration};
 use crate::store::{Durability, Engine};
 use crate::tls::{KeyFiles, TlsFiles};
@@ -89,12 +91,15 @@ fn join(given: &Given) -> Result<Option<Join>, ConfigError> {
     let addresses = given.take("join", |text| {
         text.split(',').map(str::trim).map(parse_host).collect()
     })?;
-    match (addresses, given.take("token", parse_secret)?) {
-        (Some(addresses), token) => Ok(Some(Join { addresses, token })),
+    match (addresses, token(given)?) {
+        (Some(addresses), token) => Ok(Some(Join {
+            addresses,
+            token: token.map(|(_, token)| token),
+        })),
         (None, None) => Ok(None),
-        (None, Some(_)) => Err(ConfigError::Alone {
-            origin: given.origin("token"),
-            key: "token",
+        (None, Some((key, _))) => Err(ConfigError::Alone {
+            origin: given.origin(key),
+            key,
             other: "join",
         }),
     }
@@ -131,6 +136,22 @@ fn tls(given: &Given) -> Result<Option<TlsFiles>, ConfigError> {
         (None, Some(_)) => Err(alone("tls_key", "tls_cert")),
         (None, None) if client_ca.is_some() => Err(alone("tls_client_ca", "tls_cert")),
         (None, None) => Ok(None),
+    }
+}
+
+/// The join token, and by which key it was given.
+fn token(given: &Given) -> Result<Option<(&'static str, TokenSource)>, ConfigError> {
+    let text = given.take("token", parse_secret)?;
+    let file = given.take("token_file", parse_path)?;
+    let text = text.map(|token| ("token", TokenSource::Given(token)));
+    let file = file.map(|path| ("token_file", TokenSource::File(path)));
+    match (text, file) {
+        (Some(_), Some(_)) => Err(ConfigError::Both {
+            origin: given.origin("token_file"),
+            key: "token_file",
+            other: "token",
+        }),
+        (text, file) => Ok(text.or(file)),
     }
 }
 

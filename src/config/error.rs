@@ -98,6 +98,16 @@ pub enum ConfigError {
         /// The one that is missing.
         other: &'static str,
     },
+    /// Two keys say the same thing, and both were given.
+    #[error("{origin}: {key} and {other} cannot both be given")]
+    Both {
+        /// Where the key was given.
+        origin: Origin,
+        /// The key.
+        key: &'static str,
+        /// The other one.
+        other: &'static str,
+    },
     /// No `data_dir` was given, and neither `XDG_DATA_HOME` nor `HOME` says where this user keeps
     /// data.
     #[error("no data_dir is given, and neither XDG_DATA_HOME nor HOME is set; use --data-dir DIR")]

@@ -99,5 +99,28 @@ pub struct Join {
     /// is dialled.
     pub addresses: Vec<String>,
     /// A join token that the cluster has issued. A node that comes back needs none.
-    pub token: Option<Secret>,
+    pub token: Option<TokenSource>,
+}
+
+/// Where the join token is. It is looked for only by a node that has yet to join, so its file may be
+/// gone later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TokenSource {
+    /// Here, as text.
+    Given(Secret),
+    /// In this file, alone.
+    File(PathBuf),
+}
+
+impl TokenSource {
+    /// The token's text, without white space around it.
+    ///
+    /// # Errors
+    /// The operating system's error for the file.
+    pub fn read(&self) -> std::io::Result<Secret> {
+        match self {
+            Self::Given(token) => Ok(token.clone()),
+            Self::File(path) => std::fs::read_to_string(path).map(|text| Secret::new(text.trim())),
+        }
+    }
 }

@@ -37,7 +37,7 @@ const ADDRESS: &str = "a string with an IP address and a port, such as \"127.0.0
 
 const FILE: &str = "a string with the path of a PEM file";
 
-pub(super) const KEYS: [Key; 26] = [
+pub(super) const KEYS: [Key; 27] = [
     key("data_dir", "a string with a path"),
     key("node", text::NAME),
     key("datacenter", text::NAME),
@@ -57,6 +57,10 @@ pub(super) const KEYS: [Key; 26] = [
         "a string with host and port of one or more members, such as \"10.0.0.1:7381,10.0.0.2:7381\"",
     ),
     key("token", "a string with a join token"),
+    key(
+        "token_file",
+        "a string with the path of a file that holds a join token",
+    ),
     key("storage", "\"fjall\", \"sled\" or \"memory\""),
     key("durability", "\"sync\", \"interval\" or \"none\""),
     key("durability_interval", text::DURATION),

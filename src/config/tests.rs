@@ -323,7 +323,8 @@ fn a_token_says_where_to_show_it_and_members_need_none() {
     };
     let one = join("localhost:9", &[("QUORATE_TOKEN", "t")]);
     assert_eq!(one.addresses, ["localhost:9"]);
-    assert_eq!(one.token.unwrap().reveal(), "t");
+    let token = one.token.unwrap();
+    assert_eq!(token.read().unwrap(), Secret::new("t"));
     let several = join("10.0.0.1:1, [::1]:2,node-3:3", &[]);
     assert_eq!(several.addresses, ["10.0.0.1:1", "[::1]:2", "node-3:3"]);
     assert_eq!(several.token, None);
@@ -331,6 +332,36 @@ fn a_token_says_where_to_show_it_and_members_need_none() {
         let text = refusal(&sources(None, &[], &[("join", wrong)]));
         assert!(text.starts_with("--join: join must be"), "{text}");
     }
+}
+
+#[test]
+fn a_token_may_be_in_a_file_that_is_read_only_when_it_is_needed() {
+    let kept = file("  qt2.text\n");
+    let path = kept.path().to_str().unwrap().to_owned();
+    let load = |path: &str| {
+        let flags = [("join", "a:1"), ("token_file", path)];
+        NodeConfig::load(&sources(None, &[], &flags))
+            .unwrap()
+            .join
+            .unwrap()
+            .token
+            .unwrap()
+    };
+    assert_eq!(load(&path).read().unwrap(), Secret::new("qt2.text"));
+    assert!(load("/nowhere/token").read().is_err());
+    let variable = [("QUORATE_TOKEN", "t")];
+    assert_eq!(
+        refusal(&sources(
+            None,
+            &variable,
+            &[("join", "a:1"), ("token_file", &path)]
+        )),
+        "--token-file: token_file and token cannot both be given"
+    );
+    assert_eq!(
+        refusal(&sources(None, &[], &[("token_file", &path)])),
+        "--token-file: token_file needs join as well"
+    );
 }
 
 #[test]

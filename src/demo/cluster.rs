@@ -17,7 +17,7 @@ use super::board::{Board, Health, Seat};
 use super::error::DemoError;
 use super::plan::Plan;
 use super::wan::{self, Wan};
-use crate::config::{Access, Durability, Engine, Join, Listen, NodeConfig, Secret};
+use crate::config::{Access, Durability, Engine, Join, Listen, NodeConfig, Secret, TokenSource};
 use crate::faces::resp::{self, RespConfig};
 use crate::node::{Node, Options, StartError};
 
@@ -117,7 +117,7 @@ impl Cluster {
         let entrance = founder.and_then(|node| {
             Some(Join {
                 addresses: vec![node.quic().to_owned()],
-                token: Some(Secret::new(node.join_token()?)),
+                token: Some(TokenSource::Given(Secret::new(node.join_token()?))),
             })
         });
         for (index, member) in self.members.iter().enumerate().skip(1) {

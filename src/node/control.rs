@@ -13,8 +13,7 @@ use quorate_control::consensus::{
 use quorate_control::state::{Command, CommandRefusal, NodeSpec, Response, TokenId};
 use quorate_control::store::{Commit, Store};
 use quorate_control::topology::Topology;
-use quorate_crdt::{NodeId, Secret};
-use quorate_gossip::token::JoinToken;
+use quorate_crdt::{NodeId, PublicKey, Secret};
 use quorate_gossip::transport::{CallError, JoinGrant, JoinRefusal, JoinRequest, Later, Transport};
 use quorate_gossip::wire;
 use tokio::sync::watch;
@@ -22,6 +21,7 @@ use tokio::sync::watch;
 use super::clock::Clock;
 use super::figures::Following;
 use super::hub::{Call, ControlDoor, tagged};
+use crate::planted::REFUSED_JOIN_PROPOSED;
 
 /// How long a proposal may take: enough for several elections.
 const PROPOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -90,66 +90,45 @@ impl Control {
         self.group.propose(command, PROPOSE_TIMEOUT).await
     }
 
-    /// The key of the cluster authority, once this node has learnt it from the group.
-    pub(super) fn authority(&self) -> Option<Secret> {
-        let secret = self.group.read(|state| state.authority().clone());
-        (!secret.expose().is_empty()).then_some(secret)
-    }
-
-    /// A token that this cluster has recorded and that still admits a node at `unix_millis`.
-    pub(super) fn token(&self, fingerprint: [u8; 32], unix_millis: u64) -> Option<JoinToken> {
-        self.group.read(|state| {
-            let cluster = state.topology().cluster.0;
-            let mut good = state.tokens().iter().filter(|(_, token)| {
-                token.uses_left != Some(0)
-                    && token.expires_ms.is_none_or(|expires| expires > unix_millis)
-            });
-            good.find_map(|(id, token)| {
-                let secret = token.secret.expose().try_into().ok()?;
-                Some(JoinToken::new(cluster, fingerprint, id.0, secret))
-            })
-        })
-    }
-
-    /// Admits a node if its token is good. The answer waits until the topology names the node.
-    async fn admit(self: Arc<Self>, request: JoinRequest) -> Result<JoinGrant, JoinRefusal> {
-        let JoinRequest {
-            name,
-            datacenter,
-            rack,
-            quic,
-            instance,
-            ..
-        } = request;
-        let command = Command::Admit {
-            token: TokenId(request.token),
-            secret: request.secret.into(),
-            node: NodeSpec {
-                name,
-                datacenter,
-                rack,
-                quic,
-                instance,
-            },
-            at_ms: self.clock.now().unix_millis,
+    /// Admits the newcomer that holds `key` and the token of its request. What would be refused is
+    /// refused here and costs no entry of the log. The answer waits until the topology names the
+    /// node.
+    async fn admit(
+        self: Arc<Self>,
+        key: PublicKey,
+        request: JoinRequest,
+    ) -> Result<JoinGrant, JoinRefusal> {
+        let token = TokenId(request.token);
+        let node = NodeSpec {
+            name: request.name,
+            datacenter: request.datacenter,
+            rack: request.rack,
+            quic: request.quic,
+            key,
         };
-        let node = match self.propose(command).await {
+        let at_ms = self.clock.now().unix_millis;
+        let foreseen = self
+            .group
+            .read(|state| state.may_enter(token, &node, at_ms));
+        if let Err(refusal) = foreseen
+            && !REFUSED_JOIN_PROPOSED.is_planted()
+        {
+            return Err(refused(&refusal));
+        }
+        let node = match self.propose(Command::Admit { token, node, at_ms }).await {
             Ok(Response::Admitted { node }) => node,
             Ok(Response::Refused(refusal)) => return Err(refused(&refusal)),
             Ok(_) | Err(_) => return Err(JoinRefusal::NotReady),
         };
         let mut topologies = self.topology();
         let arrived = topologies.wait_for(|topology| topology.nodes.contains_key(&node));
-        let topology = match tokio::time::timeout(PROPOSE_TIMEOUT, arrived).await {
-            Ok(Ok(topology)) => wire::encode(&**topology),
-            _ => return Err(JoinRefusal::NotReady),
-        };
-        let authority = self.authority().ok_or(JoinRefusal::NotReady)?;
-        Ok(JoinGrant {
-            node,
-            authority,
-            topology,
-        })
+        match tokio::time::timeout(PROPOSE_TIMEOUT, arrived).await {
+            Ok(Ok(topology)) => Ok(JoinGrant {
+                node,
+                topology: wire::encode(&**topology),
+            }),
+            _ => Err(JoinRefusal::NotReady),
+        }
     }
 }
 
@@ -176,9 +155,17 @@ impl ControlDoor for Door {
         }
     }
 
-    fn admit(&self, request: JoinRequest) -> Later<Result<JoinGrant, JoinRefusal>> {
+    fn token(&self, id: u64) -> Option<Secret> {
+        let control = self.0.upgrade()?;
+        control.group.read(|state| {
+            let token = state.tokens().get(&TokenId(id))?;
+            Some(token.verifier.clone())
+        })
+    }
+
+    fn admit(&self, key: PublicKey, request: JoinRequest) -> Later<Result<JoinGrant, JoinRefusal>> {
         match self.0.upgrade() {
-            Some(control) => Box::pin(control.admit(request)),
+            Some(control) => Box::pin(control.admit(key, request)),
             None => Box::pin(async { Err(JoinRefusal::NotReady) }),
         }
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use prometheus_client::metrics::histogram::Histogram;
 use quorate_control::store::{Batch, Space, Store, StoreError};
-use quorate_crdt::Secret;
+use quorate_gossip::quic::KeyPair;
 use quorate_gossip::wire;
 use serde::{Deserialize, Serialize};
 
@@ -17,8 +17,6 @@ use super::world::DiskGauge;
 use crate::config::NodeConfig;
 use crate::store::{DataDir, Engine, GroupCommit, Identity, StoreConfig, free_bytes, open};
 
-/// The number by which a newcomer is recognised when it asks again to be admitted.
-const INSTANCE: &[u8] = b"instance";
 /// The founding of a cluster that was begun and is not finished.
 const FOUNDING: &[u8] = b"founding";
 /// The format of everything in the store.
@@ -34,11 +32,8 @@ const ADDRESS: &[u8] = b"quic-address";
 /// What the founder of a cluster has drawn, kept until its identity is written down.
 #[derive(Serialize, Deserialize)]
 pub(super) struct BegunFounding {
-    /// The key of the cluster authority.
-    pub(super) authority: Secret,
-    /// The first join token, as text.
+    /// The first join token, as text. It names the cluster.
     pub(super) token: String,
-    pub(super) instance: u128,
 }
 
 /// A node's disk, opened. A node that stores in memory has no directory and is a new node at every
@@ -91,19 +86,29 @@ impl Disk {
         })
     }
 
-    /// The instance number of a newcomer: `drawn`, unless a number has been kept. It is durable
-    /// before anybody is told. So a node that is killed, or loses the answer, after it was admitted
-    /// and before it has written down its identity is recognised when it asks again.
-    pub(super) fn instance(&self, drawn: u128) -> Result<u128, StartError> {
-        let kept = self.store.get(Space::Meta, INSTANCE)?;
-        if let Some(kept) = kept.and_then(|bytes| bytes.as_ref().try_into().ok()) {
-            return Ok(u128::from_le_bytes(kept));
+    /// The node's keys: those of an earlier start, or new ones. They are durable before anybody is
+    /// told. So a node that is killed, or loses the answer, after it was admitted and before it has
+    /// written down its identity is recognised when it asks again.
+    pub(super) fn keys(&self) -> Result<KeyPair, StartError> {
+        let Some(dir) = &self.dir else {
+            return Ok(KeyPair::generate()?);
+        };
+        if let Some(kept) = dir.key()? {
+            return Ok(KeyPair::from_secret(&kept)?);
         }
-        let mut batch = Batch::default();
-        batch.put(Space::Meta, INSTANCE, drawn.to_le_bytes().to_vec());
-        self.store.apply(batch)?;
-        self.store.persist()?;
+        let drawn = KeyPair::generate()?;
+        dir.set_key(&drawn.to_secret())?;
         Ok(drawn)
+    }
+
+    /// The keys of a node that is a member. Others in their place would open nothing.
+    ///
+    /// # Errors
+    /// [`StartError::KeyLost`].
+    pub(super) fn kept_keys(&self) -> Result<KeyPair, StartError> {
+        let kept = self.dir.as_ref().map(|dir| dir.key()).transpose()?;
+        let kept = kept.flatten().ok_or(StartError::KeyLost)?;
+        Ok(KeyPair::from_secret(&kept)?)
     }
 
     /// The founding that an earlier start began and did not finish.

@@ -12,7 +12,7 @@ use quorate_control::topology::{
 };
 use quorate_crdt::NodeId;
 use quorate_dynamo::op::{Answer, Receipt, Request, RequestError};
-use quorate_gossip::quic::{ClusterAuthority, random_bytes};
+use quorate_gossip::token::JoinToken;
 use tokio::sync::oneshot;
 
 use super::inbox::Work;
@@ -164,14 +164,11 @@ impl Doors {
 
     /// A token with a fresh secret, as text and as the command that records it.
     fn new_token(&self, uses: u32, expires: Duration) -> Option<(String, NewToken)> {
-        let authority = ClusterAuthority::from_secret(&self.shared.control.authority()?).ok()?;
-        let token = authority
-            .token(u64::from_le_bytes(random_bytes().ok()?))
-            .ok()?;
+        let token = JoinToken::draw(self.topology().cluster.0).ok()?;
         let now = self.shared.world.clock.now().unix_millis;
         let record = NewToken {
             id: TokenId(token.id),
-            secret: token.secret.into(),
+            verifier: token.verifier(),
             uses: Some(uses),
             expires_ms: Some(
                 now.saturating_add(u64::try_from(expires.as_millis()).unwrap_or(u64::MAX)),

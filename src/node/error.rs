@@ -7,7 +7,7 @@ use std::sync::Arc;
 use quorate_control::consensus::{FoundError, OpenError};
 use quorate_control::state::CommandRefusal;
 use quorate_control::store::StoreError;
-use quorate_gossip::quic::{BindError, IdentityError, JoinError};
+use quorate_gossip::quic::{BindError, JoinError, KeyError};
 use quorate_gossip::token::TokenError;
 use quorate_gossip::wire::WireError;
 
@@ -81,12 +81,21 @@ pub enum StartError {
     /// The disk failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The keys of the node or of the cluster cannot be made or read.
+    /// The node's key cannot be made or read.
     #[error(transparent)]
-    Identity(#[from] IdentityError),
+    Key(#[from] KeyError),
+    /// The directory says which node it belongs to, but the file `key` is gone. The other nodes
+    /// would not believe it.
+    #[error(
+        "the data directory has lost its file `key`: put it back from a copy, or remove the node from the cluster and let it join again with an empty directory"
+    )]
+    KeyLost,
     /// The text given as join token is not one.
     #[error(transparent)]
     Token(#[from] TokenError),
+    /// The file that holds the join token cannot be read.
+    #[error("the file with the join token cannot be read")]
+    TokenFile(#[source] io::Error),
     /// The cluster did not admit the node.
     #[error("the node could not join")]
     Join(#[from] JoinError),

@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use quorate_control::state::ControlState;
 use quorate_control::topology::{Epoch, Keyspace, KeyspaceId, Partition, Placement, Topology};
-use quorate_crdt::NodeId;
+use quorate_crdt::{NodeId, PublicKey, Secret};
 use quorate_dynamo::KeyView;
 use quorate_dynamo::op::{Op, Request, RequestError};
 use quorate_dynamo::protocol::{Message, ReplicaSummary, Route};
@@ -84,8 +84,11 @@ pub(super) trait ControlDoor: Send + Sync + 'static {
     /// Takes a message that `from` sent to the group, and answers it.
     fn receive(&self, from: NodeId, request: Bytes) -> Later<Bytes>;
 
-    /// Admits a newcomer, or says why not.
-    fn admit(&self, request: JoinRequest) -> Later<Result<JoinGrant, JoinRefusal>>;
+    /// What the group keeps of a join token.
+    fn token(&self, id: u64) -> Option<Secret>;
+
+    /// Admits a newcomer that holds this key and the token of its request, or says why not.
+    fn admit(&self, key: PublicKey, request: JoinRequest) -> Later<Result<JoinGrant, JoinRefusal>>;
 
     /// Whom this node follows.
     fn following(&self) -> Following;
@@ -410,15 +413,19 @@ impl Inbound for Switchboard {
         }
     }
 
-    fn join(&self, request: JoinRequest) -> Later<Result<JoinGrant, JoinRefusal>> {
+    fn token(&self, id: u64) -> Option<Secret> {
+        self.0.control.get()?.token(id)
+    }
+
+    fn join(&self, key: PublicKey, request: JoinRequest) -> Later<Result<JoinGrant, JoinRefusal>> {
         match self.0.control.get() {
-            Some(control) => control.admit(request),
+            Some(control) => control.admit(key, request),
             None => Box::pin(async { Err(JoinRefusal::NotReady) }),
         }
     }
 
-    fn admits(&self, node: NodeId) -> bool {
-        self.0.topology.load().nodes.contains_key(&node)
+    fn member(&self, key: &PublicKey) -> Option<NodeId> {
+        self.0.topology.load().node_of(key)
     }
 
     fn connection(&self, _peer: NodeId, up: bool) {

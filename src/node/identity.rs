@@ -7,10 +7,8 @@ use std::time::Duration;
 
 use quorate_control::state::{Command, NewToken, NodeSpec, TokenId};
 use quorate_control::topology::{ClusterId, Topology};
-use quorate_crdt::{NodeId, Secret};
-use quorate_gossip::quic::{
-    ClusterAuthority, JoinError, NodeIdentity, join, look_up, random_bytes,
-};
+use quorate_crdt::{NodeId, PublicKey};
+use quorate_gossip::quic::{JoinError, NodeIdentity, join, look_up, random_bytes};
 use quorate_gossip::token::JoinToken;
 use quorate_gossip::transport::JoinRequest;
 use quorate_gossip::wire;
@@ -28,6 +26,10 @@ const INSIST: Duration = Duration::from_secs(15);
 /// How long it waits before it asks again.
 const INSIST_PAUSE: Duration = Duration::from_millis(500);
 
+/// How long the token is good that is made when the cluster is founded. It is printed, and what was
+/// printed is not forgotten.
+const FIRST_TOKEN_LIFE: Duration = Duration::from_hours(24);
+
 /// As whom a node starts.
 pub(super) struct StartAs {
     /// Its number, its cluster and its keys.
@@ -42,9 +44,7 @@ pub(super) struct StartAs {
 
 /// What the founder of a cluster draws at random.
 pub(super) struct Founding {
-    authority: ClusterAuthority,
     token: JoinToken,
-    instance: u128,
 }
 
 impl StartAs {
@@ -68,14 +68,16 @@ impl StartAs {
     }
 
     fn resume(config: &NodeConfig, disk: &Disk, known: &Identity) -> Result<Self, StartError> {
-        // A token is not needed any more. One of another cluster says that this is not the
-        // directory that was meant.
+        // A token is not needed any more, and its file may be gone. One of another cluster says that
+        // this is not the directory that was meant.
         let token = config
             .join
             .as_ref()
             .and_then(|entrance| entrance.token.as_ref());
-        if let (Some(token), Some(dir)) = (token, &disk.dir) {
-            let token: JoinToken = token.reveal().parse()?;
+        if let (Some(token), Some(dir)) = (token, &disk.dir)
+            && let Ok(text) = token.read()
+        {
+            let token: JoinToken = text.reveal().parse()?;
             dir.expect_cluster(known, ClusterId(token.cluster))?;
         }
         let kept = last_kept(&*disk.store)?;
@@ -87,7 +89,7 @@ impl StartAs {
         }
         check_place(config, kept.as_ref(), known.node, &known.name)?;
         Ok(Self {
-            identity: NodeIdentity::from_secret(&Secret::new(&known.credentials))?,
+            identity: NodeIdentity::new(known.node, known.cluster.0, disk.kept_keys()?),
             listen: again(config.listen.quic, disk.address()?),
             restarted: true,
             founding: None,
@@ -99,38 +101,38 @@ impl StartAs {
             return Err(StartError::Founding);
         }
         let token = entrance.token.as_ref().ok_or_else(|| no_node(config))?;
-        let token: JoinToken = token.reveal().parse()?;
+        let text = token.read().map_err(StartError::TokenFile)?;
+        let token: JoinToken = text.reveal().parse()?;
+        let keys = disk.keys()?;
         let listen = with_port(config.listen.quic)?;
         let request = JoinRequest {
             token: token.id,
-            secret: token.secret,
             name: config.node.as_str().into(),
             datacenter: config.datacenter.as_str().into(),
             rack: config.rack.as_str().into(),
             quic: advertised(config, listen),
-            instance: disk.instance(u128::from_le_bytes(random_bytes()?))?,
         };
-        let joined = insist(async || {
+        let granted = insist(async || {
             ask_in_turn(&entrance.addresses, async |address| {
-                join(address, &token, request.clone()).await
+                join(address, &token, &keys, request.clone()).await
             })
             .await
         })
         .await?;
-        let topology = wire::decode(&joined.topology)?;
+        let topology: Topology = wire::decode(&granted.topology)?;
         // An earlier attempt may have been admitted with other settings.
-        check_place(
-            config,
-            Some(&topology),
-            joined.identity.node(),
-            &config.node,
-        )?;
+        let name = topology
+            .nodes
+            .get(&granted.node)
+            .map_or(&*config.node, |info| &*info.name);
+        check_place(config, Some(&topology), granted.node, name)?;
         // The topology first, because a node with an identity starts with the topology that it has
         // kept.
         keep_granted(&*disk.store, &topology)?;
-        keep_identity(config, disk, &joined.identity)?;
+        let identity = NodeIdentity::new(granted.node, token.cluster, keys);
+        keep_identity(config, disk, &identity)?;
         Ok(Self {
-            identity: joined.identity,
+            identity,
             listen,
             restarted: false,
             founding: None,
@@ -146,7 +148,7 @@ impl StartAs {
             None => return Err(no_node(config)),
         };
         Ok(Self {
-            identity: founding.authority.identity(NodeId(1))?,
+            identity: NodeIdentity::new(NodeId(1), founding.token.cluster, disk.keys()?),
             listen: again(config.listen.quic, disk.address()?),
             restarted: false,
             founding: Some(founding),
@@ -161,9 +163,9 @@ fn no_node(config: &NodeConfig) -> StartError {
     }
 }
 
-/// Asks to be admitted until it is clear whether the node was: asking again as the same instance
-/// gives the same answer. A node that stores in memory is another instance at its next start, so it
-/// must not give up while it may already be a member.
+/// Asks to be admitted until it is clear whether the node was: asking again with the same key gives
+/// the same answer. A node that stores in memory has another key at its next start, so it must not
+/// give up while it may already be a member.
 async fn insist<T>(mut ask: impl AsyncFnMut() -> Result<T, JoinError>) -> Result<T, JoinError> {
     let until = Instant::now() + INSIST;
     let mut in_doubt = false;
@@ -178,10 +180,11 @@ async fn insist<T>(mut ask: impl AsyncFnMut() -> Result<T, JoinError>) -> Result
                 error,
                 JoinError::Unreachable { .. } | JoinError::UnknownHosts { .. }
             );
-        if !in_doubt || !open || Instant::now() >= until {
+        let again = error.is_busy() || (in_doubt && open);
+        if !again || Instant::now() >= until {
             return Err(error);
         }
-        tracing::info!(%error, "it is not known whether this node was admitted; it asks again");
+        tracing::info!(%error, in_doubt, "this node asks again to be admitted");
         tokio::time::sleep(INSIST_PAUSE).await;
     }
 }
@@ -232,12 +235,10 @@ fn keep_identity(
     identity: &NodeIdentity,
 ) -> Result<(), StartError> {
     let Some(dir) = &disk.dir else { return Ok(()) };
-    let credentials = identity.to_secret().expose().to_vec();
     Ok(dir.set_identity(&Identity {
         cluster: ClusterId(identity.cluster()),
         node: identity.node(),
         name: config.node.clone(),
-        credentials,
     })?)
 }
 
@@ -292,7 +293,7 @@ fn again(listen: SocketAddr, last: Option<SocketAddr>) -> SocketAddr {
 }
 
 /// `listen` with a port that was free a moment ago: a newcomer must say where it listens before it
-/// has the certificate that it needs to listen.
+/// knows as whom.
 fn with_port(listen: SocketAddr) -> Result<SocketAddr, StartError> {
     if listen.port() != 0 {
         return Ok(listen);
@@ -304,34 +305,32 @@ fn with_port(listen: SocketAddr) -> Result<SocketAddr, StartError> {
 
 impl Founding {
     fn draw() -> Result<Self, StartError> {
-        let authority = ClusterAuthority::generate(u128::from_le_bytes(random_bytes()?))?;
-        let token = authority.token(u64::from_le_bytes(random_bytes()?))?;
+        let cluster = u128::from_le_bytes(random_bytes()?);
         Ok(Self {
-            authority,
-            token,
-            instance: u128::from_le_bytes(random_bytes()?),
+            token: JoinToken::draw(cluster)?,
         })
     }
 
     fn resume(begun: &BegunFounding) -> Result<Self, StartError> {
         Ok(Self {
-            authority: ClusterAuthority::from_secret(&begun.authority)?,
             token: begun.token.parse()?,
-            instance: begun.instance,
         })
+    }
+
+    /// The first join token, as text.
+    pub(super) fn token(&self) -> String {
+        self.token.to_string()
     }
 
     /// Writes down what was drawn, durably: a founder that is killed before its identity is written
     /// down founds the same cluster at its next start. Without this record the next start would
-    /// draw the keys of another cluster and could not use the one in its store.
+    /// draw another cluster and could not use the one in its store.
     ///
     /// # Errors
     /// [`StartError::Store`]; then nothing has been founded.
     pub(super) fn keep(&self, disk: &Disk) -> Result<(), StartError> {
         disk.keep_founding(&BegunFounding {
-            authority: self.authority.to_secret(),
-            token: self.token.to_string(),
-            instance: self.instance,
+            token: self.token(),
         })
     }
 
@@ -356,24 +355,29 @@ impl Founding {
         disk.forget_founding()
     }
 
-    /// The command that makes the cluster, with a token that admits any number of nodes and does
-    /// not expire.
-    pub(super) fn command(&self, config: &NodeConfig, quic: Arc<str>, at_ms: u64) -> Command {
+    /// The command that makes the cluster, with a token that admits any number of nodes for a day.
+    pub(super) fn command(
+        &self,
+        config: &NodeConfig,
+        key: PublicKey,
+        quic: Arc<str>,
+        at_ms: u64,
+    ) -> Command {
         let node = NodeSpec {
             name: config.node.as_str().into(),
             datacenter: config.datacenter.as_str().into(),
             rack: config.rack.as_str().into(),
             quic,
-            instance: self.instance,
+            key,
         };
+        let life = u64::try_from(FIRST_TOKEN_LIFE.as_millis()).unwrap_or(u64::MAX);
         Command::Found {
-            cluster: ClusterId(self.authority.cluster()),
-            authority: self.authority.to_secret(),
+            cluster: ClusterId(self.token.cluster),
             token: NewToken {
                 id: TokenId(self.token.id),
-                secret: self.token.secret.into(),
+                verifier: self.token.verifier(),
                 uses: None,
-                expires_ms: None,
+                expires_ms: Some(at_ms.saturating_add(life)),
             },
             node,
             partitions: config.partitions.unwrap_or(PARTITIONS),

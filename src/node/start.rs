@@ -10,12 +10,10 @@ use std::time::Duration;
 use quorate_control::consensus::ConsensusConfig;
 use quorate_control::store::StoreError;
 use quorate_control::topology::ClusterId;
-use quorate_crdt::NodeId;
+use quorate_crdt::{NodeId, PublicKey};
 use quorate_dynamo::protocol::Config;
 use quorate_gossip::membership;
-use quorate_gossip::quic::{
-    ClusterAuthority, LinkShape, Profile, QuicConfig, QuicTransport, random_bytes,
-};
+use quorate_gossip::quic::{LinkShape, Profile, QuicConfig, QuicTransport, random_bytes};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{oneshot, watch};
 
@@ -153,8 +151,8 @@ impl Node {
         self.up.cluster
     }
 
-    /// A token with which other nodes can join; `None` if all tokens of the cluster are used up or
-    /// expired.
+    /// The token with which other nodes can join for a day, if this start has founded the cluster.
+    /// It is not told again: [`Admin::create_token`] makes others.
     pub fn join_token(&self) -> Option<&str> {
         self.up.join_token.as_deref()
     }
@@ -256,7 +254,8 @@ async fn launch(config: &NodeConfig, options: Options) -> Result<(Up, Launched),
     disk.keep_address(transport.local_addr().map_err(StartError::Port)?)?;
     let quic = boot.address();
     if let Some(founding) = &start.founding {
-        found(config, &disk, founding, &mut boot).await?;
+        let key = start.identity.keys().public();
+        found(config, &disk, founding, key, &mut boot).await?;
         Founding::finish(config, &disk, &start.identity, &boot.decided())?;
     }
     let (alive, watching) = watch::channel(());
@@ -270,7 +269,13 @@ async fn launch(config: &NodeConfig, options: Options) -> Result<(Up, Launched),
         shards,
         alive,
     };
-    Ok((hand_out(&launched.started, quic), launched))
+    let up = Up {
+        doors: launched.started.doors(),
+        quic,
+        cluster: launched.started.shared().hub.topology().cluster,
+        join_token: start.founding.as_ref().map(Founding::token),
+    };
+    Ok((up, launched))
 }
 
 /// Logs as whom the node starts.
@@ -352,28 +357,13 @@ async fn found(
     config: &NodeConfig,
     disk: &Disk,
     founding: &Founding,
+    key: PublicKey,
     boot: &mut Boot,
 ) -> Result<(), StartError> {
     founding.keep(disk)?;
     let at_ms = SystemClock::start().now().unix_millis;
-    boot.found(founding.command(config, boot.address(), at_ms))
+    boot.found(founding.command(config, key, boot.address(), at_ms))
         .await
-}
-
-fn hand_out(started: &Started, quic: Arc<str>) -> Up {
-    let shared = started.shared();
-    let authority = shared
-        .control
-        .authority()
-        .and_then(|secret| ClusterAuthority::from_secret(&secret).ok());
-    let now = shared.world.clock.now().unix_millis;
-    let token = authority.and_then(|authority| shared.control.token(authority.fingerprint(), now));
-    Up {
-        doors: started.doors(),
-        quic,
-        cluster: shared.hub.topology().cluster,
-        join_token: token.map(|token| token.to_string()),
-    }
 }
 
 /// Where members may be that the topology has another address for.

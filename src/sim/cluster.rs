@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use quorate_control::state::{Command, NewToken, NodeSpec, TokenId};
 use quorate_control::topology::{ClusterId, DEFAULT_PARTITIONS, Topology};
-use quorate_crdt::{NodeId, Secret};
+use quorate_crdt::{NodeId, PublicKey, Secret};
 use quorate_dynamo::Consistency;
-use quorate_gossip::token::TokenSecret;
 use quorate_gossip::transport::{JoinRefusal, JoinRequest};
 use quorate_gossip::wire;
 use rand::rngs::StdRng;
@@ -32,10 +31,16 @@ use crate::node::StartError;
 const PATIENCE: Duration = Duration::from_mins(2);
 /// How often a condition is checked.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-pub(super) const TOKEN: (u64, [u8; 16]) = (1, [7; 16]);
+/// The token with which all nodes of a simulation join.
+pub(super) const TOKEN: u64 = 1;
 
-/// The founder's instance number. Later nodes count up from it.
-pub(super) const INSTANCE_OF_FIRST: u128 = 1;
+/// The key of the `number`th machine, counted from 0. Nobody signs with it: the simulated network
+/// believes what it is told.
+pub(super) fn key_of(number: usize) -> PublicKey {
+    let mut key = [0; 32];
+    key[..8].copy_from_slice(&(number as u64 + 1).to_be_bytes());
+    PublicKey(key)
+}
 
 /// Why a simulation could not continue.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +83,7 @@ impl fmt::Display for Seen {
 #[derive(Debug)]
 pub(super) struct Admitted {
     pub(super) node: NodeId,
+    pub(super) key: PublicKey,
     pub(super) datacenter: Arc<str>,
     /// Where other nodes reach it.
     pub(super) address: Arc<str>,
@@ -165,19 +171,16 @@ impl Simulation {
             1 + (number - 1) % self.layout.racks
         };
         let rack: Arc<str> = format!("rack{rack}").into();
-        let instance = INSTANCE_OF_FIRST + self.hosts.len() as u128;
+        let key = key_of(self.hosts.len());
         let (node, granted, founding) = if let Some(&member) = self.hosts.keys().next() {
-            let (token, secret) = (TOKEN.0, TokenSecret(TOKEN.1));
             let request = JoinRequest {
-                token,
-                secret,
+                token: TOKEN,
                 name,
                 datacenter: Arc::clone(datacenter),
                 rack,
                 quic: Arc::clone(&quic),
-                instance,
             };
-            let (node, topology) = self.join(member, request).await?;
+            let (node, topology) = self.join(member, key, request).await?;
             (node, Some(topology), None)
         } else {
             let spec = NodeSpec {
@@ -185,13 +188,14 @@ impl Simulation {
                 datacenter: Arc::clone(datacenter),
                 rack,
                 quic: Arc::clone(&quic),
-                instance,
+                key,
             };
             (NodeId(1), None, Some(founding(self.seed, spec)))
         };
         let skew = self.skew();
         let host = Host::new(
             node,
+            key,
             Arc::clone(datacenter),
             quic,
             granted,
@@ -215,11 +219,12 @@ impl Simulation {
     async fn join(
         &self,
         member: NodeId,
+        key: PublicKey,
         request: JoinRequest,
     ) -> Result<(NodeId, Arc<Topology>), SimError> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            match self.network.join(member, request.clone()).await {
+            match self.network.join(member, key, request.clone()).await {
                 Ok(grant) => {
                     let topology = wire::decode(&grant.topology)
                         .map_err(|error| SimError::Start(Arc::new(error.into())))?;
@@ -385,16 +390,14 @@ fn at_rest(status: &Status, nodes: usize) -> bool {
     status.converged && quiet && status.nodes.len() == nodes && status.leader.is_some()
 }
 
-/// The command that founds a simulated cluster. Nobody checks certificates here, so the authority
-/// is a placeholder.
+/// The command that founds a simulated cluster. Nobody checks signatures here, so nothing could be
+/// verified with its token.
 pub(super) fn founding(seed: u64, node: NodeSpec) -> Command {
-    let secret = Secret::new(TOKEN.1);
     Command::Found {
         cluster: ClusterId(u128::from(seed) + 1),
-        authority: Secret::new("simulated"),
         token: NewToken {
-            id: TokenId(TOKEN.0),
-            secret,
+            id: TokenId(TOKEN),
+            verifier: Secret::default(),
             uses: None,
             expires_ms: None,
         },

@@ -9,6 +9,7 @@ mod cores;
 mod drill;
 mod expiring;
 mod flights;
+mod joins;
 mod keeping;
 mod limits;
 mod memory;
@@ -25,6 +26,7 @@ use drill::{Drill, Drills};
 const ALL: [Drills; 12] = [
     bounds::DRILLS,
     flights::DRILLS,
+    joins::DRILLS,
     limits::DRILLS,
     streams::DRILLS,
     keeping::DRILLS,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use quorate_control::consensus::ConsensusConfig;
 use quorate_control::state::Command;
 use quorate_control::topology::{Datacenter, Topology};
-use quorate_crdt::NodeId;
+use quorate_crdt::{NodeId, PublicKey};
 use quorate_dynamo::protocol::Config;
 use quorate_gossip::membership;
 use quorate_gossip::transport::Inbound;
@@ -26,6 +26,7 @@ use crate::node::{
 /// A machine and the node on it.
 pub(super) struct Host {
     node: NodeId,
+    key: PublicKey,
     pub(super) datacenter: Datacenter,
     /// Where the machine is; other nodes dial it there.
     address: Arc<str>,
@@ -167,6 +168,7 @@ fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Host {
     pub(super) fn new(
         node: NodeId,
+        key: PublicKey,
         datacenter: Datacenter,
         address: Arc<str>,
         granted: Option<Arc<Topology>>,
@@ -175,6 +177,7 @@ impl Host {
     ) -> Self {
         Self {
             node,
+            key,
             datacenter,
             address,
             granted,
@@ -258,11 +261,11 @@ impl Host {
             gossip: membership::Config::lan(),
         };
         self.woken += 1;
-        let (plugged, node, datacenter) =
-            (network.clone(), self.node, Arc::clone(&self.datacenter));
+        let (plugged, node, key) = (network.clone(), self.node, self.key);
+        let datacenter = Arc::clone(&self.datacenter);
         let address = Arc::clone(&self.address);
         let plug = move |inbound| {
-            let transport = plugged.plug(node, datacenter, Arc::clone(&address), inbound);
+            let transport = plugged.plug(node, key, datacenter, Arc::clone(&address), inbound);
             Ok(Plug { transport, address })
         };
         let stage = Arc::new(Mutex::new(Stage::Starting));

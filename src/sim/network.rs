@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use quorate_crdt::NodeId;
+use quorate_crdt::{NodeId, PublicKey};
 use quorate_gossip::transport::{Inbound, JoinGrant, JoinRefusal, JoinRequest};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -138,8 +138,8 @@ impl Network {
         self.heal();
     }
 
-    /// Asks `member` to admit a newcomer, as the gossip crate's `join` does over QUIC. Takes one
-    /// round trip between datacenters.
+    /// Asks `member` to admit the newcomer that holds `key`, as the gossip crate's `join` does over
+    /// QUIC. Takes one round trip between datacenters.
     ///
     /// # Errors
     /// What the member answers, or [`JoinRefusal::NotReady`] when it is not plugged in, or no
@@ -147,6 +147,7 @@ impl Network {
     pub async fn join(
         &self,
         member: NodeId,
+        key: PublicKey,
         request: JoinRequest,
     ) -> Result<JoinGrant, JoinRefusal> {
         let (inbound, delay) = {
@@ -161,7 +162,7 @@ impl Network {
         };
         tokio::time::sleep(delay).await;
         let inbound = inbound.ok_or(JoinRefusal::NotReady)?;
-        let answer = inbound.join(request).await;
+        let answer = inbound.join(key, request).await;
         tokio::time::sleep(delay).await;
         let still = self
             .shared
@@ -295,13 +296,17 @@ impl Shared {
     fn scan(&self, now: Instant) {
         let (hosts, pairs) = {
             let state = self.lock();
-            let inbound = |(&node, host): (&NodeId, &Host)| (node, Arc::clone(&host.inbound));
-            let hosts: BTreeMap<_, _> = state.hosts.iter().map(inbound).collect();
+            let seen =
+                |(&node, host): (&NodeId, &Host)| (node, (host.key, Arc::clone(&host.inbound)));
+            let hosts: BTreeMap<_, _> = state.hosts.iter().map(seen).collect();
             (hosts, state.pairs())
         };
         // Asks the nodes, so it does not hold the lock.
         let admits = |node: NodeId, peer: NodeId| {
-            hosts.get(&node).is_some_and(|inbound| inbound.admits(peer))
+            let (Some((_, inbound)), Some((key, _))) = (hosts.get(&node), hosts.get(&peer)) else {
+                return false;
+            };
+            inbound.member(key) == Some(peer)
         };
         let wanted = pairs
             .into_iter()

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_gossip::token::TokenSecret;
 use quorate_gossip::transport::{JoinRefusal, JoinRequest};
 use quorate_gossip::wire;
 use tokio::time::sleep;
 
 use super::clock::SimClock;
-use super::cluster::{Admitted, INSTANCE_OF_FIRST, Simulation, TOKEN};
+use super::cluster::{Admitted, Simulation, TOKEN, key_of};
 use super::host::Host;
 use super::oracle::Oracle;
 
@@ -29,28 +28,22 @@ impl Simulation {
             + self.newcomers
             - 1;
         let quic: Arc<str> = format!("10.0.0.{}:7381", number + 1).into();
-        let (token, secret, name) = (
-            TOKEN.0,
-            TokenSecret(TOKEN.1),
-            format!("late-{number}").into(),
-        );
-        let instance = INSTANCE_OF_FIRST + number as u128;
+        let key = key_of(number);
         let request = JoinRequest {
-            token,
-            secret,
-            name,
+            token: TOKEN,
+            name: format!("late-{number}").into(),
             datacenter: Arc::clone(datacenter),
             rack: "rack1".into(),
             quic: Arc::clone(&quic),
-            instance,
         };
         let (network, datacenter) = (self.network.clone(), Arc::clone(datacenter));
         let asking = async move {
             for member in members.iter().cycle() {
-                match network.join(*member, request.clone()).await {
+                match network.join(*member, key, request.clone()).await {
                     Ok(grant) => {
                         return Some(Admitted {
                             node: grant.node,
+                            key,
                             datacenter,
                             address: quic,
                             topology: Arc::new(wire::decode(&grant.topology).ok()?),
@@ -78,6 +71,7 @@ impl Simulation {
             };
             let Admitted {
                 node,
+                key,
                 datacenter,
                 address,
                 topology,
@@ -85,6 +79,7 @@ impl Simulation {
             let (seed, skew) = (self.random(), self.skew());
             let host = Host::new(
                 node,
+                key,
                 datacenter,
                 address,
                 Some(topology),

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! LOCK       held while a process uses the directory
-//! identity   cluster, node, name, credentials
+//! key        the node's private key, drawn at its first start
+//! identity   cluster, node, name
 //! fjall/     or sled/: the store
 //! ```
 
@@ -11,13 +12,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use quorate_control::topology::ClusterId;
-use quorate_crdt::NodeId;
+use quorate_crdt::{NodeId, Secret};
 use serde::{Deserialize, Serialize};
 
 use super::cause::out_of_space;
 use super::engine::Engine;
 use super::files::sync_dir;
 use super::record::{self, Record, RecordError};
+
+/// Held while a process uses the directory.
+const LOCK: &str = "LOCK";
 
 /// Who the node of this directory is. Written when it founds or joins a cluster, then kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,13 +32,19 @@ pub struct Identity {
     pub node: NodeId,
     /// Its name there.
     pub name: String,
-    /// The node's certificates and key, in the format of the code that wrote them. Only the owner
-    /// of the file can read it.
-    pub credentials: Vec<u8>,
 }
 
 impl Record for Identity {
     const FILE: &'static str = "identity";
+    const VERSION: u16 = 2;
+}
+
+/// The node's private key, in the format of the code that made it.
+#[derive(Serialize, Deserialize)]
+struct Key(Secret);
+
+impl Record for Key {
+    const FILE: &'static str = "key";
     const VERSION: u16 = 1;
 }
 
@@ -97,6 +107,28 @@ pub enum DataDirError {
         #[source]
         source: RecordError,
     },
+    /// Another user owns it, and could read the node's key and data.
+    #[error(
+        "{} belongs to user {owner}, and this process runs as user {user}: start the node as its owner, or give it away with chown",
+        dir.display()
+    )]
+    Foreign {
+        /// The directory.
+        dir: PathBuf,
+        /// The number of the user that it belongs to.
+        owner: u32,
+        /// The number of the user that this process runs as.
+        user: u32,
+    },
+    /// It holds files of others, and others can read it.
+    #[error(
+        "{} is no data directory, it is not empty, and others can read it: give the node a directory of its own",
+        dir.display()
+    )]
+    Shared {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// This user may not write to it.
     #[error("{} is not writable", dir.display())]
     NotWritable {
@@ -155,12 +187,13 @@ pub struct DataDir {
 }
 
 impl DataDir {
-    /// Takes the directory at `path` for this process. A directory that is not there is created,
-    /// for its owner only.
+    /// Takes the directory at `path` for this process. A directory that is not there is created. It
+    /// is for its owner only, and so are the files in it that hold secrets: modes that let others
+    /// read are mended.
     ///
     /// # Errors
-    /// [`DataDirError::Locked`], [`DataDirError::NotWritable`], [`DataDirError::Full`],
-    /// [`DataDirError::Io`].
+    /// [`DataDirError::Locked`], [`DataDirError::Foreign`], [`DataDirError::Shared`],
+    /// [`DataDirError::NotWritable`], [`DataDirError::Full`], [`DataDirError::Io`].
     pub fn open(path: &Path) -> Result<Self, DataDirError> {
         let error = |error| DataDirError::io(path, error);
         if !path.is_dir() {
@@ -173,11 +206,13 @@ impl DataDir {
                 .and_then(|path| path.parent().map_or(Ok(()), sync_dir))
                 .map_err(error)?;
         }
+        #[cfg(unix)]
+        make_private(path)?;
         let lock = File::options()
             .create(true)
             .truncate(false)
             .write(true)
-            .open(path.join("LOCK"))
+            .open(path.join(LOCK))
             .map_err(error)?;
         match lock.try_lock() {
             Ok(()) => Ok(Self {
@@ -257,6 +292,25 @@ impl DataDir {
             .map_err(|error| DataDirError::record(&self.path, Identity::FILE, error))
     }
 
+    /// The node's private key; `None` if none has been drawn yet.
+    ///
+    /// # Errors
+    /// [`DataDirError::File`], [`DataDirError::Io`].
+    pub fn key(&self) -> Result<Option<Secret>, DataDirError> {
+        let found: Option<Key> = record::read(&self.path)
+            .map_err(|error| DataDirError::record(&self.path, Key::FILE, error))?;
+        Ok(found.map(|Key(key)| key))
+    }
+
+    /// Writes down the node's private key, durably, readable by its owner only.
+    ///
+    /// # Errors
+    /// Those of writing. A key that was there stays.
+    pub fn set_key(&self, key: &Secret) -> Result<(), DataDirError> {
+        record::write(&self.path, &Key(key.clone()))
+            .map_err(|error| DataDirError::record(&self.path, Key::FILE, error))
+    }
+
     /// Checks that `identity`, which was read from here, belongs to `cluster`.
     ///
     /// # Errors
@@ -284,6 +338,51 @@ impl DataDir {
         Self::expect_engine(&self.path, engine)?;
         Ok(self.path.join(engine.name()))
     }
+}
+
+/// Refuses a directory of another user, and takes from everybody but the owner what they could do
+/// in it. Files are mended too: their modes may have been widened, or a copy has lost them.
+#[cfg(unix)]
+fn make_private(dir: &Path) -> Result<(), DataDirError> {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    let error = |error| DataDirError::io(dir, error);
+    let (found, user) = (
+        fs::metadata(dir).map_err(error)?,
+        rustix::process::geteuid().as_raw(),
+    );
+    if found.uid() != user {
+        return Err(DataDirError::Foreign {
+            dir: dir.to_path_buf(),
+            owner: found.uid(),
+            user,
+        });
+    }
+    let open = |found: &fs::Metadata| found.permissions().mode() & 0o077 != 0;
+    let is_data_dir = || dir.join(LOCK).exists() || is_empty(dir);
+    if open(&found) && !is_data_dir() {
+        // It may be anybody's: the directory for temporary files, or a home.
+        return Err(DataDirError::Shared {
+            dir: dir.to_path_buf(),
+        });
+    }
+    let secret = [Key::FILE, Identity::FILE].map(|file| (dir.join(file), 0o600));
+    for (path, mode) in [(dir.to_path_buf(), 0o700)].into_iter().chain(secret) {
+        let Ok(found) = fs::metadata(&path) else {
+            continue;
+        };
+        if open(&found) {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).map_err(error)?;
+            tracing::warn!(path = %path.display(), was = format_args!("{:o}", found.permissions().mode() & 0o777), "others could read this; now only its owner can");
+        }
+    }
+    Ok(())
+}
+
+/// Whether nobody has put anything there. A new file system brings a folder for what is found.
+#[cfg(unix)]
+fn is_empty(dir: &Path) -> bool {
+    fs::read_dir(dir)
+        .is_ok_and(|files| files.flatten().all(|file| file.file_name() == "lost+found"))
 }
 
 #[cfg(test)]

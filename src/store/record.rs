@@ -16,7 +16,7 @@ use super::files::sync_dir;
 
 const MAGIC: [u8; 4] = *b"QRUM";
 const HEADER: usize = 10;
-/// The largest file that is read. The records hold certificates and a key at most.
+/// The largest file that is read. The records hold a name and a key at most.
 const MAX_FILE: u64 = 1 << 20;
 
 /// Why a small file could not be read or written. The file is as it was.

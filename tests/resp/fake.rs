@@ -81,6 +81,7 @@ impl Fake {
             datacenter: Arc::from(datacenter),
             rack: Arc::from("r"),
             quic: "127.0.0.1:1".into(),
+            key: quorate_crdt::PublicKey([0; 32]),
             voter: true,
         };
         let keyspace = |name: &str| Keyspace {

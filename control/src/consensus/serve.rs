@@ -11,6 +11,7 @@ use super::codec::{decode, encode};
 use super::group::{ControlGroup, Purpose, seeded};
 use super::messages::{Reply, Request, ServeError};
 use super::types::{Snapshot, Vote};
+use crate::planted::REPORTS_FOR_OTHERS;
 use crate::state::ControlState;
 
 impl ControlGroup {
@@ -85,8 +86,8 @@ impl ControlGroup {
     }
 }
 
-/// The node that the request speaks for. The link has proved who sent it, and no node may lead or
-/// campaign for another.
+/// The node that the request speaks for. The link has proved who sent it, and no node may lead,
+/// campaign or report for another.
 fn speaks_for(request: &Request) -> Option<NodeId> {
     let node = |vote: &Vote| Some(*vote.leader_id().node_id());
     match request {
@@ -94,6 +95,7 @@ fn speaks_for(request: &Request) -> Option<NodeId> {
         Request::Vote(rpc) | Request::PreVote(rpc) => node(&rpc.vote),
         Request::Snapshot { vote, .. } => node(vote),
         Request::Transfer(rpc) => node(rpc.from_leader()),
-        Request::Propose { .. } => None,
+        Request::Propose { .. } if REPORTS_FOR_OTHERS.is_planted() => None,
+        Request::Propose { command, .. } => command.speaks_for(),
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use quorate_crdt::NodeId;
 
-use super::messages::{Reply, ServeError};
+use super::messages::{Reply, Request, ServeError};
 use super::*;
 use crate::state::{Command, CommandRefusal, Response};
 use crate::store::StoreError;
@@ -276,6 +276,33 @@ fn garbage_is_answered_with_an_error() {
             Ok(Response::Admitted { node: NodeId(4) }),
             "all are well"
         );
+    });
+}
+
+#[test]
+fn a_member_reports_only_for_itself() {
+    run(9, async |mut world: World| {
+        world.grow(3).await;
+        let leader = world.group(1).leader().unwrap();
+        let from = NodeId(if leader == NodeId(3) { 2 } else { 3 });
+        let group = world.group(leader.0);
+        for (node, expected) in [(leader, false), (from, true)] {
+            let quic: Arc<str> = "10.0.0.9:1".into();
+            let request = Request::Propose {
+                command: Command::MoveNode {
+                    node,
+                    quic: Arc::clone(&quic),
+                },
+                timeout: SECOND,
+            };
+            let answer = group.serve(from, codec::encode(&request).unwrap()).await;
+            let reply = codec::decode::<Reply>(&answer).unwrap();
+            let moved = group.read(|state| state.topology().nodes[&node].quic == quic);
+            assert_eq!(
+                (matches!(reply, Reply::Proposed(Ok(Response::Done))), moved),
+                (expected, expected)
+            );
+        }
     });
 }
 

@@ -26,26 +26,20 @@ impl ControlState {
     fn decide(&mut self, epoch: Epoch, command: Command) -> Result<Response, CommandRefusal> {
         if let Command::Found {
             cluster,
-            authority,
             token,
             node,
             partitions,
             at_ms: _,
         } = command
         {
-            return self.found(epoch, cluster, authority, token, &node, partitions);
+            return self.found(epoch, cluster, token, &node, partitions);
         }
         if !self.founded() {
             return Err(CommandRefusal::NotFounded);
         }
         match command {
             Command::Found { .. } => Err(CommandRefusal::AlreadyFounded),
-            Command::Admit {
-                token,
-                secret,
-                node,
-                at_ms,
-            } => self.admit(epoch, token, &secret, &node, at_ms),
+            Command::Admit { token, node, at_ms } => self.admit(epoch, token, &node, at_ms),
             Command::MoveNode { node, quic } => self.move_node(node, &quic),
             Command::RemoveNode { node, lost } => self.remove_node(epoch, node, lost),
             Command::CreateToken(token) => self.create_token(token),

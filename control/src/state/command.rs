@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use quorate_crdt::{NodeId, Secret};
+use quorate_crdt::{NodeId, PublicKey, Secret};
 use serde::{Deserialize, Serialize};
 
 use crate::topology::{
@@ -34,10 +34,10 @@ pub struct NodeSpec {
     /// Where other nodes reach it, `host:port`. It must satisfy
     /// [`is_address`](crate::topology::is_address).
     pub quic: Arc<str>,
-    /// Drawn at random once per data directory. It tells a retry of the same node from a wiped
-    /// node under the same name, which must not pass for the old one: it could issue an event
-    /// twice.
-    pub instance: u128,
+    /// The public half of the key that was drawn for its data directory. It tells a retry of the
+    /// same node from a wiped node under the same name, which must not pass for the old one: it
+    /// could issue an event twice.
+    pub key: PublicKey,
 }
 
 /// A join token to record.
@@ -45,8 +45,9 @@ pub struct NodeSpec {
 pub struct NewToken {
     /// Its name; drawn at random by the proposer.
     pub id: TokenId,
-    /// What a newcomer must show.
-    pub secret: Secret,
+    /// What tells whether a newcomer holds the token, as the gossip plane makes it. It does not
+    /// open the cluster, so it may be in the log of every node.
+    pub verifier: Secret,
     /// How many nodes it admits; `None` means any number.
     pub uses: Option<u32>,
     /// The Unix time in milliseconds from which it admits nobody; `None` means it never expires.
@@ -89,8 +90,6 @@ pub enum Command {
     Found {
         /// Drawn at random.
         cluster: ClusterId,
-        /// Key and certificate of the cluster's authority, as the gossip plane encodes them.
-        authority: Secret,
         /// The first join token.
         token: NewToken,
         /// The first node.
@@ -102,13 +101,11 @@ pub enum Command {
         /// Unix time in milliseconds, by the proposer's clock.
         at_ms: u64,
     },
-    /// Admits a node that shows a valid token. The same instance gets the same answer when it asks
-    /// again. Answer: [`Response::Admitted`].
+    /// Admits a node that has proved to the proposer that it holds a token. Whoever has the same
+    /// key gets the same answer when it asks again. Answer: [`Response::Admitted`].
     Admit {
-        /// The token it shows.
+        /// The token that it holds.
         token: TokenId,
-        /// The proof that it holds the token.
-        secret: Secret,
         /// The node.
         node: NodeSpec,
         /// Unix time in milliseconds, by the proposer's clock. The token's expiry is compared with
@@ -192,6 +189,16 @@ pub enum Command {
     DropUser(Arc<str>),
 }
 
+impl Command {
+    /// The only member that may propose it; `None` if any may. A node reports only for itself.
+    pub fn speaks_for(&self) -> Option<NodeId> {
+        match self {
+            Self::MoveNode { node, .. } | Self::ReportMove { node, .. } => Some(*node),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Command {
     /// The kind of command and its subject, for logs. Never a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -256,8 +263,7 @@ pub enum CommandRefusal {
     /// There is no cluster yet.
     #[error("the cluster has not been founded")]
     NotFounded,
-    /// There is no such token, or the secret is wrong. The answer does not say which, so that a
-    /// guesser learns nothing.
+    /// There is no such token.
     #[error("the join token is not known")]
     UnknownToken,
     /// The token has expired.

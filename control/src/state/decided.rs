@@ -17,10 +17,7 @@ use crate::topology::{ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Placemen
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ControlState {
     pub(super) topology: Arc<Topology>,
-    pub(super) authority: Secret,
     pub(super) tokens: BTreeMap<TokenId, Token>,
-    /// Tells the retry of a node from another node of the same name.
-    pub(super) instances: BTreeMap<NodeId, u128>,
     /// Nodes that are being removed. They stay in the topology while partitions move away from
     /// them.
     pub(super) leaving: BTreeSet<NodeId>,
@@ -33,8 +30,8 @@ pub struct ControlState {
 /// A join token as the state keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Token {
-    /// What a newcomer must show.
-    pub secret: Secret,
+    /// What tells whether a newcomer holds the token.
+    pub verifier: Secret,
     /// How many more nodes it admits; `None` means any number.
     pub uses_left: Option<u32>,
     /// The Unix time in milliseconds from which it admits nobody; `None` means it never expires.
@@ -53,9 +50,7 @@ impl Default for ControlState {
         };
         Self {
             topology: Arc::new(topology),
-            authority: Secret::default(),
             tokens: BTreeMap::new(),
-            instances: BTreeMap::new(),
             leaving: BTreeSet::new(),
             last_node: 0,
             next_keyspace: Some(1),
@@ -72,11 +67,6 @@ impl ControlState {
     /// Whether the cluster has been founded.
     pub fn founded(&self) -> bool {
         self.last_node > 0
-    }
-
-    /// The cluster authority's key and certificate, as given at the founding; empty before it.
-    pub fn authority(&self) -> &Secret {
-        &self.authority
     }
 
     /// All join tokens, including used-up and expired ones.
@@ -135,7 +125,6 @@ impl ControlState {
             .collect();
         for node in free {
             self.leaving.remove(&node);
-            self.instances.remove(&node);
             self.topology_mut().nodes.remove(&node);
         }
     }

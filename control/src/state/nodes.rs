@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use quorate_crdt::{NodeId, Secret};
+use quorate_crdt::NodeId;
 
 use super::command::{CommandRefusal, NewKeyspace, NewToken, NodeSpec, Response, TokenId};
 use super::decided::{ControlState, Token};
 use super::keyspaces::check_partitions;
-use crate::planted::JOIN_RETRY_UNKNOWN;
+use crate::planted::{JOIN_RETRY_UNKNOWN, TOKEN_USE_COUNTED_TWICE};
 use crate::topology::{
     ClusterId, DEFAULT_KEYSPACE, Epoch, NodeInfo, Replication, is_address, is_name,
 };
@@ -17,7 +17,6 @@ impl ControlState {
         &mut self,
         epoch: Epoch,
         cluster: ClusterId,
-        authority: Secret,
         token: NewToken,
         node: &NodeSpec,
         partitions: u16,
@@ -28,7 +27,6 @@ impl ControlState {
         check_spec(node)?;
         check_partitions(partitions)?;
         self.topology_mut().cluster = cluster;
-        self.authority = authority;
         self.create_token(token)?;
         let first = self.enter(node);
         let level = "LOCAL_QUORUM";
@@ -51,7 +49,7 @@ impl ControlState {
         self.tokens.insert(
             token.id,
             Token {
-                secret: token.secret,
+                verifier: token.verifier,
                 uses_left: token.uses,
                 expires_ms: token.expires_ms,
             },
@@ -59,42 +57,64 @@ impl ControlState {
         Ok(Response::Done)
     }
 
-    /// Checks the token first, so that a stranger learns nothing about names. Recognises a retry
-    /// before it counts uses, so that a retry does not find the token used up by its own first
-    /// attempt.
-    pub(super) fn admit(
-        &mut self,
-        epoch: Epoch,
-        id: TokenId,
-        secret: &Secret,
+    /// Whether `node` would be admitted with this token: as a new node (`None`), or as one that has
+    /// been admitted and asks again. Recognises a retry before it counts uses, so that a retry does
+    /// not find the token used up by its own first attempt.
+    ///
+    /// # Errors
+    /// Why not. A member whose state is behind may be wrong about it; the log decides.
+    pub fn may_enter(
+        &self,
+        token: TokenId,
         node: &NodeSpec,
         at_ms: u64,
-    ) -> Result<Response, CommandRefusal> {
+    ) -> Result<Option<NodeId>, CommandRefusal> {
         let token = self
             .tokens
-            .get(&id)
-            .filter(|token| &token.secret == secret)
+            .get(&token)
             .ok_or(CommandRefusal::UnknownToken)?;
         check_spec(node)?;
-        if let Some((known, _)) = self.topology.node_named(&node.name) {
-            let same = self.instances.get(&known) == Some(&node.instance)
-                && !self.leaving.contains(&known);
-            return if same && !JOIN_RETRY_UNKNOWN.is_planted() {
-                self.move_node(known, &node.quic)
-                    .map(|_| Response::Admitted { node: known })
-            } else {
-                Err(CommandRefusal::NameTaken)
-            };
+        let known = self
+            .topology
+            .node_of(&node.key)
+            .filter(|known| !self.leaving.contains(known));
+        if known.is_some() && !JOIN_RETRY_UNKNOWN.is_planted() {
+            return Ok(known);
+        }
+        if self.topology.node_named(&node.name).is_some()
+            || self.topology.node_of(&node.key).is_some()
+        {
+            return Err(CommandRefusal::NameTaken);
         }
         if token.expires_ms.is_some_and(|expires| at_ms >= expires) {
             return Err(CommandRefusal::Expired);
         }
-        let uses_left = match token.uses_left {
-            Some(uses) => Some(uses.checked_sub(1).ok_or(CommandRefusal::UsedUp)?),
-            None => None,
-        };
-        if let Some(token) = self.tokens.get_mut(&id) {
-            token.uses_left = uses_left;
+        if token.uses_left == Some(0) {
+            return Err(CommandRefusal::UsedUp);
+        }
+        Ok(None)
+    }
+
+    pub(super) fn admit(
+        &mut self,
+        epoch: Epoch,
+        token: TokenId,
+        node: &NodeSpec,
+        at_ms: u64,
+    ) -> Result<Response, CommandRefusal> {
+        let known = self.may_enter(token, node, at_ms)?;
+        if known.is_none() || TOKEN_USE_COUNTED_TWICE.is_planted() {
+            let uses = self
+                .tokens
+                .get_mut(&token)
+                .and_then(|token| token.uses_left.as_mut());
+            if let Some(uses) = uses {
+                *uses = uses.saturating_sub(1);
+            }
+        }
+        if let Some(known) = known {
+            self.move_node(known, &node.quic)?;
+            return Ok(Response::Admitted { node: known });
         }
         let admitted = self.enter(node);
         self.choose_voters();
@@ -112,10 +132,10 @@ impl ControlState {
             datacenter: spec.datacenter.clone(),
             rack: spec.rack.clone(),
             quic: Arc::clone(&spec.quic),
+            key: spec.key,
             voter: false,
         };
         self.topology_mut().nodes.insert(node, info);
-        self.instances.insert(node, spec.instance);
         node
     }
 

@@ -23,7 +23,7 @@ use quorate_control::state::{
 use quorate_control::topology::{
     ClusterId, DEFAULT_KEYSPACE, Epoch, KeyspaceId, Partition, Phase, Placement,
 };
-use quorate_crdt::{NodeId, Secret};
+use quorate_crdt::{NodeId, PublicKey, Secret};
 
 use crate::placement::replication;
 use crate::runner::shown;
@@ -67,10 +67,9 @@ impl Cluster {
         match *words {
             ["found", name, place] => Command::Found {
                 cluster: ClusterId(1),
-                authority: secret(),
                 token: NewToken {
                     id: TOKEN,
-                    secret: secret(),
+                    verifier: Secret::new("open"),
                     uses: None,
                     expires_ms: None,
                 },
@@ -80,7 +79,6 @@ impl Cluster {
             },
             ["join", name, place] => Command::Admit {
                 token: TOKEN,
-                secret: secret(),
                 node: spec(name, place),
                 at_ms: 0,
             },
@@ -233,12 +231,15 @@ fn spec(name: &str, place: &str) -> NodeSpec {
         datacenter: datacenter.into(),
         rack: rack.into(),
         quic: "127.0.0.1:7381".into(),
-        instance: name.len() as u128,
+        key: key(name),
     }
 }
 
-fn secret() -> Secret {
-    Secret::new("open")
+/// A key for each name, with or without its `*`.
+fn key(name: &str) -> PublicKey {
+    let mut bytes = [0; 32];
+    bytes[..name.len()].copy_from_slice(name.as_bytes());
+    PublicKey(bytes)
 }
 
 fn remove(node: &str, lost: bool) -> Command {

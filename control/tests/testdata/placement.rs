@@ -148,6 +148,7 @@ fn standing(place: &str) -> NodeInfo {
         datacenter: datacenter.into(),
         rack: rack.into(),
         quic: "127.0.0.1:7381".into(),
+        key: quorate_crdt::PublicKey([0; 32]),
         voter: false,
     }
 }

@@ -76,10 +76,11 @@ impl Healing {
         first.map(|(at, _)| *at)
     }
 
-    /// For how many ticks neither this conversation with `node`, which last moved at `moved_at`, nor
-    /// any other conversation or stream with it has moved. An answer may queue behind others, so it
-    /// is not late while they come; but not for ever either: a conversation that has been quiet for
-    /// [`PATIENCE_IN_LINE`] times as long as `patience` counts as silent, whatever else comes.
+    /// For how many ticks neither this conversation with `node`, which last moved at `moved_at`,
+    /// nor any other conversation or stream with it has moved. An answer may queue behind others,
+    /// so it is not late while they come; but not for ever either: a conversation that has been
+    /// quiet for [`PATIENCE_IN_LINE`] times as long as `patience` counts as silent, whatever else
+    /// comes.
     pub(super) fn is_silent(&self, node: NodeId, moved_at: u64, patience: u64) -> bool {
         let quiet = self.ticks - moved_at;
         let other = self.helped_at.get(&node).copied().unwrap_or(0);

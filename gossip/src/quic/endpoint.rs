@@ -13,9 +13,9 @@ use dashmap::DashMap;
 use quinn::{Endpoint, Runtime, ServerConfig, TokioRuntime};
 use quorate_crdt::NodeId;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 
-use super::identity::{IdentityError, NodeIdentity};
+use super::keys::{KeyError, NodeIdentity};
 use super::peering::{CONNECTIONS_MAX, Courtship, Peering};
 use super::reasons::{CloseReason, PeerError};
 use super::shape::{LinkShape, ShapedSocket};
@@ -74,7 +74,7 @@ pub enum BindError {
     Identity(#[source] rustls::Error),
     /// There are no random bytes.
     #[error(transparent)]
-    Random(#[from] IdentityError),
+    Random(#[from] KeyError),
 }
 
 /// [`Transport`] over QUIC. Dropping it closes all connections without waiting for them.
@@ -102,11 +102,11 @@ impl QuicTransport {
             shaped: shape.is_some(),
         };
         let mut server = ServerConfig::with_crypto(Arc::new(
-            tls::server(&identity).map_err(BindError::Identity)?,
+            tls::server(identity.keys()).map_err(BindError::Identity)?,
         ));
         server.transport_config(tuning.transport(listen));
         let client =
-            Arc::new(tls::client(Some(&identity), tls::ALPN).map_err(BindError::Identity)?);
+            Arc::new(tls::client(identity.keys(), tls::ALPN).map_err(BindError::Identity)?);
         let endpoint = open(listen, tuning, server, shape).map_err(|source| BindError::Socket {
             address: listen,
             source,
@@ -121,6 +121,7 @@ impl QuicTransport {
             links: DashMap::new(),
             troubles: DashMap::new(),
             refused: core::array::from_fn(|_| AtomicU64::new(0)),
+            porch: Mutex::default(),
             sessions: Arc::new(Semaphore::new(CONNECTIONS_MAX as usize)),
             whereabouts: Whereabouts::default(),
             courtship: Courtship::default(),

@@ -1,8 +1,12 @@
 //! How a newcomer becomes a member: one exchange, over a connection that can do nothing else.
 //!
-//! The newcomer makes a key and checks that the authority named by its token has certified the
-//! other side. Only then does it show the token's secret. The member asks the control plane and, if
-//! the join is granted, signs the newcomer's key.
+//! The newcomer has drawn its key before it asks, and the handshake proves it. So a newcomer that
+//! asks again is the same one, whatever happened to its first attempt.
+//!
+//! The newcomer signs its request with the token, and the member checks the signature before it does
+//! anything else. A member in turn vouches for what it grants with what the cluster keeps of the
+//! token. Both cover a number that only the two ends of this connection know, so neither can be used
+//! a second time or passed on, and the token's secret never leaves the newcomer.
 
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
@@ -10,11 +14,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use quinn::{ClientConfig, Connection, Endpoint};
-use quorate_crdt::NodeId;
-use rustls::pki_types::CertificateDer;
+use quorate_crdt::{PublicKey, Secret};
 use serde::{Deserialize, Serialize};
 
-use super::identity::{ClusterAuthority, IdentityError, NewKey, NodeIdentity, PUBLIC_KEY_BYTES};
+use super::keys::{KeyPair, signed, vouch, vouched};
 use super::reasons::{CloseReason, PeerError};
 use super::tls;
 use super::tuning::{Profile, Tuning};
@@ -29,15 +32,9 @@ const HELLO_BYTES_MAX: usize = 16 * 1024;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(5);
-
-/// What a newcomer receives when it has become a member.
-#[derive(Clone, Debug)]
-pub struct Joined {
-    /// Its identity. Store it before anything else, because the token may be used up now.
-    pub identity: NodeIdentity,
-    /// The topology that contains this node, as the control plane wrote it.
-    pub topology: Bytes,
-}
+/// How long a wrong token waits for its refusal. Meanwhile a token that was made a moment ago, on
+/// another member, becomes known here.
+const RELUCTANCE: Duration = Duration::from_secs(1);
 
 /// Why a newcomer did not become a member. Unless the variant says otherwise, the cluster is
 /// unchanged and the token can still be used.
@@ -47,22 +44,12 @@ pub enum JoinError {
     /// The cluster refused.
     #[error("the cluster refused: {0}")]
     Refused(#[from] JoinRefusal),
-    /// The node at the address is not certified by the authority that the token names. The secret
-    /// was not shown.
-    #[error("the node at {address} is not certified by the token's cluster")]
-    ForeignAuthority {
+    /// Whoever answers at the address does not know the token, so it is not a member of the cluster
+    /// that the token is for.
+    #[error("what answers at {address} is not a member of the token's cluster")]
+    Impostor {
         /// Where it listens.
         address: SocketAddr,
-    },
-    /// The node at the address belongs to another cluster. The secret was not shown.
-    #[error("the node at {address} belongs to cluster {found:032x}, the token to {expected:032x}")]
-    AnotherCluster {
-        /// Where it listens.
-        address: SocketAddr,
-        /// The cluster that it claims to belong to.
-        found: u128,
-        /// The cluster of the token.
-        expected: u128,
     },
     /// Nothing answers at the address.
     #[error("nothing answers at {address}")]
@@ -77,7 +64,7 @@ pub enum JoinError {
         hosts: Box<str>,
     },
     /// The connection failed. If the request had been sent, the node may have been admitted. It may
-    /// ask again as the same instance.
+    /// ask again with the same key.
     #[error("the connection to {address} failed")]
     Connection {
         /// What was dialled.
@@ -86,66 +73,81 @@ pub enum JoinError {
         #[source]
         source: PeerError,
     },
-    /// The answer cannot be read, or its certificate is not for this node's key. The node may ask
-    /// again as the same instance.
+    /// The answer cannot be read. The node may ask again with the same key.
     #[error("the answer is not valid")]
     Answer(#[from] WireError),
-    /// The join was granted, but the member could not sign the certificate. The node may ask again
-    /// as the same instance.
-    #[error("the cluster could not sign this node's certificate")]
-    Signing,
-    /// No key could be made.
-    #[error("could not make a key for this node")]
-    Identity(#[from] IdentityError),
     /// No socket could be opened, or TLS could not be set up.
     #[error("could not open a local socket")]
     Socket(#[from] std::io::Error),
 }
 
 impl JoinError {
-    /// Whether the cluster has decided against the node, or the node cannot ask at all: then it
-    /// need not ask at another address.
+    /// Whether the cluster has decided against the node: then it need not ask at another address.
     pub fn is_of_the_cluster(&self) -> bool {
         match self {
-            Self::Refused(refusal) => *refusal != JoinRefusal::NotReady,
-            Self::Identity(_) => true,
+            Self::Refused(refusal) => !matches!(
+                refusal,
+                JoinRefusal::NotReady | JoinRefusal::OtherCluster { .. }
+            ),
             _ => false,
         }
     }
 
-    /// Whether the node may have been admitted. To find out, it must ask again as the same
-    /// instance.
+    /// Whether the node may have been admitted. To find out, it must ask again with the same key.
     pub fn may_be_let_in(&self) -> bool {
         match self {
             Self::Connection { source, .. } => !matches!(
                 source,
-                PeerError::OtherVersion | PeerError::Handshake { .. }
+                PeerError::OtherVersion
+                    | PeerError::Handshake { .. }
+                    | PeerError::RefusedByPeer(CloseReason::Busy)
             ),
-            Self::Refused(JoinRefusal::NotReady) | Self::Signing => true,
+            Self::Refused(JoinRefusal::NotReady) | Self::Answer(_) => true,
             _ => false,
         }
+    }
+
+    /// Whether the member asks to be asked later.
+    pub fn is_busy(&self) -> bool {
+        matches!(
+            self,
+            Self::Connection {
+                source: PeerError::RefusedByPeer(CloseReason::Busy),
+                ..
+            }
+        )
     }
 }
 
 #[derive(Serialize, Deserialize)]
-struct Hello {
-    public_key: Bytes,
-    request: JoinRequest,
+pub(super) struct Hello {
+    /// The cluster that the token is for.
+    pub(super) cluster: u128,
+    /// A [`JoinRequest`], encoded.
+    pub(super) request: Bytes,
+    /// Made with the token over [`said`].
+    pub(super) signature: Bytes,
 }
 
 #[derive(Serialize, Deserialize)]
-enum Answer {
+pub(super) enum Answer {
     Granted {
-        node: NodeId,
-        certificate: Bytes,
-        topology: Bytes,
+        /// A [`JoinGrant`], encoded.
+        grant: Bytes,
+        /// Made with what the cluster keeps of the token, over [`said`].
+        proof: Bytes,
     },
     Refused(JoinRefusal),
-    NotSigned,
 }
 
-/// Asks the member at `address` to admit this node. `request` is what the node says about itself;
-/// its token fields are set from `token`.
+/// What is signed and vouched for: `message`, on this connection, of a newcomer with this key.
+pub(super) fn said(bound: &[u8; 32], newcomer: &PublicKey, message: &[u8]) -> Vec<u8> {
+    [&bound[..], &newcomer.0, message].concat()
+}
+
+/// Asks the member at `address` to admit the node that holds `keys`. `request` is what the node says
+/// about itself; its token field is set from `token`. Asking again with the same keys gives the same
+/// answer and uses the token up once.
 ///
 /// Must run inside a tokio runtime with I/O and time.
 ///
@@ -154,8 +156,9 @@ enum Answer {
 pub async fn join(
     address: SocketAddr,
     token: &JoinToken,
+    keys: &KeyPair,
     mut request: JoinRequest,
-) -> Result<Joined, JoinError> {
+) -> Result<JoinGrant, JoinError> {
     let any: SocketAddr = if address.is_ipv4() {
         (Ipv4Addr::UNSPECIFIED, 0).into()
     } else {
@@ -163,7 +166,7 @@ pub async fn join(
     };
     let endpoint = Endpoint::client(any)?;
     let mut config = ClientConfig::new(Arc::new(
-        tls::client(None, tls::ALPN_JOIN).map_err(std::io::Error::other)?,
+        tls::client(keys, tls::ALPN_JOIN).map_err(std::io::Error::other)?,
     ));
     config.transport_config(
         Tuning {
@@ -175,43 +178,46 @@ pub async fn join(
     );
     let unreachable = || JoinError::Unreachable { address };
     let connecting = endpoint
-        .connect_with(config, address, "join.quorate")
+        .connect_with(config, address, tls::SERVER_NAME)
         .map_err(|_bad_address| unreachable())?;
     let connection = match tokio::time::timeout(HANDSHAKE, connecting).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => return Err(failed(address, &error)),
         Err(_elapsed) => return Err(unreachable()),
     };
-    let authority = tls::vet_for_join(&connection, token).map_err(|claimed| {
-        CloseReason::ForeignAuthority.close(&connection);
-        match claimed {
-            Some(found) if found != token.cluster => JoinError::AnotherCluster {
-                address,
-                found,
-                expected: token.cluster,
-            },
-            _ => JoinError::ForeignAuthority { address },
-        }
-    })?;
-    let key = NewKey::generate()?;
-    (request.token, request.secret) = (token.id, token.secret);
+    let bound = tls::bound(&connection).ok_or_else(unreachable)?;
+    request.token = token.id;
+    let request = wire::encode(&request);
     let hello = wire::encode(&Hello {
-        public_key: Bytes::copy_from_slice(key.public()),
+        cluster: token.cluster,
+        signature: token.sign(&said(&bound, &keys.public(), &request)).into(),
         request,
     });
     let answer = tokio::time::timeout(2 * PATIENCE, ask(&connection, &hello))
         .await
         .unwrap_or(None);
     CloseReason::JoinDone.close(&connection);
-    let joined = match answer {
-        Some(answer) => read_answer(&answer, key, token, authority),
+    let granted = match answer.as_deref().map(wire::decode) {
+        Some(Ok(Answer::Granted { grant, proof })) => {
+            if vouched(
+                &token.verifier(),
+                &said(&bound, &keys.public(), &grant),
+                &proof,
+            ) {
+                wire::decode(&grant).map_err(JoinError::from)
+            } else {
+                Err(JoinError::Impostor { address })
+            }
+        }
+        Some(Ok(Answer::Refused(refusal))) => Err(refusal.into()),
+        Some(Err(error)) => Err(error.into()),
         None => Err(JoinError::Connection {
             address,
             source: PeerError::from(&connection.closed().await),
         }),
     };
     endpoint.wait_idle().await;
-    joined
+    granted
 }
 
 fn failed(address: SocketAddr, error: &quinn::ConnectionError) -> JoinError {
@@ -221,88 +227,105 @@ fn failed(address: SocketAddr, error: &quinn::ConnectionError) -> JoinError {
     }
 }
 
-async fn ask(connection: &Connection, hello: &[u8]) -> Option<Vec<u8>> {
+pub(super) async fn ask(connection: &Connection, hello: &[u8]) -> Option<Vec<u8>> {
     let (mut send, mut receive) = connection.open_bi().await.ok()?;
     send.write_all(hello).await.ok()?;
     send.finish().ok()?;
     receive.read_to_end(FRAME_BYTES_MAX).await.ok()
 }
 
-fn read_answer(
-    answer: &[u8],
-    key: NewKey,
-    token: &JoinToken,
-    authority: CertificateDer<'static>,
-) -> Result<Joined, JoinError> {
-    match wire::decode(answer)? {
-        Answer::Granted {
-            node,
-            certificate,
-            topology,
-        } => {
-            let certificate = CertificateDer::from(certificate.to_vec());
-            if tls::claim(&certificate)
-                != Some(tls::Claim {
-                    node,
-                    cluster: token.cluster,
-                })
-                || !tls::signed_by(&certificate, &authority)
-            {
-                return Err(WireError::Malformed.into());
-            }
-            Ok(Joined {
-                identity: key.into_identity(node, token.cluster, [certificate, authority]),
-                topology,
-            })
-        }
-        Answer::Refused(refusal) => Err(refusal.into()),
-        Answer::NotSigned => Err(JoinError::Signing),
-    }
+/// How a conversation with a stranger went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// It held a token of this cluster.
+    Token,
+    /// It did not.
+    NoToken,
 }
 
 /// The member's side: reads one request, answers it and closes. Also closes if no request comes in
 /// time.
-pub(super) async fn serve(connection: Connection, inbound: Arc<dyn Inbound>) {
-    match tokio::time::timeout(PATIENCE, hear(&connection)).await {
-        Ok(Some((mut send, hello))) => {
-            // No time limit: only the control plane knows whether a slow join was granted.
-            let answer = match inbound.join(hello.request).await {
-                Ok(grant) => sign(grant, &hello.public_key),
-                Err(refusal) => Answer::Refused(refusal),
-            };
-            let whole =
-                send.write_all(&wire::encode(&answer)).await.is_ok() && send.finish().is_ok();
-            if whole {
-                // The newcomer closes once it has read everything. This side waits for that, so
-                // that the answer is not cut off.
-                let _gone = tokio::time::timeout(PATIENCE, connection.closed()).await;
-            }
-            CloseReason::JoinDone.close(&connection);
-        }
-        Ok(None) | Err(_) => CloseReason::Violation.close(&connection),
+pub(super) async fn serve(
+    connection: &Connection,
+    cluster: u128,
+    inbound: &Arc<dyn Inbound>,
+) -> Heard {
+    let heard = tokio::time::timeout(PATIENCE, hear(connection)).await;
+    let Ok(Some((mut send, hello))) = heard else {
+        CloseReason::Violation.close(connection);
+        return Heard::NoToken;
+    };
+    let (answer, heard) = match check(connection, cluster, inbound, hello).await {
+        // No time limit: only the control plane knows whether a slow join was granted.
+        Ok(proven) => (proven.decide(inbound).await, Heard::Token),
+        Err(refusal) => (Answer::Refused(refusal), Heard::NoToken),
+    };
+    let whole = send.write_all(&wire::encode(&answer)).await.is_ok() && send.finish().is_ok();
+    if whole {
+        // The newcomer closes once it has read everything. This side waits for that, so that the
+        // answer is not cut off.
+        let _gone = tokio::time::timeout(PATIENCE, connection.closed()).await;
     }
+    CloseReason::JoinDone.close(connection);
+    heard
 }
 
 async fn hear(connection: &Connection) -> Option<(quinn::SendStream, Hello)> {
     let (send, mut receive) = connection.accept_bi().await.ok()?;
     let hello = receive.read_to_end(HELLO_BYTES_MAX).await.ok()?;
-    let hello: Hello = wire::decode_within(&hello, HELLO_BYTES_MAX).ok()?;
-    // Checked before the control plane is asked, because a granted join uses the token.
-    (hello.public_key.len() == PUBLIC_KEY_BYTES).then_some((send, hello))
+    Some((send, wire::decode_within(&hello, HELLO_BYTES_MAX).ok()?))
 }
 
-fn sign(grant: JoinGrant, public_key: &[u8]) -> Answer {
-    let signed = ClusterAuthority::from_secret(&grant.authority)
-        .and_then(|authority| authority.certify(grant.node, public_key));
-    match signed {
-        Ok(certificate) => Answer::Granted {
-            node: grant.node,
-            certificate: Bytes::copy_from_slice(&certificate),
-            topology: grant.topology,
-        },
-        Err(error) => {
-            tracing::error!(node = %grant.node, %error, "a granted join could not be signed");
-            Answer::NotSigned
+/// A newcomer that holds its key and a token.
+struct Proven {
+    bound: [u8; 32],
+    key: PublicKey,
+    verifier: Secret,
+    request: JoinRequest,
+}
+
+/// Finds out whether the stranger holds the token that it names. Only then is anybody asked about
+/// it.
+async fn check(
+    connection: &Connection,
+    cluster: u128,
+    inbound: &Arc<dyn Inbound>,
+    hello: Hello,
+) -> Result<Proven, JoinRefusal> {
+    if hello.cluster != cluster {
+        return Err(JoinRefusal::OtherCluster { cluster });
+    }
+    let proven = || {
+        let (bound, key) = (tls::bound(connection)?, tls::peer(connection)?);
+        let request: JoinRequest = wire::decode_within(&hello.request, HELLO_BYTES_MAX).ok()?;
+        let verifier = inbound.token(request.token)?;
+        let said = said(&bound, &key, &hello.request);
+        signed(&verifier, &said, &hello.signature).then_some(Proven {
+            bound,
+            key,
+            verifier,
+            request,
+        })
+    };
+    if let Some(proven) = proven() {
+        return Ok(proven);
+    }
+    tokio::time::sleep(RELUCTANCE).await;
+    proven().ok_or(JoinRefusal::UnknownToken)
+}
+
+impl Proven {
+    async fn decide(self, inbound: &Arc<dyn Inbound>) -> Answer {
+        match inbound.join(self.key, self.request).await {
+            Ok(grant) => {
+                let grant = wire::encode(&grant);
+                let proof = vouch(&self.verifier, &said(&self.bound, &self.key, &grant));
+                Answer::Granted {
+                    grant,
+                    proof: proof.into(),
+                }
+            }
+            Err(refusal) => Answer::Refused(refusal),
         }
     }
 }

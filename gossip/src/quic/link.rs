@@ -62,7 +62,7 @@ pub(super) async fn open(connection: &Connection) -> Result<Writers, quinn::Conn
 }
 
 /// Waits for the first stream of the other side. It proves that the other side has accepted this
-/// side's certificate and wants the connection.
+/// side's key and wants the connection.
 pub(super) async fn accept_first(
     connection: &Connection,
 ) -> Result<(Class, RecvStream), quinn::ConnectionError> {

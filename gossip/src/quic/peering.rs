@@ -22,10 +22,12 @@ use rand::{RngExt, SeedableRng};
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
 
-use super::identity::{IdentityError, NodeIdentity, random_bytes};
-use super::join;
+use super::join::{self, Heard};
+use super::keys::{KeyError, NodeIdentity, random_bytes};
 use super::link::{Link, Streams, accept_first, open};
+use super::porch::Porch;
 use super::reasons::{CloseReason, PeerError};
 use super::tls::{self, Protocol};
 use super::tuning::Tuning;
@@ -45,8 +47,6 @@ const HEAD_START: Duration = Duration::from_millis(500);
 /// How many connections may be open or opening. Above half of that, strangers must first prove
 /// their address (QUIC retry).
 pub(super) const CONNECTIONS_MAX: u32 = 8192;
-/// What a dial calls the other side in TLS. Nobody checks it: the certificate says who answers.
-const SERVER_NAME: &str = "member.quorate";
 
 /// What all tasks of a transport share.
 pub(super) struct Peering {
@@ -60,6 +60,7 @@ pub(super) struct Peering {
     pub(super) links: DashMap<NodeId, Arc<Link>>,
     pub(super) troubles: DashMap<NodeId, PeerError>,
     pub(super) refused: [AtomicU64; 16],
+    pub(super) porch: Mutex<Porch>,
     pub(super) sessions: Arc<Semaphore>,
     pub(super) whereabouts: Whereabouts,
     pub(super) courtship: Courtship,
@@ -101,7 +102,7 @@ struct Pauses {
 }
 
 impl Pauses {
-    fn new() -> Result<Self, IdentityError> {
+    fn new() -> Result<Self, KeyError> {
         Ok(Self {
             jitter: StdRng::from_seed(random_bytes()?),
             next: BACKOFF.0,
@@ -189,7 +190,7 @@ impl Peering {
             Err(error) => return tracing::debug!(%remote, %error, "a handshake failed"),
         };
         match tls::protocol(&connection) {
-            Some(Protocol::Join) => join::serve(connection, Arc::clone(&self.inbound)).await,
+            Some(Protocol::Join) => self.hear_newcomer(&connection).await,
             Some(Protocol::Member) => {
                 if let Ok(node) = self.vet(&connection, None) {
                     self.answer(node, connection).await;
@@ -199,33 +200,49 @@ impl Peering {
         }
     }
 
+    /// Hears what a newcomer asks, unless too many others ask or have asked in vain.
+    async fn hear_newcomer(&self, connection: &Connection) {
+        let address = connection.remote_address().ip();
+        if !self.porch.lock().await.enter(address, Instant::now()) {
+            CloseReason::Busy.close(connection);
+            self.refused[CloseReason::Busy as usize].fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let heard = join::serve(connection, self.identity.cluster(), &self.inbound).await;
+        let mut porch = self.porch.lock().await;
+        if heard == Heard::NoToken {
+            porch.strike(address);
+            tracing::warn!(%address, "refused a newcomer that holds no token of this cluster");
+        }
+        porch.leave(address);
+    }
+
+    /// The member on the other side of the connection, by its key.
+    fn member(&self, connection: &Connection) -> Option<NodeId> {
+        self.inbound.member(&tls::peer(connection)?)
+    }
+
     /// Decides whether `connection` may carry anything; closes it if not.
     fn vet(&self, connection: &Connection, dialled: Option<NodeId>) -> Result<NodeId, PeerError> {
-        let shown = tls::vet(connection, &self.identity);
-        if shown == Ok(self.identity.node()) {
+        if tls::peer(connection) == Some(self.identity.keys().public()) {
             // A list of all members names this node as well.
             CloseReason::Duplicate.close(connection);
             return Err(PeerError::Itself);
         }
-        let verdict = shown.and_then(|node| match dialled {
-            Some(expected) if expected != node => Err((Some(node), CloseReason::WrongNode)),
-            _ if !self.inbound.admits(node) => Err((Some(node), CloseReason::NotAdmitted)),
-            _ => Ok(node),
-        });
-        verdict.map_err(|(claimed, refusal)| {
-            self.refuse(connection, dialled.or(claimed), refusal);
-            PeerError::Refused(refusal)
-        })
-    }
-
-    fn refuse(&self, connection: &Connection, node: Option<NodeId>, refusal: CloseReason) {
+        let member = self.member(connection);
+        let refusal = match member {
+            Some(node) if dialled.is_none_or(|expected| expected == node) => return Ok(node),
+            None if dialled.is_none() => CloseReason::NotAdmitted,
+            _ => CloseReason::WrongNode,
+        };
         refusal.close(connection);
         self.refused[refusal as usize].fetch_add(1, Ordering::Relaxed);
+        let node = dialled.or(member);
         tracing::warn!(remote = %connection.remote_address(), ?node, %refusal, "refused a connection");
-        // A claim that no authority has signed must not fill the table.
-        if let Some(node) = node.filter(|node| self.inbound.admits(*node)) {
+        if let Some(node) = node {
             self.troubles.insert(node, PeerError::Refused(refusal));
         }
+        Err(PeerError::Refused(refusal))
     }
 
     /// The side that was dialled. The first stream of the other side says that it has no other
@@ -265,7 +282,7 @@ impl Peering {
         self.courtship.proposals.insert(node, connection.clone());
         let opened = async {
             let writers = open(&connection).await?;
-            // Proves that the other side has accepted this side's certificate.
+            // Proves that the other side has accepted this side's key.
             let first = accept_first(&connection).await?;
             Ok::<_, quinn::ConnectionError>(Streams { writers, first })
         };
@@ -291,7 +308,7 @@ impl Peering {
         self.links.insert(node, Arc::clone(&link));
         self.troubles.remove(&node);
         self.inbound.connection(node, true);
-        if !self.inbound.admits(node) {
+        if self.member(&connection) != Some(node) {
             // The peer was removed after `vet`, when `set_peers` could not see this connection yet.
             CloseReason::NotAdmitted.close(&connection);
         }
@@ -443,7 +460,10 @@ impl Peering {
     async fn dial(&self, address: SocketAddr) -> Result<Connection, PeerError> {
         let mut config = ClientConfig::new(Arc::clone(&self.client) as _);
         config.transport_config(self.tuning.transport(address));
-        let connecting = match self.endpoint.connect_with(config, address, SERVER_NAME) {
+        let connecting = match self
+            .endpoint
+            .connect_with(config, address, tls::SERVER_NAME)
+        {
             Ok(connecting) => connecting,
             Err(quinn::ConnectError::EndpointStopping) => return Err(PeerError::Local),
             Err(_cannot_now) => return Err(PeerError::Unreachable),

@@ -11,49 +11,41 @@ use crate::wire::VERSION;
 #[non_exhaustive]
 #[repr(u32)]
 pub enum CloseReason {
-    /// The other side showed no client certificate.
-    #[error("no certificate was shown")]
-    NoCertificate = 1,
-    /// The certificate names this cluster (or none), but this cluster's authority did not sign it.
-    #[error("the certificate is not signed by this cluster's authority")]
-    ForeignAuthority = 2,
-    /// The certificate belongs to another Quorate cluster.
-    #[error("the certificate belongs to another cluster")]
-    OtherCluster = 3,
-    /// The node has a valid certificate but is not in the topology, not yet or no longer.
-    #[error("the node is not in the topology")]
-    NotAdmitted = 4,
-    /// A node other than the one dialled answers at its address.
+    /// The key of the other side is that of no member: not yet, no longer, or of another cluster.
+    #[error("its key is not that of a member")]
+    NotAdmitted = 1,
+    /// Somebody other than the node that was dialled answers at its address.
     #[error("another node listens at this address")]
-    WrongNode = 5,
+    WrongNode = 2,
+    /// Too many ask to join at the moment, or this address has shown too many wrong join tokens.
+    #[error("too many join requests or wrong join tokens: try again in a minute")]
+    Busy = 3,
     /// Another connection between the same two nodes stays: a newer one, or the one that the node
     /// with the lower number has dialled.
     #[error("there is another connection between these two nodes")]
-    Duplicate = 6,
+    Duplicate = 4,
     /// The node is stopping.
     #[error("the node is shutting down")]
-    Shutdown = 7,
+    Shutdown = 5,
     /// A frame arrived that no version of this protocol sends.
     #[error("the protocol was violated")]
-    Violation = 8,
+    Violation = 6,
     /// The peer is no longer among the nodes that may be connected.
     #[error("the node was removed from the peers")]
-    Removed = 9,
+    Removed = 7,
     /// A stream of this connection ended. A new connection starts afresh.
     #[error("a stream of the connection ended")]
-    StreamEnded = 10,
+    StreamEnded = 8,
     /// A join exchange is over.
     #[error("the join exchange is over")]
-    JoinDone = 11,
+    JoinDone = 9,
 }
 
 impl CloseReason {
-    const ALL: [Self; 11] = [
-        Self::NoCertificate,
-        Self::ForeignAuthority,
-        Self::OtherCluster,
+    const ALL: [Self; 9] = [
         Self::NotAdmitted,
         Self::WrongNode,
+        Self::Busy,
         Self::Duplicate,
         Self::Shutdown,
         Self::Violation,

@@ -7,13 +7,14 @@ use core::future::Future;
 use core::net::{Ipv4Addr, SocketAddr};
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use bytes::Bytes;
-use quorate_crdt::NodeId;
+use quorate_crdt::{NodeId, PublicKey, Secret};
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::token::JoinToken;
 use crate::transport::{Class, Inbound, JoinGrant, JoinRefusal, JoinRequest, Later, Transport};
 
 mod finding;
@@ -32,12 +33,28 @@ enum Event {
     Connection(NodeId, bool),
 }
 
-type Decide = dyn Fn(&JoinRequest) -> Result<JoinGrant, JoinRefusal> + Send + Sync;
+type Decide = dyn Fn(PublicKey, &JoinRequest) -> Result<JoinGrant, JoinRefusal> + Send + Sync;
+
+const CLUSTER: u128 = 0xC0_FFEE;
+
+/// The keys of the first nodes of every cluster.
+static KEYS: LazyLock<Vec<KeyPair>> =
+    LazyLock::new(|| (0..10).map(|_| KeyPair::generate().unwrap()).collect());
+
+fn keys_of(node: NodeId) -> KeyPair {
+    KEYS[usize::try_from(node.0).unwrap()].clone()
+}
+
+fn identity_of(node: u64) -> NodeIdentity {
+    NodeIdentity::new(NodeId(node), CLUSTER, keys_of(NodeId(node)))
+}
 
 /// The node's side of a transport: records what comes in.
 struct Recorder {
     events: mpsc::UnboundedSender<Event>,
-    admitted: Mutex<BTreeSet<NodeId>>,
+    admitted: Mutex<BTreeMap<PublicKey, NodeId>>,
+    /// The tokens of the cluster.
+    tokens: Mutex<Vec<JoinToken>>,
     decide: Box<Decide>,
 }
 
@@ -59,12 +76,18 @@ impl Inbound for Recorder {
         }
     }
 
-    fn join(&self, request: JoinRequest) -> Later<Result<JoinGrant, JoinRefusal>> {
-        Box::pin(core::future::ready((self.decide)(&request)))
+    fn token(&self, id: u64) -> Option<Secret> {
+        let tokens = self.tokens.lock().unwrap();
+        let token = tokens.iter().find(|token| token.id == id)?;
+        Some(token.verifier())
     }
 
-    fn admits(&self, node: NodeId) -> bool {
-        self.admitted.lock().unwrap().contains(&node)
+    fn join(&self, key: PublicKey, request: JoinRequest) -> Later<Result<JoinGrant, JoinRefusal>> {
+        Box::pin(core::future::ready((self.decide)(key, &request)))
+    }
+
+    fn member(&self, key: &PublicKey) -> Option<NodeId> {
+        self.admitted.lock().unwrap().get(key).copied()
     }
 
     fn connection(&self, peer: NodeId, up: bool) {
@@ -86,19 +109,23 @@ fn loopback(port: u16) -> SocketAddr {
 
 impl Node {
     fn start(identity: NodeIdentity) -> Self {
-        Self::start_as(QuicConfig::new(loopback(0), identity), |_| {
-            Err(JoinRefusal::UnknownToken)
+        Self::start_as(QuicConfig::new(loopback(0), identity), |_, _| {
+            Err(JoinRefusal::NotReady)
         })
     }
 
     fn start_as(
         config: QuicConfig,
-        decide: impl Fn(&JoinRequest) -> Result<JoinGrant, JoinRefusal> + Send + Sync + 'static,
+        decide: impl Fn(PublicKey, &JoinRequest) -> Result<JoinGrant, JoinRefusal>
+        + Send
+        + Sync
+        + 'static,
     ) -> Self {
         let (sender, events) = mpsc::unbounded_channel();
         let recorder = Arc::new(Recorder {
             events: sender,
             admitted: Mutex::default(),
+            tokens: Mutex::default(),
             decide: Box::new(decide),
         });
         let id = config.identity.node();
@@ -117,9 +144,17 @@ impl Node {
 
     /// Admits and dials exactly these.
     fn know(&self, others: &[(NodeId, SocketAddr)]) {
-        *self.recorder.admitted.lock().unwrap() = others.iter().map(|(node, _)| *node).collect();
+        self.admit(&others.iter().map(|(node, _)| *node).collect::<Vec<_>>());
         let told = |(node, address): &(NodeId, SocketAddr)| (*node, address.to_string().into());
         self.transport.set_peers(others.iter().map(told).collect());
+    }
+
+    /// Believes the keys of exactly these.
+    fn admit(&self, nodes: &[NodeId]) {
+        *self.recorder.admitted.lock().unwrap() = nodes
+            .iter()
+            .map(|node| (keys_of(*node).public(), *node))
+            .collect();
     }
 
     async fn event(&mut self) -> Event {
@@ -169,10 +204,9 @@ async fn eventually<T, F: Future<Output = Option<T>>>(mut poll: impl FnMut() -> 
 }
 
 /// Nodes 1 to `count` of one cluster, all connected with all.
-async fn cluster(count: u64) -> (ClusterAuthority, Vec<Node>) {
-    let authority = ClusterAuthority::generate(0xC0_FFEE).unwrap();
+async fn cluster(count: u64) -> Vec<Node> {
     let mut nodes: Vec<_> = (1..=count)
-        .map(|node| Node::start(authority.identity(NodeId(node)).unwrap()))
+        .map(|node| Node::start(identity_of(node)))
         .collect();
     let all: Vec<_> = nodes.iter().map(|node| (node.id, node.address())).collect();
     for node in &nodes {
@@ -196,5 +230,5 @@ async fn cluster(count: u64) -> (ClusterAuthority, Vec<Node>) {
             }
         }
     }
-    (authority, nodes)
+    nodes
 }

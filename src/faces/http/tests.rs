@@ -124,6 +124,7 @@ impl Data for Fake {
             datacenter: "oslo".into(),
             rack: "r1".into(),
             quic: "127.0.0.1:1".into(),
+            key: quorate_crdt::PublicKey([0; 32]),
             voter: true,
         };
         let replication = Replication::Fixed(BTreeMap::from([("oslo".into(), 1)]));

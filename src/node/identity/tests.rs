@@ -1,4 +1,4 @@
-use quorate_gossip::quic::PeerError;
+use quorate_gossip::quic::{CloseReason, PeerError};
 use quorate_gossip::transport::JoinRefusal;
 
 use super::*;
@@ -47,6 +47,21 @@ async fn a_newcomer_asks_again_until_it_is_clear_whether_it_was_let_in() {
     assert!(matches!(
         asked(&[lost, || Err(JoinRefusal::NameTaken.into())]).await,
         (Err(JoinError::Refused(JoinRefusal::NameTaken)), 2)
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newcomer_that_is_told_to_wait_asks_again() {
+    let busy: fn() -> Result<u8, JoinError> = || {
+        Err(JoinError::Connection {
+            address: ADDRESS,
+            source: PeerError::RefusedByPeer(CloseReason::Busy),
+        })
+    };
+    assert!(matches!(asked(&[busy, busy, || Ok(7)]).await, (Ok(7), 3)));
+    assert!(matches!(
+        asked(&[busy, || Err(JoinRefusal::UsedUp.into())]).await,
+        (Err(JoinError::Refused(JoinRefusal::UsedUp)), 2)
     ));
 }
 

@@ -13,6 +13,7 @@ fn topology(replicas: &[u64], read: &str, write: &str) -> Topology {
         datacenter: if id < 4 { "dc1" } else { "dc2" }.into(),
         rack: "r1".into(),
         quic: "127.0.0.1:1".into(),
+        key: quorate_crdt::PublicKey([0; 32]),
         voter: true,
     };
     let keyspace = Keyspace {

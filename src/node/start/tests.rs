@@ -7,12 +7,13 @@ use std::time::Duration;
 use quorate_control::topology::KeyspaceId;
 use quorate_dynamo::Consistency;
 use quorate_dynamo::op::{Mutation, Op, Query, Reply, Request, RequestError};
-use quorate_gossip::quic::JoinError;
-use quorate_gossip::transport::JoinRefusal;
+use quorate_gossip::quic::{JoinError, KeyPair, join};
+use quorate_gossip::token::JoinToken;
+use quorate_gossip::transport::{JoinGrant, JoinRefusal, JoinRequest};
 use tokio::time::{Instant, sleep};
 
 use super::*;
-use crate::config::{Access, Join, Listen, Secret};
+use crate::config::{Access, Join, Listen, Secret, TokenSource};
 use crate::store::{Durability, Engine};
 
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -42,11 +43,17 @@ fn config(dir: &Path, name: &str, join: Option<Join>) -> NodeConfig {
     }
 }
 
-fn entrance(node: &Node) -> Join {
-    let token = node.join_token().expect("a fresh cluster has a token");
+/// The way into the cluster of `node`, for one newcomer.
+async fn entrance(node: &Node) -> Join {
+    let made = node.admin().create_token(1, Duration::from_hours(1)).await;
+    let token = made.expect("the node runs").expect("a token");
+    entrance_with(node, &token)
+}
+
+fn entrance_with(node: &Node, token: &str) -> Join {
     Join {
         addresses: vec![node.quic().to_owned()],
-        token: Some(Secret::new(token)),
+        token: Some(TokenSource::Given(Secret::new(token))),
     }
 }
 
@@ -123,13 +130,13 @@ async fn three_real_nodes_join_replicate_and_come_back() {
         .await
         .expect("founds");
     let second = Node::start(
-        config(dir.path(), "b", Some(entrance(&first))),
+        config(dir.path(), "b", Some(entrance(&first).await)),
         Options::default(),
     )
     .await
     .expect("joins");
     let third = Node::start(
-        config(dir.path(), "c", Some(entrance(&second))),
+        config(dir.path(), "c", Some(entrance(&second).await)),
         Options::default(),
     )
     .await
@@ -187,16 +194,13 @@ async fn a_wrong_token_is_refused_and_leaves_nothing() {
     let first = Node::start(config(dir.path(), "a", None), Options::default())
         .await
         .expect("founds");
-    let mut join = entrance(&first);
-    let right = join.token.take().expect("a token");
-    let wrong = right
-        .reveal()
-        .replace(&right.reveal()[70..80], "AAAAAAAAAA");
-    join.token = Some(Secret::new(wrong));
+    let token = first.join_token().expect("it has founded the cluster");
+    let wrong = token.replace(&token[40..50], "AAAAAAAAAA");
+    let join = entrance_with(&first, &wrong);
     let refused = Node::start(config(dir.path(), "b", Some(join)), Options::default()).await;
     assert!(matches!(refused, Err(StartError::Join(_))), "{refused:?}");
     let joined = Node::start(
-        config(dir.path(), "b", Some(entrance(&first))),
+        config(dir.path(), "b", Some(entrance(&first).await)),
         Options::default(),
     )
     .await;
@@ -204,6 +208,114 @@ async fn a_wrong_token_is_refused_and_leaves_nothing() {
         joined.is_ok(),
         "the same directory joins with the right token: {joined:?}"
     );
+}
+
+/// The last entry of the control log, as this node has it.
+fn last_log(node: &Node) -> u64 {
+    node.up.doors.shared.control.group().status().last_log.0
+}
+
+/// Asks to be admitted as nobody in particular.
+async fn ask_to_join(
+    address: SocketAddr,
+    token: JoinToken,
+    number: u64,
+) -> Result<JoinGrant, JoinError> {
+    let request = JoinRequest {
+        token: 0,
+        name: format!("x{number}").into(),
+        datacenter: "dc1".into(),
+        rack: "r1".into(),
+        quic: "127.0.0.1:1".into(),
+    };
+    let keys = KeyPair::generate().expect("a key");
+    join(address, &token, &keys, request).await
+}
+
+#[tokio::test]
+async fn a_thousand_wrong_tokens_cost_no_entry_of_the_log_and_neither_does_one_that_is_used_up() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let first = Node::start(config(dir.path(), "a", None), Options::default())
+        .await
+        .expect("founds");
+    let made = first.admin().create_token(1, Duration::from_hours(1)).await;
+    let text = made.expect("the node runs").expect("a token");
+    let token: JoinToken = text.parse().expect("a token");
+    let second = Node::start(
+        config(dir.path(), "b", Some(entrance_with(&first, &text))),
+        Options::default(),
+    )
+    .await
+    .expect("joins");
+    converged(&second, 2).await;
+    let before = last_log(&first);
+    let address: SocketAddr = first.quic().parse().expect("an address");
+    for number in 0..5 {
+        let refused = ask_to_join(address, token.clone(), number).await;
+        assert!(
+            matches!(refused, Err(JoinError::Refused(JoinRefusal::UsedUp))),
+            "{refused:?}"
+        );
+    }
+    let mut refused = 0;
+    for batch in 0..100_u64 {
+        let mut asking = tokio::task::JoinSet::new();
+        for number in batch * 10..batch * 10 + 10 {
+            let mut guess = token.clone();
+            guess.secret.0[..8].copy_from_slice(&number.to_le_bytes());
+            asking.spawn(ask_to_join(address, guess, number));
+        }
+        for answer in asking.join_all().await {
+            assert!(answer.is_err(), "{answer:?}");
+            refused += 1;
+        }
+    }
+    assert_eq!((refused, last_log(&first)), (1000, before));
+}
+
+#[tokio::test]
+async fn the_first_token_is_told_once_and_is_good_for_a_day() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let founder = config(dir.path(), "a", None);
+    let first = Node::start(founder.clone(), Options::default())
+        .await
+        .expect("founds");
+    let token: JoinToken = first
+        .join_token()
+        .expect("it has founded the cluster")
+        .parse()
+        .expect("a token");
+    let told = first.admin().tokens();
+    let [only] = told.as_slice() else {
+        panic!("{told:?}")
+    };
+    assert_eq!(
+        (only.id.as_str(), only.uses_left),
+        (&*format!("{:016x}", token.id), None)
+    );
+    let now = SystemClock::start().now().unix_millis;
+    let left = only.expires.expect("it expires").saturating_sub(now);
+    let hour = 60 * 60 * 1000;
+    assert!(left > 23 * hour && left <= 24 * hour, "{left}");
+    first.shutdown().await.expect("stops cleanly");
+    let again = Node::start(founder, Options::default())
+        .await
+        .expect("comes back");
+    assert_eq!(again.join_token(), None);
+    again.shutdown().await.expect("stops cleanly");
+}
+
+#[tokio::test]
+async fn a_directory_that_has_lost_its_key_does_not_start_under_another() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let founder = config(dir.path(), "a", None);
+    let first = Node::start(founder.clone(), Options::default())
+        .await
+        .expect("founds");
+    first.shutdown().await.expect("stops cleanly");
+    std::fs::remove_file(founder.data_dir.join("key")).expect("it had a key");
+    let refused = Node::start(founder, Options::default()).await;
+    assert!(matches!(refused, Err(StartError::KeyLost)), "{refused:?}");
 }
 
 /// Asks to be admitted and is killed before the answer is written down: its directory holds no
@@ -221,16 +333,7 @@ async fn a_newcomer_killed_before_it_knows_who_it_is_joins_under_its_name_with_i
     let first = Node::start(config(dir.path(), "a", None), Options::default())
         .await
         .expect("founds");
-    let token = first
-        .admin()
-        .create_token(1, Duration::from_hours(1))
-        .await
-        .expect("the node runs")
-        .expect("a token");
-    let join = Join {
-        token: Some(Secret::new(&token)),
-        ..entrance(&first)
-    };
+    let join = entrance(&first).await;
     let newcomer = config(dir.path(), "b", Some(join));
     let number = killed_while_it_joins(&newcomer).await;
 
@@ -241,6 +344,15 @@ async fn a_newcomer_killed_before_it_knows_who_it_is_joins_under_its_name_with_i
     let misplaced = Node::start(elsewhere, Options::default()).await;
     assert!(
         matches!(misplaced, Err(StartError::Misplaced { what: "rack", .. })),
+        "{misplaced:?}"
+    );
+    let renamed = NodeConfig {
+        node: "z".to_owned(),
+        ..newcomer.clone()
+    };
+    let misplaced = Node::start(renamed, Options::default()).await;
+    assert!(
+        matches!(misplaced, Err(StartError::Misplaced { what: "name", .. })),
         "{misplaced:?}"
     );
     let stranger = NodeConfig {
@@ -273,7 +385,7 @@ async fn a_node_that_is_back_alone_keeps_what_it_held_of_a_keyspace_made_after_i
         .await
         .expect("founds");
     let second = Node::start(
-        config(dir.path(), "b", Some(entrance(&first))),
+        config(dir.path(), "b", Some(entrance(&first).await)),
         Options::default(),
     )
     .await
@@ -402,13 +514,13 @@ async fn wait_without_a_write_counts_who_can_be_reached() {
         .await
         .expect("founds");
     let second = Node::start(
-        config(dir.path(), "b", Some(entrance(&first))),
+        config(dir.path(), "b", Some(entrance(&first).await)),
         Options::default(),
     )
     .await
     .expect("joins");
     let third = Node::start(
-        config(dir.path(), "c", Some(entrance(&first))),
+        config(dir.path(), "c", Some(entrance(&first).await)),
         Options::default(),
     )
     .await
@@ -442,7 +554,7 @@ async fn a_hash_larger_than_a_frame_is_read_through_every_node() {
         .expect("founds");
     let mut nodes = vec![first];
     for name in ["b", "c", "d"] {
-        let join = entrance(&nodes[0]);
+        let join = entrance(&nodes[0]).await;
         nodes.push(
             Node::start(config(dir.path(), name, Some(join)), Options::default())
                 .await
@@ -493,7 +605,8 @@ fn killed_while_it_founds(config: NodeConfig) -> ClusterId {
                 .await
                 .expect("boots");
             let founding = start.founding.as_ref().expect("has nobody to join");
-            found(&config, &disk, founding, &mut boot)
+            let key = start.identity.keys().public();
+            found(&config, &disk, founding, key, &mut boot)
                 .await
                 .expect("founds");
             ClusterId(start.identity.cluster())
@@ -514,7 +627,7 @@ async fn a_founder_killed_before_it_knows_who_it_is_founds_the_same_cluster() {
         .expect("founds");
     let joining = NodeConfig {
         found: false,
-        join: Some(entrance(&other)),
+        join: Some(entrance(&other).await),
         ..founder.clone()
     };
     let refused = Node::start(joining, Options::default()).await;
@@ -535,7 +648,7 @@ async fn a_founder_killed_before_it_knows_who_it_is_founds_the_same_cluster() {
         .expect("goes on with the founding");
     assert_eq!(first.cluster(), cluster);
     let second = Node::start(
-        config(dir.path(), "b", Some(entrance(&first))),
+        config(dir.path(), "b", Some(entrance(&first).await)),
         Options::default(),
     )
     .await
@@ -591,13 +704,13 @@ async fn a_directory_without_a_node_founds_nothing_unless_it_is_told_to() {
     let cluster = first.cluster();
     let namesake = NodeConfig {
         node: "a".to_owned(),
-        ..config(dir.path(), "b", Some(entrance(&first)))
+        ..config(dir.path(), "b", Some(entrance(&first).await))
     };
     let said = refused(namesake).await;
     assert!(matches!(said, StartError::Join(_)), "{said:?}");
     let seeds = Join {
         token: None,
-        ..entrance(&first)
+        ..entrance(&first).await
     };
     for join in [None, Some(seeds)] {
         for name in ["b", "c"] {
@@ -677,7 +790,7 @@ async fn nodes_that_all_come_back_at_other_addresses_form_their_cluster_again() 
         .expect("founds");
     let mut nodes = Vec::new();
     for name in ["b", "c"] {
-        let joining = config(dir.path(), name, Some(entrance(&first)));
+        let joining = config(dir.path(), name, Some(entrance(&first).await));
         nodes.push(
             Node::start(joining, Options::default())
                 .await
@@ -749,7 +862,7 @@ async fn what_is_advertised_is_what_others_are_told() {
         .await
         .expect("founds");
     assert_eq!(first.quic(), format!("localhost:{}", listens.port()));
-    let mut join = entrance(&first);
+    let mut join = entrance(&first).await;
     // One member is enough, whoever else is named.
     join.addresses = vec!["no-such-host.invalid:1".to_owned(), first.quic().to_owned()];
     let second = Node::start(config(dir.path(), "b", Some(join)), Options::default())

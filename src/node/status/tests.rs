@@ -14,6 +14,7 @@ fn topology() -> Topology {
         datacenter: format!("dc-{name}").into(),
         rack: "r".into(),
         quic: "127.0.0.1:1".into(),
+        key: quorate_crdt::PublicKey([0; 32]),
         voter: true,
     };
     let all = vec![NodeId(1), NodeId(2), NodeId(3)];

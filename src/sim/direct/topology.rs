@@ -23,6 +23,7 @@ pub(super) fn topology(datacenters: &[u64], held_by: usize) -> Topology {
                     datacenter,
                     rack: "r1".into(),
                     quic,
+                    key: quorate_crdt::PublicKey([0; 32]),
                     voter: true,
                 },
             );

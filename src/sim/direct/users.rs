@@ -10,7 +10,7 @@ use quorate_control::state::{
 use quorate_control::topology::{
     Caller, ClusterId, DEFAULT_KEYSPACE, Denied, KeyspaceId, PasswordHash, Replication, Right, Role,
 };
-use quorate_crdt::Secret;
+use quorate_crdt::{PublicKey, Secret};
 
 use super::drill::{Drills, Verdict, holds};
 
@@ -54,17 +54,16 @@ impl Group {
             datacenter: "dc1".into(),
             rack: "r1".into(),
             quic: "127.0.0.1:1".into(),
-            instance: 1,
+            key: PublicKey([1; 32]),
         };
         let token = NewToken {
             id: TokenId(1),
-            secret: Secret::new("token"),
+            verifier: Secret::new("token"),
             uses: None,
             expires_ms: None,
         };
         group.done(Command::Found {
             cluster: ClusterId(1),
-            authority: Secret::new("key"),
             token,
             node,
             partitions: 1,

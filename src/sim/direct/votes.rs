@@ -13,7 +13,7 @@ use tokio::runtime::Builder;
 use tokio::time::sleep;
 
 use super::drill::{Drills, Verdict, holds};
-use crate::sim::cluster::founding;
+use crate::sim::cluster::{founding, key_of};
 use crate::sim::disk::SimDisk;
 
 pub(super) const DRILLS: Drills = &[
@@ -72,7 +72,7 @@ fn after(time: Duration) -> Result<(bool, u64), String> {
             datacenter: "dc1".into(),
             rack: "rack1".into(),
             quic,
-            instance: 1,
+            key: key_of(0),
         };
         let asked = group.clone();
         let founded = tokio::spawn(async move { asked.found(founding(1, spec)).await.is_ok() });

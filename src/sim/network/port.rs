@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_crdt::NodeId;
+use quorate_crdt::{NodeId, PublicKey};
 use quorate_gossip::transport::{CallError, Class, DATAGRAM_BYTES_MAX, Inbound, Later, Transport};
 use quorate_gossip::wire::MESSAGE_BYTES_MAX;
 use tokio::sync::oneshot;
@@ -23,11 +23,12 @@ pub struct Port {
 }
 
 impl Network {
-    /// Plugs a node in at `address`. Whatever a former life of it had in transit is lost, and so is
-    /// what that had learnt of other nodes' addresses.
+    /// Plugs a node in at `address` that shows `key` to the others. Whatever a former life of it had
+    /// in transit is lost, and so is what that had learnt of other nodes' addresses.
     pub fn plug(
         &self,
         node: NodeId,
+        key: PublicKey,
         datacenter: Arc<str>,
         address: Arc<str>,
         inbound: Arc<dyn Inbound>,
@@ -38,6 +39,7 @@ impl Network {
             node,
             Host {
                 inbound,
+                key,
                 datacenter,
                 address,
                 told: BTreeMap::new(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_crdt::NodeId;
+use quorate_crdt::{NodeId, PublicKey};
 use quorate_gossip::transport::{CallError, Class, Inbound};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -77,6 +77,7 @@ pub(super) struct Trouble {
 
 pub(super) struct Host {
     pub(super) inbound: Arc<dyn Inbound>,
+    pub(super) key: PublicKey,
     pub(super) datacenter: Arc<str>,
     /// Where the node is.
     pub(super) address: Arc<str>,

@@ -2,7 +2,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 
 use quorate_control::topology::ClusterId;
-use quorate_crdt::NodeId;
+use quorate_crdt::{NodeId, Secret};
 
 use super::{DataDir, DataDirError, Identity};
 use crate::store::{Engine, RecordError, free_bytes};
@@ -12,7 +12,6 @@ fn identity() -> Identity {
         cluster: ClusterId(7),
         node: NodeId(3),
         name: "c".to_owned(),
-        credentials: vec![1, 2, 3],
     }
 }
 
@@ -48,7 +47,7 @@ fn identity_is_kept_and_never_becomes_somebody_else() {
         0o600
     );
     let renewed = Identity {
-        credentials: vec![9; 5000],
+        name: "d".repeat(5000),
         ..identity()
     };
     dir.set_identity(&renewed).unwrap();
@@ -77,6 +76,69 @@ fn identity_is_kept_and_never_becomes_somebody_else() {
         })
     ));
     assert_eq!(dir.identity().unwrap(), Some(renewed));
+}
+
+#[test]
+fn a_key_is_kept_for_its_owner_alone() {
+    let parent = tempfile::tempdir().unwrap();
+    let dir = DataDir::open(parent.path()).unwrap();
+    assert_eq!(dir.key().unwrap(), None);
+    dir.set_key(&Secret::new("drawn")).unwrap();
+    assert_eq!(dir.key().unwrap(), Some(Secret::new("drawn")));
+    assert_eq!(mode(&parent.path().join("key")), 0o600);
+}
+
+fn mode(path: &std::path::Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn what_others_could_read_is_closed_at_the_next_start_unless_it_is_theirs() {
+    let parent = tempfile::tempdir().unwrap();
+    let path = parent.path().join("data");
+    let widen = |path: &std::path::Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    fs::create_dir(&path).unwrap();
+    widen(&path, 0o755);
+    let dir = DataDir::open(&path).unwrap();
+    assert_eq!(
+        mode(&path),
+        0o700,
+        "an empty directory that was made before"
+    );
+    dir.set_identity(&identity()).unwrap();
+    dir.set_key(&Secret::new("drawn")).unwrap();
+    drop(dir);
+    for file in ["key", "identity"] {
+        widen(&path.join(file), 0o644);
+    }
+    widen(&path, 0o750);
+    drop(DataDir::open(&path).unwrap());
+    let modes = [path.clone(), path.join("key"), path.join("identity")].map(|path| mode(&path));
+    assert_eq!(modes, [0o700, 0o600, 0o600]);
+
+    // A directory with other files may be anybody's, for example that of all temporary files.
+    let shared = parent.path().join("shared");
+    fs::create_dir(&shared).unwrap();
+    fs::write(shared.join("letter"), b"of somebody").unwrap();
+    widen(&shared, 0o777);
+    assert!(matches!(
+        DataDir::open(&shared),
+        Err(DataDirError::Shared { .. })
+    ));
+    assert_eq!(mode(&shared), 0o777);
+    widen(&shared, 0o700);
+    assert!(DataDir::open(&shared).is_ok());
+
+    // Only root can give a directory away, and everything here may run as root.
+    if std::os::unix::fs::chown(&path, Some(12_345), None).is_ok() {
+        let refused = DataDir::open(&path);
+        assert!(
+            matches!(refused, Err(DataDirError::Foreign { owner: 12_345, .. })),
+            "{refused:?}"
+        );
+    }
 }
 
 #[test]
@@ -131,7 +193,7 @@ fn a_later_format_is_told_from_damage() {
     let file = parent.path().join("identity");
     let mut bytes = fs::read(&file).unwrap();
     bytes.truncate(bytes.len() - 4);
-    bytes[4] = 2;
+    bytes[4] = 3;
     let crc = crc32fast::hash(&bytes);
     bytes.extend_from_slice(&crc.to_le_bytes());
     fs::write(&file, &bytes).unwrap();
@@ -141,8 +203,8 @@ fn a_later_format_is_told_from_damage() {
     assert!(matches!(
         source,
         RecordError::Newer {
-            found: 2,
-            supported: 1
+            found: 3,
+            supported: 2
         }
     ));
 }

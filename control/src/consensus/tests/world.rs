@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_crdt::{NodeId, Secret};
+use quorate_crdt::{NodeId, PublicKey, Secret};
 use tokio::time::{Instant, sleep};
 
 use super::super::{ConsensusConfig, ControlGroup, Link, LinkError, OpenError};
@@ -146,24 +146,19 @@ fn spec(node: u64) -> NodeSpec {
         datacenter: datacenter.into(),
         rack: "r".into(),
         quic: "127.0.0.1:1000".into(),
-        instance: node.into(),
+        key: PublicKey([node as u8; 32]),
     }
-}
-
-fn secret() -> Secret {
-    Secret::new("open")
 }
 
 pub(super) fn found() -> Command {
     let token = NewToken {
         id: TokenId(1),
-        secret: secret(),
+        verifier: Secret::new("open"),
         uses: None,
         expires_ms: None,
     };
     Command::Found {
         cluster: ClusterId(7),
-        authority: secret(),
         token,
         node: spec(1),
         partitions: 64,
@@ -174,7 +169,6 @@ pub(super) fn found() -> Command {
 pub(super) fn admit(node: u64) -> Command {
     Command::Admit {
         token: TokenId(1),
-        secret: secret(),
         node: spec(node),
         at_ms: 0,
     }

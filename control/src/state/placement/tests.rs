@@ -12,6 +12,7 @@ fn info(datacenter: &str, rack: &str) -> NodeInfo {
         datacenter: datacenter.into(),
         rack: rack.into(),
         quic: "127.0.0.1:1".into(),
+        key: quorate_crdt::PublicKey([0; 32]),
         voter: false,
     }
 }

@@ -86,6 +86,7 @@ pub(super) fn topology(datacenters: &[u64]) -> Topology {
                 datacenter: format!("dc{}", index + 1).into(),
                 rack: "r1".into(),
                 quic: "127.0.0.1:1".into(),
+                key: quorate_crdt::PublicKey([0; 32]),
                 voter: true,
             };
             nodes.insert(node(id), info);

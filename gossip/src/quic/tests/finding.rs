@@ -14,17 +14,14 @@ async fn connected(nodes: &[&Node; 2]) {
 }
 
 /// Nodes 1 and 2 of one cluster, not connected.
-fn two() -> (ClusterAuthority, Node, Node) {
-    let authority = ClusterAuthority::generate(5).unwrap();
-    let start = |node| Node::start(authority.identity(NodeId(node)).unwrap());
-    let (first, second) = (start(1), start(2));
-    (authority, first, second)
+fn two() -> (Node, Node) {
+    (Node::start(identity_of(1)), Node::start(identity_of(2)))
 }
 
 #[tokio::test]
 async fn either_side_may_dial() {
     for (told_first, told_second) in [(true, false), (false, true)] {
-        let (_, first, second) = two();
+        let (first, second) = two();
         let told = |known: bool, node: &Node| if known { node.address() } else { nowhere() };
         first.know(&[(second.id, told(told_first, &second))]);
         second.know(&[(first.id, told(told_second, &first))]);
@@ -35,7 +32,7 @@ async fn either_side_may_dial() {
 /// Both dial at the same time, again and again: in the end one connection carries everything.
 #[tokio::test]
 async fn of_two_dials_one_connection_stays() {
-    let (_, first, mut second) = two();
+    let (first, mut second) = two();
     first.know(&[(second.id, second.address())]);
     second.know(&[(first.id, first.address())]);
     for node in [&first, &second] {
@@ -57,7 +54,7 @@ async fn of_two_dials_one_connection_stays() {
 
 #[tokio::test]
 async fn a_node_that_came_from_elsewhere_is_found_there_again() {
-    let (authority, first, second) = two();
+    let (first, second) = two();
     // Only the second knows where the other is.
     first.know(&[(second.id, nowhere())]);
     second.know(&[(first.id, first.address())]);
@@ -67,17 +64,16 @@ async fn a_node_that_came_from_elsewhere_is_found_there_again() {
     drop(second);
     eventually(|| core::future::ready(std::net::UdpSocket::bind(address).ok())).await;
     // It comes back where it was, and does not know any more where the first is.
-    let config = QuicConfig::new(address, authority.identity(NodeId(2)).unwrap());
-    let second = Node::start_as(config, |_| Err(JoinRefusal::UnknownToken));
+    let config = QuicConfig::new(address, identity_of(2));
+    let second = Node::start_as(config, |_, _| Err(JoinRefusal::NotReady));
     second.know(&[(first.id, nowhere())]);
     connected(&[&first, &second]).await;
 }
 
 #[tokio::test]
 async fn a_seed_leads_to_members_whose_addresses_are_out_of_date() {
-    let authority = ClusterAuthority::generate(5).unwrap();
     let start = |node, seeds: Vec<SocketAddr>| {
-        let node = Node::start(authority.identity(NodeId(node)).unwrap());
+        let node = Node::start(identity_of(node));
         let seeds = seeds.iter().map(|address| address.to_string().into());
         node.transport.ask_at(seeds.collect());
         node
@@ -104,7 +100,7 @@ async fn a_seed_leads_to_members_whose_addresses_are_out_of_date() {
 
 #[tokio::test]
 async fn a_seed_that_is_the_node_itself_is_passed_over() {
-    let (_, first, second) = two();
+    let (first, second) = two();
     first.know(&[(second.id, nowhere())]);
     second.know(&[(first.id, nowhere())]);
     let both = || [&first, &second].map(|node| node.address().to_string().into());
@@ -115,8 +111,8 @@ async fn a_seed_that_is_the_node_itself_is_passed_over() {
 
 #[tokio::test]
 async fn what_another_member_has_met_leads_to_a_node() {
-    let (authority, first, second) = two();
-    let third = Node::start(authority.identity(NodeId(3)).unwrap());
+    let (first, second) = two();
+    let third = Node::start(identity_of(3));
     first.know(&[(second.id, nowhere()), (third.id, third.address())]);
     second.know(&[(first.id, nowhere()), (third.id, third.address())]);
     third.know(&[(first.id, nowhere()), (second.id, nowhere())]);
@@ -133,7 +129,7 @@ async fn what_another_member_has_met_leads_to_a_node() {
 
 #[tokio::test]
 async fn an_address_that_changes_closes_no_connection() {
-    let (_, mut first, second) = two();
+    let (mut first, second) = two();
     first.know(&[(second.id, second.address())]);
     second.know(&[(first.id, first.address())]);
     connected(&[&first, &second]).await;
@@ -152,9 +148,9 @@ async fn an_address_that_changes_closes_no_connection() {
 
 #[tokio::test]
 async fn a_name_is_looked_up_and_one_that_does_not_exist_is_said() {
-    let (_, first, second) = two();
+    let (first, second) = two();
     let named = |address: SocketAddr| format!("localhost:{}", address.port()).into();
-    *first.recorder.admitted.lock().unwrap() = BTreeSet::from([second.id]);
+    first.admit(&[second.id]);
     first.transport.set_peers(BTreeMap::from([(
         second.id,
         "no-such-host.invalid:1".into(),

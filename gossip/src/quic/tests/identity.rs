@@ -5,14 +5,16 @@ use quinn::{ClientConfig, Endpoint};
 
 use super::*;
 
-const CLUSTER: u128 = 0xA11CE;
-
-/// A member with number 5 that admits node 1, and the authority behind it.
-fn member() -> (ClusterAuthority, Node) {
-    let authority = ClusterAuthority::generate(CLUSTER).unwrap();
-    let node = Node::start(authority.identity(NodeId(5)).unwrap());
+/// A member with number 5 that admits node 1.
+fn member() -> Node {
+    let node = Node::start(identity_of(5));
     node.know(&[(NodeId(1), loopback(9))]);
-    (authority, node)
+    node
+}
+
+/// Somebody who says that it is node 1 and has another key.
+fn impostor() -> NodeIdentity {
+    NodeIdentity::new(NodeId(1), CLUSTER, KeyPair::generate().unwrap())
 }
 
 /// Dials `member` as `identity` and waits until both sides have said what they think; then nothing
@@ -43,11 +45,9 @@ async fn refused(
 
 #[tokio::test]
 async fn a_node_that_was_not_admitted_is_told_so() {
-    let (authority, member) = member();
-    let identity = authority.identity(NodeId(2)).unwrap();
     refused(
-        member,
-        identity,
+        member(),
+        identity_of(2),
         CloseReason::NotAdmitted,
         PeerError::RefusedByPeer(CloseReason::NotAdmitted),
     )
@@ -55,51 +55,43 @@ async fn a_node_that_was_not_admitted_is_told_so() {
 }
 
 #[tokio::test]
-async fn a_forged_authority_of_the_same_cluster_name_is_refused_by_both_sides() {
-    let (_, member) = member();
-    let forged = ClusterAuthority::generate(CLUSTER)
-        .unwrap()
-        .identity(NodeId(1))
-        .unwrap();
-    // The dialling side looks first: to it, the member is the one with the foreign authority.
+async fn a_node_with_the_number_of_a_member_and_another_key_is_refused() {
     refused(
-        member,
-        forged,
-        CloseReason::ForeignAuthority,
-        PeerError::Refused(CloseReason::ForeignAuthority),
+        member(),
+        impostor(),
+        CloseReason::NotAdmitted,
+        PeerError::RefusedByPeer(CloseReason::NotAdmitted),
     )
     .await;
 }
 
 #[tokio::test]
-async fn a_node_of_another_cluster_is_refused_by_both_sides() {
-    let (_, member) = member();
-    let other = ClusterAuthority::generate(0xB0B)
-        .unwrap()
-        .identity(NodeId(1))
-        .unwrap();
-    refused(
-        member,
-        other,
-        CloseReason::OtherCluster,
-        PeerError::Refused(CloseReason::OtherCluster),
-    )
-    .await;
+async fn a_removed_node_cannot_connect_with_its_old_key() {
+    let mut nodes = cluster(2).await;
+    let removed = &nodes[0];
+    // The member hears of the removal. The removed node does not, and dials again and again.
+    nodes[1].know(&[]);
+    removed
+        .until(|transport| {
+            transport.trouble(NodeId(2)) == Some(PeerError::RefusedByPeer(CloseReason::NotAdmitted))
+        })
+        .await;
+    assert!(!nodes[1].transport.connected(NodeId(1)));
+    assert_eq!(nodes[1].event().await, Event::Connection(NodeId(1), false));
+    let error = attack(&nodes[1], &KEYS[1]).await;
+    assert_eq!(error, PeerError::RefusedByPeer(CloseReason::NotAdmitted));
+    nodes[1].transport.shutdown().await;
+    assert!(nodes[1].events.try_recv().is_err(), "not even for a moment");
 }
 
 #[tokio::test]
 async fn a_node_of_another_version_is_told_so() {
-    let (authority, member) = member();
+    let member = member();
     let endpoint = Endpoint::client(loopback(0)).unwrap();
-    let lower = authority.identity(NodeId(1)).unwrap();
-    for (identity, other) in [
-        (Some(&lower), b"quorate/1".as_slice()),
-        (Some(&lower), b"quorate/999"),
-        (None, b"quorate-join/1"),
-    ] {
-        let config = ClientConfig::new(Arc::new(tls::client(identity, other).unwrap()));
+    for other in [b"quorate/1".as_slice(), b"quorate/999", b"quorate-join/1"] {
+        let config = ClientConfig::new(Arc::new(tls::client(&KEYS[1], other).unwrap()));
         let error = endpoint
-            .connect_with(config, member.address(), "node")
+            .connect_with(config, member.address(), tls::SERVER_NAME)
             .unwrap()
             .await
             .unwrap_err();
@@ -109,23 +101,29 @@ async fn a_node_of_another_version_is_told_so() {
 
 #[tokio::test]
 async fn another_node_at_the_address_is_noticed() {
-    let (authority, member) = member();
-    let dialler = Node::start(authority.identity(NodeId(1)).unwrap());
-    dialler.know(&[(NodeId(7), member.address())]);
-    dialler
-        .until(|transport| {
-            transport.trouble(NodeId(7)) == Some(PeerError::Refused(CloseReason::WrongNode))
-        })
-        .await;
+    let member = member();
+    for (dialler, expected) in [(1, 7), (2, 5)] {
+        let dialler = Node::start(identity_of(dialler));
+        dialler.know(&[(NodeId(expected), member.address())]);
+        // The second one expects the key of node 5 from somebody else.
+        if expected == 5 {
+            *dialler.recorder.admitted.lock().unwrap() = [(KEYS[6].public(), NodeId(5))].into();
+        }
+        dialler
+            .until(|transport| {
+                transport.trouble(NodeId(expected))
+                    == Some(PeerError::Refused(CloseReason::WrongNode))
+            })
+            .await;
+    }
 }
 
-/// Shows `identity` (or nothing) to `member` without looking at the member's own certificate, as an
-/// attacker would.
-async fn attack(member: &Node, identity: Option<&NodeIdentity>) -> PeerError {
+/// Shows a key to `member` without looking at the member's own, as an attacker would.
+async fn attack(member: &Node, keys: &KeyPair) -> PeerError {
     let endpoint = Endpoint::client(loopback(0)).unwrap();
-    let config = ClientConfig::new(Arc::new(tls::client(identity, tls::ALPN).unwrap()));
+    let config = ClientConfig::new(Arc::new(tls::client(keys, tls::ALPN).unwrap()));
     let connection = endpoint
-        .connect_with(config, member.address(), "node")
+        .connect_with(config, member.address(), tls::SERVER_NAME)
         .unwrap()
         .await
         .unwrap();
@@ -137,29 +135,45 @@ async fn attack(member: &Node, identity: Option<&NodeIdentity>) -> PeerError {
 
 #[tokio::test]
 async fn whoever_does_not_look_is_refused_by_the_member() {
-    let (_, mut member) = member();
-    let forged = ClusterAuthority::generate(CLUSTER)
-        .unwrap()
-        .identity(NodeId(1))
-        .unwrap();
-    let other = ClusterAuthority::generate(0xB0B)
-        .unwrap()
-        .identity(NodeId(1))
-        .unwrap();
-    for (identity, reason) in [
-        (None, CloseReason::NoCertificate),
-        (Some(&forged), CloseReason::ForeignAuthority),
-        (Some(&other), CloseReason::OtherCluster),
+    let mut member = member();
+    for (keys, reason, count) in [
+        (&KEYS[2], CloseReason::NotAdmitted, 1),
+        (impostor().keys(), CloseReason::NotAdmitted, 2),
     ] {
         assert_eq!(
-            attack(&member, identity).await,
+            attack(&member, keys).await,
             PeerError::RefusedByPeer(reason)
         );
-        assert_eq!(member.transport.refused(reason), 1);
+        assert_eq!(member.transport.refused(reason), count);
     }
     member.transport.shutdown().await;
     assert!(
         member.events.try_recv().is_err(),
         "the member took part in a connection"
     );
+}
+
+#[tokio::test]
+async fn whoever_shows_no_key_or_another_kind_does_not_pass_the_handshake() {
+    let member = member();
+    let endpoint = Endpoint::client(loopback(0)).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut anonymous = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .unwrap()
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth();
+    for alpn in [tls::ALPN, tls::ALPN_JOIN] {
+        anonymous.alpn_protocols = vec![alpn.to_vec()];
+        let quic = quinn::crypto::rustls::QuicClientConfig::try_from(anonymous.clone()).unwrap();
+        let refused = endpoint
+            .connect_with(
+                ClientConfig::new(Arc::new(quic)),
+                member.address(),
+                tls::SERVER_NAME,
+            )
+            .unwrap()
+            .await;
+        assert!(refused.is_err(), "{refused:?}");
+    }
 }

@@ -3,13 +3,12 @@ use super::*;
 /// Two connected nodes whose links obey the returned shape.
 async fn pair() -> (Arc<LinkShape>, Node, Node) {
     let shape = LinkShape::new();
-    let authority = ClusterAuthority::generate(1).unwrap();
     let start = |node| {
         let config = QuicConfig {
             shape: Some(Arc::clone(&shape)),
-            ..QuicConfig::new(loopback(0), authority.identity(NodeId(node)).unwrap())
+            ..QuicConfig::new(loopback(0), identity_of(node))
         };
-        Node::start_as(config, |_| Err(JoinRefusal::NotReady))
+        Node::start_as(config, |_, _| Err(JoinRefusal::NotReady))
     };
     let (mut a, mut b) = (start(1), start(2));
     both_ways(&shape, &a, &b, |link| {

@@ -4,7 +4,7 @@ use crate::wire::{FRAME_BYTES_MAX, MESSAGE_BYTES_MAX};
 
 #[tokio::test]
 async fn frames_of_a_class_arrive_in_order_between_three_nodes() {
-    let (_, mut nodes) = cluster(3).await;
+    let mut nodes = cluster(3).await;
     for round in 0..200u32 {
         for from in &nodes {
             for to in (1..=3).map(NodeId).filter(|to| *to != from.id) {
@@ -34,7 +34,7 @@ async fn frames_of_a_class_arrive_in_order_between_three_nodes() {
 
 #[tokio::test]
 async fn a_frame_of_any_allowed_length_arrives_whole() {
-    let (_, mut nodes) = cluster(2).await;
+    let mut nodes = cluster(2).await;
     let lengths = [
         0,
         1,
@@ -71,7 +71,7 @@ async fn a_frame_of_any_allowed_length_arrives_whole() {
 
 #[tokio::test]
 async fn a_small_frame_is_not_held_up_by_a_large_one_of_a_lower_class() {
-    let (_, mut nodes) = cluster(2).await;
+    let mut nodes = cluster(2).await;
     assert!(nodes[0].transport.send(
         NodeId(2),
         Class::Repair,
@@ -99,7 +99,7 @@ async fn a_small_frame_is_not_held_up_by_a_large_one_of_a_lower_class() {
 
 #[tokio::test]
 async fn calls_are_answered_each_with_its_own_answer() {
-    let (_, nodes) = cluster(2).await;
+    let nodes = cluster(2).await;
     let calls: Vec<_> = (0..100u8)
         .map(|n| {
             (
@@ -117,7 +117,7 @@ async fn calls_are_answered_each_with_its_own_answer() {
 
 #[tokio::test]
 async fn a_call_without_answer_says_why() {
-    let (_, nodes) = cluster(2).await;
+    let nodes = cluster(2).await;
     let short = Duration::from_millis(50);
     let call = |to, request: Bytes, timeout| nodes[0].transport.call(to, request, timeout);
     let never = Bytes::from_static(b"never");
@@ -144,7 +144,7 @@ async fn a_call_without_answer_says_why() {
 
 #[tokio::test]
 async fn datagrams_arrive_and_long_ones_are_dropped() {
-    let (_, mut nodes) = cluster(2).await;
+    let mut nodes = cluster(2).await;
     nodes[0]
         .transport
         .datagram(NodeId(2), Bytes::from(vec![9; 1101]));
@@ -159,7 +159,7 @@ async fn datagrams_arrive_and_long_ones_are_dropped() {
 
 #[tokio::test]
 async fn a_restarted_peer_is_connected_again_and_nothing_of_before_comes() {
-    let (authority, mut nodes) = cluster(2).await;
+    let mut nodes = cluster(2).await;
     let old = nodes.pop().unwrap();
     let address = old.address();
     tokio::join!(old.transport.shutdown(), async {
@@ -177,8 +177,8 @@ async fn a_restarted_peer_is_connected_again_and_nothing_of_before_comes() {
     );
     drop(old);
     eventually(|| core::future::ready(std::net::UdpSocket::bind(address).ok())).await;
-    let config = QuicConfig::new(address, authority.identity(NodeId(2)).unwrap());
-    let mut new = Node::start_as(config, |_| Err(JoinRefusal::UnknownToken));
+    let config = QuicConfig::new(address, identity_of(2));
+    let mut new = Node::start_as(config, |_, _| Err(JoinRefusal::NotReady));
     new.know(&[(NodeId(1), nodes[0].address())]);
     nodes[0].until_connection(NodeId(2), true).await;
     new.until_connection(NodeId(1), true).await;
@@ -196,10 +196,10 @@ async fn a_restarted_peer_is_connected_again_and_nothing_of_before_comes() {
 
 #[tokio::test]
 async fn a_peer_that_comes_back_before_its_loss_is_noticed_takes_over() {
-    let (authority, mut nodes) = cluster(2).await;
+    let mut nodes = cluster(2).await;
     // A second process with the identity of node 1: what node 2 sees when node 1 was killed and
     // started again at once.
-    let again = Node::start(authority.identity(NodeId(1)).unwrap());
+    let again = Node::start(identity_of(1));
     again.know(&[(NodeId(2), nodes[1].address())]);
     assert_eq!(nodes[1].event().await, Event::Connection(NodeId(1), false));
     assert_eq!(nodes[1].event().await, Event::Connection(NodeId(1), true));
@@ -207,7 +207,7 @@ async fn a_peer_that_comes_back_before_its_loss_is_noticed_takes_over() {
 
 #[tokio::test]
 async fn a_node_taken_off_the_peers_is_disconnected() {
-    let (_, mut nodes) = cluster(3).await;
+    let mut nodes = cluster(3).await;
     let third = nodes[2].address();
     nodes[0].know(&[(NodeId(3), third)]);
     nodes[0].until_connection(NodeId(2), false).await;
@@ -221,12 +221,10 @@ fn binding_needs_a_runtime() {
     let recorder = Recorder {
         events,
         admitted: Mutex::default(),
-        decide: Box::new(|_| Err(JoinRefusal::NotReady)),
+        tokens: Mutex::default(),
+        decide: Box::new(|_, _| Err(JoinRefusal::NotReady)),
     };
-    let identity = ClusterAuthority::generate(1)
-        .unwrap()
-        .identity(NodeId(1))
-        .unwrap();
-    let bound = QuicTransport::bind(QuicConfig::new(loopback(0), identity), Arc::new(recorder));
+    let config = QuicConfig::new(loopback(0), identity_of(1));
+    let bound = QuicTransport::bind(config, Arc::new(recorder));
     assert!(matches!(bound, Err(BindError::NoRuntime)));
 }

@@ -12,6 +12,7 @@ fn topology() -> Topology {
         datacenter: Arc::from(datacenter),
         rack: Arc::from("r1"),
         quic: "127.0.0.1:1".into(),
+        key: quorate_crdt::PublicKey([0; 32]),
         voter: true,
     };
     let nodes = BTreeMap::from([

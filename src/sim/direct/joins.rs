@@ -1,0 +1,151 @@
+//! Drills on joining, on keys, and on who may say what to the control group.
+
+use quorate_control::state::{
+    Command, ControlState, LogIndex, NewToken, NodeSpec, Response, TokenId,
+};
+use quorate_crdt::{NodeId, Secret};
+use quorate_gossip::quic::holds;
+use quorate_gossip::token::JoinToken;
+use quorate_gossip::transport::{JoinRefusal, JoinRequest};
+
+use super::drill::{Drills, Verdict, holds as so};
+use crate::sim::cluster::{TOKEN, founding, key_of};
+use crate::sim::{Layout, Simulation, run};
+
+pub(super) const DRILLS: Drills = &[
+    (
+        "token-use-counted-twice",
+        "token-opens-too-few",
+        asked_twice,
+    ),
+    ("removed-key-connects", "removed-node-believed", removed),
+    ("join-unsigned", "join-without-token", guessed),
+    ("refused-join-proposed", "refusal-in-the-log", refused),
+    ("reports-for-others", "moved-by-another", slandered),
+];
+
+fn spec(number: usize) -> NodeSpec {
+    NodeSpec {
+        name: format!("n{number}").into(),
+        datacenter: "dc1".into(),
+        rack: "rack1".into(),
+        quic: format!("10.0.0.{}:7381", number + 1).into(),
+        key: key_of(number),
+    }
+}
+
+/// What comes of commands on a cluster that has just been founded.
+fn decided(commands: impl IntoIterator<Item = Command>) -> (ControlState, Vec<Response>) {
+    let mut state = ControlState::default();
+    let mut answers = Vec::new();
+    let all = [founding(1, spec(0))].into_iter().chain(commands);
+    for (index, command) in (1..).zip(all) {
+        answers.push(state.apply(LogIndex(index), command));
+    }
+    (state, answers)
+}
+
+fn admit(token: u64, number: usize) -> Command {
+    Command::Admit {
+        token: TokenId(token),
+        node: spec(number),
+        at_ms: 0,
+    }
+}
+
+/// A token for two nodes admits two, also if the first one has asked twice.
+fn asked_twice() -> Verdict {
+    let token = Command::CreateToken(NewToken {
+        id: TokenId(7),
+        verifier: Secret::default(),
+        uses: Some(2),
+        expires_ms: None,
+    });
+    let (_, answers) = decided([token, admit(7, 1), admit(7, 1), admit(7, 2)]);
+    so(
+        answers.last() == Some(&Response::Admitted { node: NodeId(3) }),
+        format!("the second node is told {:?}", answers.last()),
+    )
+}
+
+/// Nobody is a member by the key of a removed node.
+fn removed() -> Verdict {
+    let remove = Command::RemoveNode {
+        node: NodeId(2),
+        lost: true,
+    };
+    let (state, _) = decided([admit(TOKEN, 1), remove]);
+    let member = state.topology().node_of(&key_of(1));
+    so(member.is_none(), format!("its key is that of {member:?}"))
+}
+
+/// Whoever knows only the number of a token does not hold it.
+fn guessed() -> Verdict {
+    let token = JoinToken::new(1, 7, [1; 16]);
+    let guess = JoinToken::new(1, 7, [2; 16]);
+    so(
+        holds(&token.verifier(), &token) && !holds(&token.verifier(), &guess),
+        "a member takes a guess for the token",
+    )
+}
+
+/// A join that is refused leaves nothing in the log.
+fn refused() -> Verdict {
+    let (checked, _) = run(1, Layout::new(1, 1), async |cluster| {
+        let founder = NodeId(1);
+        let last_log = |cluster: &Simulation| {
+            let host = cluster.hosts.get(&founder)?;
+            host.started(|started| started.control().last_log)
+        };
+        let before = last_log(cluster);
+        let name = cluster
+            .data(founder)
+            .and_then(|data| Some(data.topology().nodes.get(&founder)?.name.clone()))
+            .ok_or("the founder is up")?;
+        for number in 1..20 {
+            let request = JoinRequest {
+                token: TOKEN,
+                name: name.clone(),
+                datacenter: "dc1".into(),
+                rack: "rack1".into(),
+                quic: spec(number).quic,
+            };
+            let answer = cluster.network.join(founder, key_of(number), request).await;
+            so(
+                answer == Err(JoinRefusal::NameTaken),
+                format!("the newcomer is told {answer:?}"),
+            )?;
+        }
+        let after = last_log(cluster);
+        so(
+            before == after,
+            format!("the log has grown from {before:?} to {after:?}"),
+        )
+    })
+    .map_err(|error| error.to_string())?;
+    checked
+}
+
+/// A node cannot say that another one has moved. The leader is told; what it is, it knows itself.
+fn slandered() -> Verdict {
+    let (checked, _) = run(1, Layout::new(1, 3), async |cluster| {
+        let leader = cluster
+            .hosts
+            .values()
+            .find_map(|host| host.started(|started| started.control().leader).flatten())
+            .ok_or("somebody leads")?;
+        for (_, host) in cluster.hosts.iter().filter(|(node, _)| **node != leader) {
+            let quic = "10.9.9.9:1".into();
+            let command = Command::MoveNode { node: leader, quic };
+            let proposed = host.started(|started| started.propose(command));
+            let answer = proposed.ok_or("it is up")?.await;
+            so(
+                !matches!(answer, Ok(Response::Done)),
+                "a node has moved the leader to another address",
+            )?;
+        }
+        Ok::<(), String>(())
+    })
+    .map_err(|error| error.to_string())?;
+    checked
+}
