@@ -11,7 +11,9 @@ mod room;
 mod shortfall;
 mod status;
 
-pub use admin::{Admin, AdminError, KeyspaceChange, KeyspaceSpec, Lost, Member, TokenInfo};
+pub use admin::{
+    Admin, AdminError, KeyspaceChange, KeyspaceSpec, Lost, Member, RoleIn, TokenInfo, UserChange,
+};
 pub use data::{Data, Pending, name_of, short_name_of};
 pub use explain::{Explanation, HeldEntry, HeldKey, HeldRow, Holding, Printable};
 pub use room::Room;

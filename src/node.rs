@@ -28,6 +28,7 @@
 //! | `detector` | drives the failure detector |
 //! | `levels` | which default levels can be met with the nodes that are reached |
 //! | `members` | the nodes as an operator sees them |
+//! | `users` | what is asked about users, and how refusals are told |
 //! | `status` | the status document |
 //! | `explain` | what every replica holds of a key |
 //! | `tasks` | what runs beside the shards |
@@ -67,6 +68,7 @@ mod slots;
 mod start;
 mod status;
 mod tasks;
+mod users;
 mod world;
 
 pub(crate) use adopted::{keep_granted, last_kept};

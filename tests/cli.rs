@@ -791,7 +791,7 @@ fn a_node_that_cannot_start_says_why() {
     for (flags, part) in [
         (
             "--resp 0.0.0.0:0",
-            "--resp: resp = 0.0.0.0:0 can be reached from other machines, but no password is set",
+            "--resp: resp = 0.0.0.0:0 can be reached from other machines: it needs TLS",
         ),
         ("--etcd 127.0.0.1:0", "does not serve the etcd protocol"),
         ("--token t", "--token: token needs join as well"),

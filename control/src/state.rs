@@ -8,6 +8,7 @@
 //! nodes        founding, join tokens, admission, removal
 //! voters       which nodes vote
 //! keyspaces    making, altering, dropping
+//! users        making, granting, dropping
 //! partitions   every partition goes where it belongs, step by step
 //! recovery     what is left when a majority of the voters is lost for good
 //! moves        the steps of one partition, and why no write is missed
@@ -24,10 +25,11 @@ mod nodes;
 mod partitions;
 mod placement;
 mod recovery;
+mod users;
 mod voters;
 
 pub use command::{
-    Command, CommandRefusal, LogIndex, NewKeyspace, NewToken, NodeSpec, Response, TokenId,
+    Command, CommandRefusal, Grant, LogIndex, NewKeyspace, NewToken, NodeSpec, Response, TokenId,
 };
 pub use decided::{ControlState, Token};
 pub use nodes::Entry;

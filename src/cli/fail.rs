@@ -16,6 +16,7 @@ use crate::demo::DemoError;
 use crate::faces::resp::client::{ClientError, Refusal};
 use crate::node::{StartError, SurvivorError};
 use crate::sim::scenario::ScenarioError;
+use crate::tls::TlsError;
 
 /// Exit codes; 0 and 2 are clap's as well.
 const FAILED: u8 = 1;
@@ -67,6 +68,21 @@ pub(super) enum Failure {
     /// The answer is not one that a node gives.
     #[error("{address} does not answer like a Quorate node; check the address")]
     Strange { address: Box<str> },
+    /// A file that the command needs.
+    #[error("{}: {cause}", file.display())]
+    Unreadable { file: PathBuf, cause: io::Error },
+    /// The files for TLS cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// Other machines can reach a face, and nobody there would have to say who it is.
+    #[error(
+        "{key} = {address} can be reached from other machines, and the cluster has no users: set a password \
+         (QUORATE_PASSWORD), make a user through a node that listens on loopback, or say --insecure"
+    )]
+    OpenToStrangers {
+        key: &'static str,
+        address: SocketAddr,
+    },
     #[error("no such key")]
     NoSuchKey,
     /// The arguments are not a command.
@@ -248,6 +264,8 @@ impl Failure {
             Self::Unusable(_)
             | Self::History { .. }
             | Self::Usage(_)
+            | Self::Tls(_)
+            | Self::OpenToStrangers { .. }
             | Self::Arguments(_)
             | Self::Variable { .. }
             | Self::Scenario(_)

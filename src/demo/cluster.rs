@@ -17,7 +17,7 @@ use super::board::{Board, Health, Seat};
 use super::error::DemoError;
 use super::plan::Plan;
 use super::wan::{self, Wan};
-use crate::config::{Durability, Engine, Join, Listen, NodeConfig, Secret, TokenSource};
+use crate::config::{Access, Durability, Engine, Join, Listen, NodeConfig, Secret, TokenSource};
 use crate::faces::resp::{self, RespConfig};
 use crate::node::{Node, Options, StartError};
 
@@ -211,7 +211,7 @@ fn config(home: &Path, site: usize, number: usize, listen: Listen) -> NodeConfig
         join: None,
         storage: Engine::Fjall,
         durability: Durability::Sync,
-        password: None,
+        access: Access::default(),
         request_timeout: REQUEST_TIMEOUT,
         wide_area: true,
         partitions: Some(PARTITIONS),

@@ -19,6 +19,7 @@ mod held;
 mod loading;
 mod output;
 pub mod parse;
+mod permit;
 mod refuse;
 mod serve;
 mod server;

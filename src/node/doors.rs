@@ -20,9 +20,10 @@ use super::levels;
 use super::members;
 use super::meter::Readings;
 use super::shared::Shared;
+use super::users;
 use crate::doors::{
     Admin, AdminError, Data, Explanation, KeyspaceChange, KeyspaceSpec, Lost, Member, Pending,
-    Room, Shortfall, Status, TokenInfo,
+    Room, Shortfall, Status, TokenInfo, UserChange,
 };
 
 /// The shortest lifetime of a join token.
@@ -423,6 +424,26 @@ impl Admin for Doors {
             }
             let response = decide(&shared, Command::DrainNode { node, drained }).await?;
             done(response, &name, &topology)
+        })
+    }
+
+    fn change_user(&self, name: &str, change: UserChange) -> Pending<Result<(), AdminError>> {
+        let (shared, name, topology) = (Arc::clone(&self.shared), name.to_owned(), self.topology());
+        self.later(async move {
+            let before = topology.users.get(&*name).cloned();
+            let user = name.clone();
+            let command =
+                tokio::task::spawn_blocking(move || users::command(&topology, &user, change))
+                    .await
+                    .map_err(|_node_stopped| AdminError::Stopping)??;
+            let already = users::is_already_so(before.as_ref(), &command);
+            users::told(&decide(&shared, command).await?, &name)?;
+            // Whoever changed a user finds it changed here at once.
+            if !already {
+                let changed = |topology: &Topology| topology.users.get(&*name) != before.as_ref();
+                shared.acts_on(changed).await;
+            }
+            Ok(())
         })
     }
 }

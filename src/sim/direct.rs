@@ -20,12 +20,13 @@ mod replicas;
 mod streams;
 mod topology;
 mod trust;
+mod users;
 mod voters;
 mod votes;
 
 use drill::{Drill, Drills};
 
-const ALL: [Drills; 14] = [
+const ALL: [Drills; 15] = [
     bounds::DRILLS,
     flights::DRILLS,
     joins::DRILLS,
@@ -40,6 +41,7 @@ const ALL: [Drills; 14] = [
     trust::DRILLS,
     memory::DRILLS,
     places::DRILLS,
+    users::DRILLS,
 ];
 
 /// The drill for the rule that this bug breaks.

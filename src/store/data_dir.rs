@@ -48,6 +48,13 @@ impl Record for Key {
     const VERSION: u16 = 1;
 }
 
+impl Identity {
+    /// Whether a node has founded or joined a cluster with this directory.
+    pub fn is_in(dir: &Path) -> bool {
+        dir.join(Self::FILE).exists()
+    }
+}
+
 /// Why a data directory cannot be used as asked. Nothing in it was changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

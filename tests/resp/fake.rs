@@ -70,7 +70,7 @@ pub(crate) struct State {
 }
 
 pub(crate) struct Fake {
-    topology: Arc<Topology>,
+    topology: Mutex<Arc<Topology>>,
     state: Mutex<State>,
 }
 
@@ -109,11 +109,17 @@ impl Fake {
                 (KeyspaceId(0), keyspace("default")),
                 (KeyspaceId(2), keyspace("carts")),
             ]),
+            users: BTreeMap::new(),
         };
         Arc::new(Self {
-            topology: Arc::new(topology),
+            topology: Mutex::new(Arc::new(topology)),
             state: Mutex::default(),
         })
+    }
+
+    /// Changes the topology that the node acts on.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Topology)) {
+        change(Arc::make_mut(&mut self.topology.lock().unwrap()));
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
@@ -180,7 +186,7 @@ impl Data for Fake {
     }
 
     fn topology(&self) -> Arc<Topology> {
-        Arc::clone(&self.topology)
+        Arc::clone(&self.topology.lock().unwrap())
     }
 
     fn node(&self) -> NodeId {

@@ -12,4 +12,6 @@ mod connections;
 mod fake;
 mod levels;
 mod pipelines;
+mod tls;
+mod users;
 mod wire;

@@ -76,6 +76,14 @@ impl ControlState {
                 partitions,
                 epoch: of,
             } => self.report_move(epoch, node, keyspace, &partitions, of),
+            Command::CreateUser {
+                name,
+                password,
+                grant,
+            } => self.create_user(epoch, name, password, &grant),
+            Command::SetPassword { user, password } => self.set_password(epoch, &user, password),
+            Command::Grant { user, grant } => self.grant(&user, &grant),
+            Command::DropUser(user) => self.drop_user(&user),
         }
     }
 }

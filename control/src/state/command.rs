@@ -6,7 +6,9 @@ use std::sync::Arc;
 use quorate_crdt::{NodeId, PublicKey, Secret};
 use serde::{Deserialize, Serialize};
 
-use crate::topology::{ClusterId, Datacenter, Epoch, KeyspaceId, Partition, Replication};
+use crate::topology::{
+    ClusterId, Datacenter, Epoch, KeyspaceId, Partition, PasswordHash, Replication, Role,
+};
 
 /// A position in the control group's log. Strictly increasing and never reused, so every [`Epoch`]
 /// and fencing token is made from one.
@@ -70,6 +72,15 @@ pub struct NewKeyspace {
     pub read: Arc<str>,
     /// The level of a write that names none.
     pub write: Arc<str>,
+}
+
+/// A role to give to a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// The role; it replaces the one before. `None` takes it away.
+    pub role: Option<Role>,
+    /// Where it holds; `None` means in every keyspace.
+    pub keyspace: Option<KeyspaceId>,
 }
 
 /// A proposal to the control group, unlike the commands of Redis clients. Anything that depends on
@@ -170,6 +181,32 @@ pub enum Command {
         /// The [`Placement::epoch`](crate::topology::Placement::epoch) that it acted on.
         epoch: Epoch,
     },
+    /// Makes a user. The first user of a cluster must administer it. Answer: [`Response::Done`].
+    CreateUser {
+        /// Its name; see [`is_user_name`](crate::topology::is_user_name).
+        name: Arc<str>,
+        /// Its password.
+        password: PasswordHash,
+        /// Its first role.
+        grant: Grant,
+    },
+    /// Gives a user another password. Whoever came in with the old one must authenticate again.
+    /// Answer: [`Response::Done`].
+    SetPassword {
+        /// The user.
+        user: Arc<str>,
+        /// The new password.
+        password: PasswordHash,
+    },
+    /// Gives a user a role, or takes one away. Answer: [`Response::Done`].
+    Grant {
+        /// The user.
+        user: Arc<str>,
+        /// The role.
+        grant: Grant,
+    },
+    /// Drops a user, but not the last one who administers the cluster. Answer: [`Response::Done`].
+    DropUser(Arc<str>),
 }
 
 impl Command {
@@ -216,6 +253,10 @@ impl fmt::Display for Command {
                     epoch.0
                 )
             }
+            Self::CreateUser { name, .. } => write!(f, "create user {name}"),
+            Self::SetPassword { user, .. } => write!(f, "set the password of user {user}"),
+            Self::Grant { user, .. } => write!(f, "grant a role to user {user}"),
+            Self::DropUser(user) => write!(f, "drop user {user}"),
         }
     }
 }
@@ -313,6 +354,15 @@ pub enum CommandRefusal {
     /// The keyspace `default` always exists.
     #[error("the default keyspace cannot be dropped")]
     DefaultKeyspace,
+    /// A name that [`is_user_name`](crate::topology::is_user_name) does not allow.
+    #[error("a user's name is 1 to 64 letters, digits, '-', '_' or '.', and not default")]
+    BadUserName,
+    /// There is no such user.
+    #[error("there is no user {0}")]
+    UnknownUser(Arc<str>),
+    /// Nobody could administer the cluster any more.
+    #[error("a cluster with users needs one who has the role admin in every keyspace")]
+    NoAdministrator,
     /// All 2^32 keyspace numbers have been used.
     #[error("all numbers for keyspaces have been used")]
     Exhausted,

@@ -57,6 +57,7 @@ impl Default for ControlState {
             epoch: Epoch(0),
             nodes: BTreeMap::new(),
             keyspaces: BTreeMap::new(),
+            users: BTreeMap::new(),
         };
         Self {
             topology: Arc::new(topology),

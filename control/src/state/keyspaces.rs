@@ -91,7 +91,11 @@ impl ControlState {
         if id == DEFAULT_KEYSPACE {
             return Err(CommandRefusal::DefaultKeyspace);
         }
-        self.topology_mut().keyspaces.remove(&id);
+        let topology = self.topology_mut();
+        topology.keyspaces.remove(&id);
+        for user in topology.users.values_mut() {
+            user.keyspaces.remove(&id);
+        }
         self.dismiss_leavers();
         Ok(Response::Done)
     }

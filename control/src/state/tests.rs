@@ -10,6 +10,7 @@ use crate::topology::{
 };
 
 mod quorums;
+mod users;
 
 /// A state machine with a log of its own.
 struct Machine {

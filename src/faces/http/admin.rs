@@ -288,7 +288,10 @@ fn level(text: Option<String>) -> Result<Option<Consistency>, Problem> {
 }
 
 /// Waits for the control group. After the node's timeout the outcome is unknown.
-async fn answer<T>(face: &Face, pending: Pending<Result<T, AdminError>>) -> Result<T, Problem> {
+pub(super) async fn answer<T>(
+    face: &Face,
+    pending: Pending<Result<T, AdminError>>,
+) -> Result<T, Problem> {
     match tokio::time::timeout(face.config.timeout, pending).await {
         Ok(Ok(result)) => result.map_err(Problem::from),
         Ok(Err(_node_stopped)) => Err(Problem::stopping()),
@@ -297,7 +300,7 @@ async fn answer<T>(face: &Face, pending: Pending<Result<T, AdminError>>) -> Resu
 }
 
 /// Reads a JSON document. An empty body counts as an empty document.
-async fn read_document<T: DeserializeOwned>(
+pub(super) async fn read_document<T: DeserializeOwned>(
     face: &Face,
     request: HttpRequest<Body>,
 ) -> Result<T, Problem> {

@@ -2,9 +2,11 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Mutex;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use quorate_control::topology::{
-    ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Replication, Topology,
+    ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Replication, Topology, User,
 };
 use quorate_crdt::NodeId;
 use quorate_dynamo::Consistency;
@@ -21,8 +23,9 @@ use super::*;
 use crate::config::Secret;
 use crate::doors::{
     AdminError, Explanation, KeyspaceChange, KeyspaceSpec, Lost, Member, NodeState, Pending,
-    Printable, Room, Shortfall, Status, TokenInfo,
+    Printable, Room, Shortfall, Status, TokenInfo, UserChange,
 };
+use crate::faces::gate::Gate;
 use crate::limits::Guests;
 
 /// A node that keeps strings in a map and fails for the keys `late` and `apart`; it remembers what
@@ -34,6 +37,7 @@ struct Fake {
     asked: Mutex<Vec<Request>>,
     /// What was administered.
     done: Mutex<Vec<String>>,
+    users: Mutex<BTreeMap<Arc<str>, User>>,
 }
 
 /// Not UTF-8.
@@ -136,6 +140,7 @@ impl Data for Fake {
             epoch: Epoch(1),
             nodes: BTreeMap::from([(NodeId(1), node("a")), (NodeId(2), node("b"))]),
             keyspaces: BTreeMap::from([(KeyspaceId(0), keyspace)]),
+            users: self.users.lock().unwrap().clone(),
         })
     }
 
@@ -247,6 +252,14 @@ impl Admin for Fake {
         now(Ok(()))
     }
 
+    fn change_user(&self, name: &str, change: UserChange) -> Pending<Result<(), AdminError>> {
+        if name == "nobody" {
+            return now(Err(AdminError::UnknownUser(name.into())));
+        }
+        self.done.lock().unwrap().push(format!("{name} {change:?}"));
+        now(Ok(()))
+    }
+
     fn create_token(&self, uses: u32, expires: Duration) -> Pending<Result<String, AdminError>> {
         now(if uses == 0 {
             Err(AdminError::BadToken)
@@ -303,12 +316,14 @@ async fn start_patient(
         map: Mutex::default(),
         asked: Mutex::default(),
         done: Mutex::default(),
+        users: Mutex::default(),
     });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel();
     let config = HttpConfig {
-        password: password.map(Secret::new),
+        gate: Gate::new(password.map(Secret::new)),
+        tls: None,
         timeout: Duration::from_secs(3),
         guests,
         head,
@@ -370,7 +385,7 @@ async fn a_node_that_loads_lives_and_is_not_ready() {
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel();
     let shutdown = async move { drop(stopped.await as Result<(), _>) };
-    let served = tokio::spawn(serve_loading(listener, Guests::new(1), shutdown));
+    let served = tokio::spawn(serve_loading(listener, Guests::new(1), None, shutdown));
     let ask = async |path: &str| {
         let mut stream = TcpStream::connect(address).await.unwrap();
         let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
@@ -790,13 +805,15 @@ async fn a_password_guards_all_but_the_probes() {
             refused.head
         );
     }
-    // "any:s3cret" and "any:wrong".
+    let basic = |pair: &str| format!("Basic {}", STANDARD.encode(pair));
     for (value, status) in [
-        ("Bearer s3cret", 200),
-        ("Basic YW55OnMzY3JldA==", 200),
-        ("Bearer wrong", 401),
-        ("Basic YW55Ondyb25n", 401),
-        ("Bearer ", 401),
+        ("Bearer s3cret".to_owned(), 200),
+        (basic("default:s3cret"), 200),
+        (basic(":s3cret"), 200),
+        ("Bearer wrong".to_owned(), 401),
+        (basic("default:wrong"), 401),
+        (basic("any:s3cret"), 401),
+        ("Bearer ".to_owned(), 401),
     ] {
         let reply = server
             .call(
@@ -1054,3 +1071,5 @@ async fn a_key_is_explained() {
     assert_eq!(unknown.document()["code"], "no_keyspace");
     assert_eq!(server.get("/v1/explain/default/").await.status, 400);
 }
+
+mod users;

@@ -1,5 +1,6 @@
 //! What each command does: turns its arguments into operations, or answers at once.
 
+pub(crate) mod acl;
 pub(crate) mod admin;
 pub(crate) mod client;
 pub(crate) mod command;

@@ -12,19 +12,20 @@ use quorate_dynamo::op::{Op, Request, RequestError};
 use quorate_dynamo::protocol::RequestId;
 use smallvec::SmallVec;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::held::Held;
 use super::output::Output;
 use super::parse::{Args, Command, Parser};
+use super::permit::permit;
 use super::refuse::Refused;
 use super::server::{Counters, Server};
 use super::session::{Asked, Level, Session, Wanted, observes, writes};
 use super::table::{self, Flags, NEEDS_SERIAL, Run, Spec};
 use super::work::{Outcome, Outcomes, Shape, Work, answer};
 use crate::doors::{Pending, Room};
+use crate::tls::Stream;
 
 /// The room for one read.
 const READ_BYTES: usize = 16 * 1024;
@@ -118,7 +119,7 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// A connection that has been accepted and registered.
-    pub(crate) fn new(stream: TcpStream, session: Session) -> Self {
+    pub(crate) fn new(stream: Stream, session: Session) -> Self {
         let config = &session.server.config;
         Self {
             parser: Parser::default(),
@@ -170,30 +171,23 @@ impl Connection {
         if self.input.is_empty() {
             self.input = BytesMut::new();
         }
-        loop {
-            let in_time = tokio::select! {
-                ready = self.output.stream.readable() => ready.map(|()| true)?,
-                _ = self.session.stop.wait_for(|stop| *stop) => return Ok(false),
-                () = sleep_until(self.strangers_until), if !self.session.authenticated => false,
-            };
-            if !in_time {
-                self.output.encoder.error(&Refused::Stranger.to_string());
-                self.output.write().await?;
-                return Ok(false);
+        let known = self.session.authenticated();
+        tokio::select! {
+            read = self.output.stream.read_some(&mut self.input, READ_BYTES) => {
+                return Ok(read? > 0);
             }
-            self.input.reserve(READ_BYTES);
-            match self.output.stream.try_read_buf(&mut self.input) {
-                Ok(length) => return Ok(length > 0),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
-            }
+            _ = self.session.stop.wait_for(|stop| *stop) => return Ok(false),
+            () = sleep_until(self.strangers_until), if !known => {}
         }
+        self.output.encoder.error(&Refused::Stranger.to_string());
+        self.output.write().await?;
+        Ok(false)
     }
 
     /// Runs every complete command in the input buffer.
     async fn serve_buffered(&mut self) -> io::Result<()> {
         while !self.session.closing {
-            self.parser.trust(self.session.authenticated);
+            self.parser.trust(self.session.authenticated());
             match self.parser.next(&mut self.input) {
                 Ok(Some(command)) => {
                     let before = self.output.encoder.out.len();
@@ -250,7 +244,8 @@ impl Connection {
             level,
             named,
         } = admitted;
-        let before = (self.session.read, self.session.write);
+        // `AUTH` sets levels that stay.
+        let before = level.map(|_| (self.session.read, self.session.write));
         if let Some(level) = level {
             (self.session.read, self.session.write) = level;
         }
@@ -270,11 +265,11 @@ impl Connection {
             Run::Local(run) => {
                 self.settle().await?;
                 self.session.named = None;
-                let known = self.session.authenticated;
+                let known = self.session.authenticated();
                 let result = run(&mut self.session, args, &mut self.output.encoder);
                 // `RESET` restarts the time to authenticate, but not for a client that never did: a
                 // stranger could keep its place by resetting.
-                if known && !self.session.authenticated {
+                if known && !self.session.authenticated() {
                     self.strangers_until = Instant::now() + self.session.server.config.greeting;
                 }
                 return Ok(result);
@@ -289,7 +284,9 @@ impl Connection {
                 name: spec.name,
             })),
         };
-        (self.session.read, self.session.write) = before;
+        if let Some(before) = before {
+            (self.session.read, self.session.write) = before;
+        }
         self.session.named = None;
         result
     }
@@ -448,7 +445,7 @@ fn admit<'a>(session: &mut Session, args: Args<'a>) -> Result<Admitted<'a>, Refu
         level: None,
         named: None,
     };
-    if !session.authenticated && !admitted.spec.flags.has(Flags::NO_AUTH) {
+    if !session.authenticated() && !admitted.spec.flags.has(Flags::NO_AUTH) {
         return Err(Refused::NoAuth);
     }
     let mut asked = None;
@@ -480,7 +477,9 @@ fn admit<'a>(session: &mut Session, args: Args<'a>) -> Result<Admitted<'a>, Refu
         }
         admitted.args = admitted.args.skip(2);
         admitted.spec = find(session, admitted.args)?;
-        if matches!(admitted.spec.run, Run::Local(_) | Run::About(_)) {
+        if matches!(admitted.spec.run, Run::Local(_) | Run::About(_))
+            || admitted.spec.flags.has(Flags::NO_AUTH)
+        {
             return Err(Refused::Prefix {
                 prefix,
                 name: admitted.spec.name,
@@ -494,6 +493,7 @@ fn admit<'a>(session: &mut Session, args: Args<'a>) -> Result<Admitted<'a>, Refu
     if let Some(level) = asked.filter(|level| flags.has(Flags::ONE_REPLICA) && !asks_one(*level)) {
         return Err(Refused::OneReplica { name, level });
     }
+    permit(session, admitted.spec, admitted.args)?;
     ready(session, admitted.spec)?;
     Ok(admitted)
 }
@@ -567,7 +567,7 @@ fn unknown(session: &mut Session, args: Args<'_>) -> Refused {
 
 /// Registers a new connection. It leaves the list when it is dropped.
 pub(crate) fn open(
-    stream: TcpStream,
+    stream: Stream,
     server: &Arc<Server>,
     stop: tokio::sync::watch::Receiver<bool>,
 ) -> io::Result<Connection> {

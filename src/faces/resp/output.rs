@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use super::encode::Encoder;
+use crate::tls::Stream;
 
 /// Replies are written once they are this many bytes, even when more follow.
 const OUTPUT_BYTES_MAX: usize = 256 * 1024;
@@ -25,7 +25,7 @@ const BORROWED_BYTES_MIN: usize = 64 * 1024;
 #[derive(Debug)]
 pub(crate) struct Output {
     /// The connection.
-    pub stream: TcpStream,
+    pub stream: Stream,
     /// Replies that wait to be written.
     pub encoder: Encoder,
     /// How long the client may leave replies unread.
@@ -33,7 +33,7 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    pub(crate) fn new(stream: TcpStream, stall: Duration) -> Self {
+    pub(crate) fn new(stream: Stream, stall: Duration) -> Self {
         Self {
             stream,
             encoder: Encoder::default(),
@@ -95,16 +95,17 @@ impl Output {
 
 /// Writes all of `bytes`. Others get their turn between two pieces, because the faces share their
 /// thread with the network.
-async fn send(stream: &mut TcpStream, bytes: &mut impl Buf, stall: Duration) -> io::Result<()> {
+async fn send(stream: &mut Stream, bytes: &mut impl Buf, stall: Duration) -> io::Result<()> {
+    let too_slow = |_elapsed| io::Error::from(io::ErrorKind::TimedOut);
     while bytes.has_remaining() {
         let mut piece = bytes.take(OUTPUT_BYTES_MAX);
         let written = timeout(stall, stream.write_buf(&mut piece)).await;
-        if written.map_err(|_elapsed| io::Error::from(io::ErrorKind::TimedOut))?? == 0 {
+        if written.map_err(too_slow)?? == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
         if bytes.has_remaining() {
             yield_now().await;
         }
     }
-    Ok(())
+    timeout(stall, stream.flush()).await.map_err(too_slow)?
 }

@@ -31,6 +31,7 @@ fn topology() -> Topology {
         epoch: Epoch(3),
         nodes: all.into_iter().zip(["a", "b", "c"].map(node)).collect(),
         keyspaces: [(KeyspaceId(0), keyspace)].into(),
+        users: [].into(),
     }
 }
 

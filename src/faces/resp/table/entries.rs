@@ -3,7 +3,7 @@
 
 use super::{Flags, Group, Spec};
 use crate::faces::resp::commands::{
-    admin, client, command, connection, hashes, keys, own, scan, sets, strings,
+    acl, admin, client, command, connection, hashes, keys, own, scan, sets, strings,
 };
 
 /// All commands, by group, in the order in which the page shows them.
@@ -19,6 +19,7 @@ pub(crate) static TABLE: &[(Group, &[Spec])] = &[
 
 const SLOW_READ: Flags = Flags::READONLY;
 const WALK: Flags = Flags::READONLY.and(Flags::ONE_REPLICA);
+const MANAGE: Flags = Flags::ADMIN.and(Flags::LOADING);
 const OPEN: Flags = Flags::LOADING.and(Flags::NO_AUTH).and(Flags::FAST);
 
 const STRINGS: &[Spec] = &[
@@ -279,12 +280,12 @@ const OWN: &[Spec] = &[
 const CONNECTION: &[Spec] = &[
     Spec::local("ping", -1, "[message]", "Returns PONG, or the message.", connection::ping).flags(Flags::LOADING.and(Flags::FAST)),
     Spec::local("echo", 2, "message", "Returns the message.", connection::echo).flags(Flags::LOADING.and(Flags::FAST)),
-    Spec::local("hello", -1, "[protover [AUTH user password] [SETNAME name]]", "Chooses RESP2 or RESP3.", connection::hello).flags(OPEN),
-    Spec::local(
+    Spec::alone("hello", -1, "[protover [AUTH user password] [SETNAME name]]", "Chooses RESP2 or RESP3.", connection::hello).flags(OPEN),
+    Spec::alone(
         "auth",
         -2,
         "[user] password",
-        "Authenticates. If the user is the name of a level, that becomes the connection's level; the user default stands for the keyspace's own.",
+        "Authenticates. `user+level` chooses the connection's level as well; a level alone stands for the user default at that level.",
         connection::auth,
     )
     .flags(OPEN),
@@ -292,6 +293,41 @@ const CONNECTION: &[Spec] = &[
     Spec::local("quit", -1, "", "Closes the connection once the replies so far are sent.", connection::quit).flags(OPEN),
     Spec::local("reset", 1, "", "Returns the connection to its initial state.", connection::reset).flags(OPEN),
     Spec::about("client", -2, "subcommand", "Commands about connections.", command::container).subcommands(CLIENT),
+    Spec::about("acl", -2, "subcommand", "Commands about users.", command::container).subcommands(ACL),
+];
+
+const ACL: &[Spec] = &[
+    HELP,
+    Spec::local(
+        "whoami",
+        2,
+        "",
+        "Returns the name of the user that this connection is.",
+        acl::whoami,
+    ),
+    Spec::local(
+        "list",
+        2,
+        "",
+        "Lists the users and what each may do. Needs the role admin.",
+        acl::list,
+    )
+    .flags(MANAGE),
+    Spec::local(
+        "users",
+        2,
+        "",
+        "Lists the names of the users. Needs the role admin.",
+        acl::users,
+    )
+    .flags(MANAGE),
+    Spec::about(
+        "cat",
+        -2,
+        "[category]",
+        "Lists the categories of commands, or the commands of one.",
+        acl::cat,
+    ),
 ];
 
 /// Part of every list of subcommands.
@@ -331,9 +367,10 @@ const CLIENT: &[Spec] = &[
         "list",
         -2,
         "",
-        "Lists all connections of this node.",
+        "Lists all connections of this node. Needs the role admin.",
         client::list,
-    ),
+    )
+    .flags(MANAGE),
     Spec::local("info", 2, "", "Describes this connection.", client::info),
     Spec::local(
         "no-evict",
