@@ -55,6 +55,7 @@ impl Group {
             rack: "r1".into(),
             quic: "127.0.0.1:1".into(),
             key: PublicKey([1; 32]),
+            durable: true,
         };
         let token = NewToken {
             id: TokenId(1),

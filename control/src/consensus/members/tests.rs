@@ -26,6 +26,7 @@ fn topology(nodes: &[u64], voters: &[u64]) -> Topology {
             .map(|&node| (NodeId(node), info(node)))
             .collect(),
         keyspaces: BTreeMap::new(),
+        users: BTreeMap::new(),
     }
 }
 

@@ -5,8 +5,8 @@ fn password(text: &'static str) -> PasswordHash {
     PasswordHash {
         memory_kib: 8,
         passes: 1,
-        salt: secret("salt"),
-        digest: secret(text),
+        salt: Secret::new("salt"),
+        digest: Secret::new(text),
     }
 }
 
