@@ -47,6 +47,7 @@ fn topology(nodes: u64) -> Arc<Topology> {
         epoch: Epoch(1),
         nodes: (1..=nodes).map(|id| (NodeId(id), info(id))).collect(),
         keyspaces: [(KeyspaceId(0), keyspace)].into(),
+        users: [].into(),
     })
 }
 

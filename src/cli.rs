@@ -14,11 +14,13 @@ mod logs;
 mod node;
 mod output;
 mod pages;
+mod recover;
 mod service;
 mod sim;
 mod slowlog;
 mod start;
 mod status;
+mod user;
 
 use std::ffi::OsString;
 use std::future::Future;
@@ -88,6 +90,9 @@ enum Command {
     /// List or remove nodes, and make, list or revoke join tokens.
     #[command(subcommand)]
     Node(node::Node),
+    /// Make, list, change or drop users.
+    #[command(subcommand)]
+    User(user::User),
     /// List the commands that took a node longest.
     #[command(after_help = "Example: quorate slowlog 20 --output json")]
     Slowlog(slowlog::SlowLog),
@@ -115,23 +120,48 @@ enum Command {
 
 /// The global flags that each command uses, besides `--output`. The others are not in its help, and
 /// giving one is an error: ignoring it silently would mislead.
-const USED: [(&str, &[&str]); 16] = [
-    ("start", &["resp", "http", "password"]),
-    ("status", &["http", "password", "timeout"]),
-    ("get", &["resp", "password", "consistency", "timeout"]),
-    ("put", &["resp", "password", "consistency", "timeout"]),
-    ("incr", &["resp", "password", "consistency", "timeout"]),
-    ("del", &["resp", "password", "consistency", "timeout"]),
-    ("explain", &["http", "password", "timeout"]),
-    ("keyspace", &["http", "password", "timeout"]),
-    ("node", &["http", "password", "timeout"]),
-    ("slowlog", &["resp", "password", "timeout"]),
-    ("bench", &["password", "timeout"]),
+const USED: [(&str, &[&str]); 17] = [
+    (
+        "start",
+        &["resp", "http", "password", "tls_cert", "tls_key"],
+    ),
+    ("status", OVER_HTTP),
+    ("get", ON_KEYS),
+    ("put", ON_KEYS),
+    ("incr", ON_KEYS),
+    ("del", ON_KEYS),
+    ("explain", OVER_HTTP),
+    ("keyspace", OVER_HTTP),
+    ("node", OVER_HTTP),
+    ("user", OVER_HTTP),
+    ("slowlog", OVER_RESP),
+    (
+        "bench",
+        &[
+            "user", "password", "tls_ca", "tls_cert", "tls_key", "timeout",
+        ],
+    ),
     ("check", &[]),
     ("demo", &[]),
     ("sim", &[]),
     ("completions", &[]),
     ("man", &[]),
+];
+const OVER_HTTP: &[&str] = &[
+    "http", "user", "password", "tls_ca", "tls_cert", "tls_key", "timeout",
+];
+const OVER_RESP: &[&str] = &[
+    "resp", "user", "password", "tls_ca", "tls_cert", "tls_key", "timeout",
+];
+const ON_KEYS: &[&str] = &[
+    "resp",
+    "user",
+    "password",
+    "tls_ca",
+    "tls_cert",
+    "tls_key",
+    "consistency",
+    "timeout",
 ];
 
 /// Whether the command called `name` uses the global flag.
@@ -230,6 +260,7 @@ impl Cli {
             Command::Explain(explain) => explain.run(globals),
             Command::Keyspace(keyspace) => keyspace.run(globals),
             Command::Node(node) => node.run(globals),
+            Command::User(user) => user.run(globals),
             Command::Slowlog(slowlog) => block_on(slowlog.run(globals)),
             Command::Bench(bench) => block_on(bench.run(globals)),
             Command::Check(check) => check.run(globals.output),

@@ -14,6 +14,8 @@
 //! | `log` | what is logged |
 //! | `build` | from texts to a [`NodeConfig`] |
 
+use std::net::SocketAddr;
+
 mod build;
 mod error;
 mod layers;
@@ -28,11 +30,14 @@ pub use layers::Sources;
 pub use log::{LogConfig, LogFormat, parse_log_filter};
 pub use origin::Origin;
 pub use settings::{
-    Join, Listen, NodeConfig, PARTITIONS, REQUEST_TIMEOUT, SYNC_INTERVAL, Secret, TokenSource,
+    Access, Join, Listen, NodeConfig, PARTITIONS, REQUEST_TIMEOUT, SYNC_INTERVAL, Secret,
+    TokenSource,
 };
 pub use text::parse_duration;
 
+use crate::store::Identity;
 pub use crate::store::{Durability, Engine};
+pub use crate::tls::{KeyFiles, TlsFiles};
 
 impl NodeConfig {
     /// Merges the sources, fills in the defaults, and checks the result.
@@ -46,8 +51,8 @@ impl NodeConfig {
         Ok(config)
     }
 
-    /// Checks what the types cannot express: no face open without a password, valid names, a power
-    /// of two.
+    /// Checks what the types cannot express: no face open to strangers, valid names, a power of
+    /// two.
     ///
     /// For configurations made in Rust; [`NodeConfig::load`] does it itself.
     ///
@@ -57,15 +62,29 @@ impl NodeConfig {
         self.validate_with(|_key| Origin::Default)
     }
 
+    /// The first face that other machines can reach although it lacks TLS, or although nobody there
+    /// must say who it is: the node has no password and asks for no certificates, and the cluster
+    /// has no users. Only [`Access::insecure`] allows that.
+    pub fn exposed(&self, has_users: bool) -> Option<(&'static str, SocketAddr)> {
+        if self.access.tls.is_some() && (has_users || self.access.asks_clients()) {
+            return None;
+        }
+        [("resp", self.listen.resp), ("http", self.listen.http)]
+            .into_iter()
+            .find(|(_, address)| !address.ip().is_loopback())
+    }
+
     fn validate_with(&self, origin: impl Fn(&'static str) -> Origin) -> Result<(), ConfigError> {
-        for (key, address) in [("resp", self.listen.resp), ("http", self.listen.http)] {
-            if !address.ip().is_loopback() && self.password.is_none() {
-                return Err(ConfigError::Unprotected {
-                    key,
-                    address,
-                    origin: origin(key),
-                });
-            }
+        // Only a cluster that exists already can have users.
+        let may_have_users = self.join.is_some() || Identity::is_in(&self.data_dir);
+        if let Some((key, address)) = self.exposed(may_have_users)
+            && !self.access.insecure
+        {
+            return Err(ConfigError::Unprotected {
+                key,
+                address,
+                origin: origin(key),
+            });
         }
         self.check_addresses(&origin)?;
         for (key, name) in [

@@ -12,7 +12,9 @@ mod room;
 mod shortfall;
 mod status;
 
-pub use admin::{Admin, AdminError, KeyspaceChange, KeyspaceSpec, Lost, Member, TokenInfo};
+pub use admin::{
+    Admin, AdminError, KeyspaceChange, KeyspaceSpec, Lost, Member, RoleIn, TokenInfo, UserChange,
+};
 pub use data::{Data, name_of, short_name_of};
 pub use explain::{Explanation, HeldEntry, HeldKey, HeldRow, Holding, Printable};
 pub use pending::Pending;

@@ -5,6 +5,7 @@
 //! - [`faces`]: the Redis and HTTP servers on top of the doors
 //! - [`node`]: a node, put together from the protocol crates
 //! - [`store`]: its storage engines and the group commit
+//! - [`tls`]: TLS between clients and faces
 //! - [`config`]: every setting, and where it may come from
 //! - [`cli`]: the verbs of the command line
 //! - [`sim`]: whole clusters in virtual time
@@ -19,7 +20,9 @@ pub mod doors;
 pub mod faces;
 pub mod limits;
 pub mod node;
+mod password;
 pub mod planted;
 pub mod sim;
 pub mod store;
 mod table;
+pub mod tls;

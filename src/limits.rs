@@ -64,6 +64,23 @@ pub fn clients_max() -> usize {
     clients_share(descriptors())
 }
 
+/// How many clients to serve if the operator wants `wanted` of them: never more than there are
+/// descriptors for.
+pub fn clients(wanted: Option<usize>) -> usize {
+    let room = clients_max();
+    let Some(wanted) = wanted else {
+        return room;
+    };
+    if wanted > room {
+        tracing::warn!(
+            wanted,
+            clients = room,
+            "there are not enough file descriptors for maxclients"
+        );
+    }
+    wanted.min(room)
+}
+
 fn store_share(descriptors: usize) -> usize {
     (descriptors / 4).clamp(16, STORE_FILES_MAX)
 }

@@ -22,17 +22,20 @@
 //! | `slots` | values under small numbers that are used again |
 //! | `shard` | the driver of one core: batch, handle, commit, release |
 //! | `hub` | takes what comes from peers and faces to the right shard or to the control group |
+//! | `reach` | whether a node answers anybody |
 //! | `control` | the node's part in the control group, and the admission of new nodes |
 //! | `shared` | what tasks and doors share |
 //! | `detector` | drives the failure detector |
 //! | `levels` | which default levels can be met with the nodes that are reached |
 //! | `members` | the nodes as an operator sees them |
+//! | `users` | what is asked about users, and how refusals are told |
 //! | `status` | the status document |
 //! | `explain` | what every replica holds of a key |
 //! | `tasks` | what runs beside the shards |
 //! | `doors` | the node as faces see it |
 //! | `boot` | the steps from a world to a node at work |
 //! | `disk` | the disk of a real node |
+//! | `recovery` | goes on from one survivor, offline |
 //! | `identity` | who a real node is: founder, newcomer, or the one it was before |
 //! | `start` | a real node, on threads of its own |
 
@@ -57,18 +60,22 @@ mod members;
 mod meter;
 mod outbox;
 mod process;
+mod reach;
+mod recovery;
 mod shard;
 mod shared;
 mod slots;
 mod start;
 mod status;
 mod tasks;
+mod users;
 mod world;
 
 pub(crate) use adopted::{keep_granted, last_kept};
 pub(crate) use boot::{Boot, Plug, Started};
 pub use clock::{Clock, SystemClock};
 pub use error::StartError;
+pub use recovery::{Survivor, SurvivorError};
 pub use start::{Node, Options};
 pub use world::Queues;
 pub(crate) use world::{DiskGauge, Onlooker, Settings, World};

@@ -24,6 +24,8 @@ quorate_crdt::bugs! {
     PLANE_FAILS_ALONE = "plane-fails-alone": "a part of the node that learns of a failed disk does not tell the others";
     /// A restored disk goes on under a number that the others know.
     LIFE_NUMBER_REUSED = "life-number-reused": "a start goes on under the life number of the one before";
+    /// Two nodes hold one place: what the living one acknowledges is lost.
+    LIVING_TAKEN_FOR_LOST = "living-taken-for-lost": "a node that other members reach is declared lost or replaced";
     /// Release comes before commit.
     ACK_BEFORE_COMMIT = "ack-before-commit": "a write is acknowledged before it is durable";
     /// A message longer than a frame never arrives, and nobody is told. The bound is small here, so

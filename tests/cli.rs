@@ -466,6 +466,18 @@ fn a_removal_waits_until_the_node_is_out_and_refuses_what_answers() {
         (output.status.code(), text(&output.stderr)),
         (Some(1), "quorate: c answers, so it is not lost\n")
     );
+    let (output, asked) = over_http("node drain c", gone());
+    assert_eq!(
+        (output.status.code(), text(&output.stdout)),
+        (Some(0), "c is being drained\n")
+    );
+    assert_eq!(asked, [r#"PATCH /v1/nodes/c HTTP/1.1  {"drained":true}"#]);
+    let (output, asked) = over_http("node drain c --undo", gone());
+    assert_eq!(
+        (output.status.code(), text(&output.stdout)),
+        (Some(0), "c holds partitions again\n")
+    );
+    assert_eq!(asked, [r#"PATCH /v1/nodes/c HTTP/1.1  {"drained":false}"#]);
     let (output, _) = over_http("node list", gone());
     assert!(text(&output.stdout).starts_with("NODE"));
     let revoked = Some("HTTP/1.1 204 No Content\r\n\r\n".to_owned());
@@ -779,7 +791,7 @@ fn a_node_that_cannot_start_says_why() {
     for (flags, part) in [
         (
             "--resp 0.0.0.0:0",
-            "--resp: resp = 0.0.0.0:0 can be reached from other machines, but no password is set",
+            "--resp: resp = 0.0.0.0:0 can be reached from other machines: it needs TLS",
         ),
         ("--etcd 127.0.0.1:0", "does not serve the etcd protocol"),
         ("--token t", "--token: token needs join as well"),

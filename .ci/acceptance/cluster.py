@@ -50,12 +50,16 @@ class Node:
     def __init__(self, name, data_dir, *arguments):
         self.name, self.data_dir, self.arguments = name, pathlib.Path(data_dir), arguments
         self.process, self.ready, self.log = None, None, self.data_dir.parent / f"{name}.log"
-        # Additional environment variables of the process.
-        self.environment = {}
+        # Additional environment variables of the process, and a command that starts it.
+        self.environment, self.wrapper = {}, []
 
     def start(self, *more, seconds=READY_SECONDS):
         """Starts the process and waits for its `ready` line. Raises `Refused` if the process exits first."""
         self.spawn(*more)
+        return self.wait_ready(seconds)
+
+    def wait_ready(self, seconds=READY_SECONDS):
+        """Waits for the `ready` line of a process that was spawned. Raises `Refused` if the process exits first."""
         line = self._first_ready_line(seconds)
         if line is None:
             code = self._end()
@@ -73,7 +77,7 @@ class Node:
             if face in given:
                 at = addresses.index(face)
                 del addresses[at : at + 2]
-        command = [str(BINARY), "start", "--node", self.name, "--data-dir", str(self.data_dir), *addresses, *given]
+        command = [*self.wrapper, str(BINARY), "start", "--node", self.name, "--data-dir", str(self.data_dir), *addresses, *given]
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, env=ENVIRONMENT | self.environment)
 

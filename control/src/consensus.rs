@@ -15,6 +15,8 @@
 //! machine     committed entries into the state machine; snapshots; publishing topologies
 //! peer        calls to one other node
 //! members     keeps the Raft membership equal to the topology
+//! recovery    one survivor as the only voter, offline
+//! lives       whether this node may vote
 //! group       this node's part, as its driver holds it
 //! propose     proposals, here or at the leader
 //! serve       answers to other nodes
@@ -27,12 +29,14 @@ mod config;
 mod error;
 mod group;
 mod link;
+mod lives;
 mod log;
 mod machine;
 mod members;
 mod messages;
 mod peer;
 mod propose;
+mod recovery;
 mod serve;
 mod types;
 
@@ -40,6 +44,8 @@ pub use config::{ConsensusConfig, ConsensusConfigError};
 pub use error::{FoundError, OpenError, ProposeError};
 pub use group::{Boxed, ControlGroup, ControlStatus, Role};
 pub use link::{Link, LinkError};
+pub use lives::VoteTrust;
+pub use recovery::{Recovery, RecoveryError};
 
 #[cfg(test)]
 mod tests;

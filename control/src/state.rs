@@ -2,14 +2,16 @@
 //!
 //! ```text
 //! command      what may be asked, and the answers
+//! placement    where a partition belongs
 //! decided      ControlState: everything decided so far
 //! apply        one command in, one response out
 //! nodes        founding, join tokens, admission, removal
 //! voters       which nodes vote
 //! keyspaces    making, altering, dropping
+//! users        making, granting, dropping
 //! partitions   every partition goes where it belongs, step by step
+//! recovery     what is left when a majority of the voters is lost for good
 //! moves        the steps of one partition, and why no write is missed
-//! placement    where a partition belongs
 //! ```
 //!
 //! Nothing here knows how the commands were agreed on: `consensus` feeds them in, and so do tests.
@@ -22,13 +24,17 @@ mod moves;
 mod nodes;
 mod partitions;
 mod placement;
+mod recovery;
+mod users;
 mod voters;
 
 pub use command::{
-    Command, CommandRefusal, LogIndex, NewKeyspace, NewToken, NodeSpec, Response, TokenId,
+    Command, CommandRefusal, Grant, LogIndex, NewKeyspace, NewToken, NodeSpec, Response, TokenId,
 };
 pub use decided::{ControlState, Token};
+pub use nodes::Entry;
 pub use placement::place;
+pub use recovery::GivenUp;
 
 #[cfg(test)]
 mod tests;

@@ -10,41 +10,24 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::planted::REMOVED_KEY_CONNECTS;
 
+mod access;
+mod ids;
 mod limits;
+mod users;
 
+pub use ids::{ClusterId, DEFAULT_KEYSPACE, Epoch, KeyspaceId, Partition};
 pub use limits::{
     DEFAULT_PARTITIONS, NAME_BYTES_MAX, PARTITIONS_MAX, is_address, is_keyspace_name, is_name,
     is_partition_count,
 };
+pub use users::{Caller, DEFAULT_USER, Denied, PasswordHash, Right, Role, User, is_user_name};
 
 #[cfg(test)]
 mod tests;
 
-/// The version of the [`Topology`]: the Raft log index of the command that last changed it.
-/// Strictly increasing.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
-pub struct Epoch(pub u64);
-
-/// Names a cluster for ever; drawn at random when the cluster is founded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct ClusterId(pub u128);
-
 /// The name of a datacenter: a failure domain that holds racks. Replicas are counted per
 /// datacenter.
 pub type Datacenter = Arc<str>;
-
-/// Names a keyspace. `SELECT n` takes this number. Never reused after a keyspace is dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct KeyspaceId(pub u32);
-
-/// The keyspace `default`, which exists from the founding and cannot be dropped.
-pub const DEFAULT_KEYSPACE: KeyspaceId = KeyspaceId(0);
-
-/// One of a keyspace's fixed 2^k hash slices, counted from 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Partition(pub u16);
 
 /// Everything a node must know to route a request. It never changes once published, and is shared
 /// as `Arc<Topology>`.
@@ -58,6 +41,8 @@ pub struct Topology {
     pub nodes: BTreeMap<NodeId, NodeInfo>,
     /// All keyspaces.
     pub keyspaces: BTreeMap<KeyspaceId, Keyspace>,
+    /// All users, by name.
+    pub users: BTreeMap<Arc<str>, User>,
 }
 
 /// An admitted node: its place in the cluster and its address.

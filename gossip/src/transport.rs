@@ -165,6 +165,11 @@ pub struct JoinRequest {
     pub rack: Arc<str>,
     /// Where other nodes reach it, `host:port`.
     pub quic: Arc<str>,
+    /// Whether its store promises that what it has synchronised survives a power loss. Other nodes
+    /// vote only if nobody else can.
+    pub durable: bool,
+    /// The name of the dead member whose place it takes.
+    pub replaces: Option<Arc<str>>,
 }
 
 /// What a newcomer is told when it is admitted.
@@ -199,6 +204,19 @@ pub enum JoinRefusal {
     /// Another member has this name.
     #[error("another member has this name")]
     NameTaken,
+    /// No member has the name of the one to be replaced.
+    #[error("no member has the name given with --replace: `quorate node list` shows the names")]
+    NothingToReplace,
+    /// A member reaches the node to be replaced.
+    #[error(
+        "the node to be replaced still answers a member: stop it first, and make sure that it does not start again"
+    )]
+    StillAnswers,
+    /// The node to be replaced is in another datacenter.
+    #[error(
+        "the node to be replaced is in another datacenter: join with its --datacenter, as `quorate node list` shows it"
+    )]
+    OtherDatacenter,
     /// The address that it tells is not a host and a port.
     #[error("the address is not a host and a port")]
     BadAddress,

@@ -13,7 +13,6 @@ mod work;
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::Duration;
 
 use tokio::task::LocalSet;
 use tokio::time::Instant;
@@ -21,10 +20,9 @@ use tokio::time::Instant;
 use super::fail::Failure;
 use super::globals::Globals;
 use super::output::{self, Output};
-use crate::faces::resp::client::Options;
 use load::Load;
 pub(super) use options::Bench;
-use options::Target;
+use options::entrances;
 use pace::Pacer;
 use record::{Recorder, Window};
 use report::Report;
@@ -51,7 +49,7 @@ impl Bench {
         if let Some(file) = self.recording.record.clone() {
             return chronicle::run(&self, &file, globals).await;
         }
-        let report = self.measure(globals.password(), globals.patience()).await?;
+        let report = self.measure(globals).await?;
         match globals.output {
             Output::Json => {
                 output::line(serde_json::to_string(&report).map_err(std::io::Error::from)?)?;
@@ -68,24 +66,16 @@ impl Bench {
 
     /// Connects everything, writes what the workload reads, then measures. A connection lost on the
     /// way counts as an error in the report.
-    async fn measure(
-        &self,
-        password: Option<String>,
-        patience: Duration,
-    ) -> Result<Report, Failure> {
+    async fn measure(&self, globals: &Globals) -> Result<Report, Failure> {
         let load = Rc::new(Load::new(self));
-        let options = |target: &Target| Options {
-            user: target.user.clone(),
-            password: password.clone(),
-            timeout: patience,
-        };
+        let targets = entrances(&self.target, globals)?;
         let mut workers = Vec::new();
-        for (number, target) in (0..self.clients).zip(self.target.iter().cycle()) {
+        for (number, target) in (0..self.clients).zip(targets.iter().cycle()) {
             workers.push(
                 work::Worker::connect(
                     number,
                     target.address.clone(),
-                    options(target),
+                    target.options.clone(),
                     Rc::clone(&load),
                 )
                 .await?,

@@ -14,8 +14,9 @@ use crate::check::{ReadError, Unusable};
 use crate::config::ConfigError;
 use crate::demo::DemoError;
 use crate::faces::resp::client::{ClientError, Refusal};
-use crate::node::StartError;
+use crate::node::{StartError, SurvivorError};
 use crate::sim::scenario::ScenarioError;
+use crate::tls::TlsError;
 
 /// Exit codes; 0 and 2 are clap's as well.
 const FAILED: u8 = 1;
@@ -67,6 +68,21 @@ pub(super) enum Failure {
     /// The answer is not one that a node gives.
     #[error("{address} does not answer like a Quorate node; check the address")]
     Strange { address: Box<str> },
+    /// A file that the command needs.
+    #[error("{}: {cause}", file.display())]
+    Unreadable { file: PathBuf, cause: io::Error },
+    /// The files for TLS cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// Other machines can reach a face, and nobody there would have to say who it is.
+    #[error(
+        "{key} = {address} can be reached from other machines, and the cluster has no users: set a password \
+         (QUORATE_PASSWORD), make a user through a node that listens on loopback, or say --insecure"
+    )]
+    OpenToStrangers {
+        key: &'static str,
+        address: SocketAddr,
+    },
     #[error("no such key")]
     NoSuchKey,
     /// The arguments are not a command.
@@ -85,12 +101,12 @@ pub(super) enum Failure {
     /// Flags that contradict each other or cannot be met.
     #[error("{0}")]
     Usage(&'static str),
-    /// A removal was begun and is not over.
+    /// A removal or a draining was begun and is not over.
     #[error(
-        "{name} still holds {} partitions; its removal goes on, `quorate node list` of another node shows how far it is",
+        "{name} still holds {} partitions; they move on, `quorate node list` of another node shows how far it is",
         .partitions.map_or_else(|| "some".to_owned(), |count| count.to_string())
     )]
-    StillLeaving {
+    StillMoving {
         name: Box<str>,
         partitions: Option<u32>,
     },
@@ -107,6 +123,9 @@ pub(super) enum Failure {
     },
     #[error("the node did not start")]
     Start(#[from] StartError),
+    /// Nothing was recovered, and nothing was changed.
+    #[error(transparent)]
+    Recover(#[from] SurvivorError),
     /// The node had to stop because its disk failed.
     #[error("the disk failed")]
     Disk(#[source] Arc<StoreError>),
@@ -193,7 +212,7 @@ impl Failure {
                 "unanswered".to_owned()
             }
             Self::NoSuchKey => "not_found".to_owned(),
-            Self::NotReached { .. } | Self::StillLeaving { .. } => "not_reached".to_owned(),
+            Self::NotReached { .. } | Self::StillMoving { .. } => "not_reached".to_owned(),
             failure if failure.code() == USAGE => "usage".to_owned(),
             _ => "failed".to_owned(),
         }
@@ -223,7 +242,7 @@ impl Failure {
             }
             | Self::OutcomeUnknown(_)
             | Self::NotReached { .. }
-            | Self::StillLeaving { .. } => UNKNOWN_OUTCOME,
+            | Self::StillMoving { .. } => UNKNOWN_OUTCOME,
             Self::Problem { code, .. } => match &**code {
                 "not_quorate" => NOT_QUORATE,
                 "timeout" => UNKNOWN_OUTCOME,
@@ -245,6 +264,8 @@ impl Failure {
             Self::Unusable(_)
             | Self::History { .. }
             | Self::Usage(_)
+            | Self::Tls(_)
+            | Self::OpenToStrangers { .. }
             | Self::Arguments(_)
             | Self::Variable { .. }
             | Self::Scenario(_)

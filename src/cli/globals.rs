@@ -1,5 +1,6 @@
 //! The flags that every command understands, and the environment variables behind them.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -7,7 +8,9 @@ use quorate_dynamo::Consistency;
 
 use super::fail::Failure;
 use super::output::Output;
-use crate::config::parse_duration;
+use crate::config::{KeyFiles, parse_duration};
+use crate::faces::resp::client::Options;
+use crate::tls::TlsTrust;
 
 /// Which node to ask, and how to print its answer.
 #[derive(Debug, Args)]
@@ -23,10 +26,25 @@ pub(super) struct Globals {
     /// `QUORATE_HTTP`] [default: 127.0.0.1:7380].
     #[arg(long, global = true, value_name = "HOST:PORT")]
     pub(super) http: Option<String>,
-    /// Password of the node. Prefer the environment variable `QUORATE_PASSWORD`: other users of
-    /// this machine can see flags.
+    /// User to be; `user+level` also chooses the level of get, put, incr, del and bench [env:
+    /// `QUORATE_USER`] [default: default, whose password is the node's own].
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(super) user: Option<String>,
+    /// Password of the node, or of the user. Prefer the environment variable `QUORATE_PASSWORD`:
+    /// other users of this machine can see flags.
     #[arg(long, global = true)]
     pub(super) password: Option<String>,
+    /// PEM file with the authorities that nodes are trusted by. With it the command speaks TLS, and
+    /// so it does with an address that begins with https:// or rediss:// [env: `QUORATE_TLS_CA`].
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) tls_ca: Option<PathBuf>,
+    /// PEM file with a certificate: the one that `start` shows to clients, or the one that other
+    /// commands show to a node that asks for one [env: `QUORATE_TLS_CERT`].
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) tls_cert: Option<PathBuf>,
+    /// PEM file with the key of --tls-cert [env: `QUORATE_TLS_KEY`].
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) tls_key: Option<PathBuf>,
     /// Consistency level of get, put, incr and del, such as ONE, `LOCAL_QUORUM`, ALL or R=2,W=2
     /// [env: `QUORATE_CONSISTENCY`] [default: the keyspace's].
     #[arg(long, global = true, value_name = "LEVEL")]
@@ -35,6 +53,14 @@ pub(super) struct Globals {
     /// node's setting for the request, 5s for the whole command].
     #[arg(long, global = true, value_name = "TIME", value_parser = time)]
     pub(super) timeout: Option<Duration>,
+}
+
+/// Where a node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place<'a> {
+    /// Host and port.
+    pub(super) address: &'a str,
+    pub(super) tls: bool,
 }
 
 impl Globals {
@@ -62,11 +88,17 @@ impl Globals {
             }
             (given, _) => given,
         };
+        let file =
+            |given: Option<PathBuf>, name| given.or_else(|| variable(name).map(PathBuf::from));
         Ok(Self {
             output: self.output,
             resp: self.resp.or_else(|| variable("QUORATE_RESP")),
             http: self.http.or_else(|| variable("QUORATE_HTTP")),
+            user: self.user.or_else(|| variable("QUORATE_USER")),
             password: self.password.or_else(|| variable("QUORATE_PASSWORD")),
+            tls_ca: file(self.tls_ca, "QUORATE_TLS_CA"),
+            tls_cert: file(self.tls_cert, "QUORATE_TLS_CERT"),
+            tls_key: file(self.tls_key, "QUORATE_TLS_KEY"),
             consistency,
             timeout,
         })
@@ -76,6 +108,59 @@ impl Globals {
         self.password
             .clone()
             .filter(|password| !password.is_empty())
+    }
+
+    /// The certificate to show to a node that asks for one.
+    pub(super) fn own_certificate(&self) -> Result<Option<KeyFiles>, Failure> {
+        match (&self.tls_cert, &self.tls_key) {
+            (Some(certificate), Some(key)) => Ok(Some(KeyFiles {
+                certificate: certificate.clone(),
+                key: key.clone(),
+            })),
+            (None, None) => Ok(None),
+            _ => Err(Failure::Usage(
+                "--tls-cert and --tls-key go together: give both or neither",
+            )),
+        }
+    }
+
+    /// Where a node is, and whether to speak TLS with it. `secure` and `plain` are the words that
+    /// an address may begin with.
+    pub(super) fn place<'a>(
+        &self,
+        address: &'a str,
+        secure: &str,
+        plain: &[&str],
+    ) -> Result<Place<'a>, Failure> {
+        let bare = |prefix: &str| address.strip_prefix(prefix);
+        let (rest, tls) = match (bare(secure), plain.iter().find_map(|plain| bare(plain))) {
+            (Some(rest), _) => (rest, true),
+            (None, Some(rest)) => (rest, false),
+            (None, None) => (address, self.tls_ca.is_some()),
+        };
+        if tls && self.tls_ca.is_none() {
+            return Err(Failure::Usage(
+                "TLS needs --tls-ca FILE (or QUORATE_TLS_CA): the authority that signed the node's certificate",
+            ));
+        }
+        Ok(Place {
+            address: rest.trim_end_matches('/'),
+            tls,
+        })
+    }
+
+    /// How to connect over RESP, with TLS or without, as `user` or as the user that is named here.
+    pub(super) fn options(&self, tls: bool, user: Option<String>) -> Result<Options, Failure> {
+        let tls = match self.tls_ca.as_ref().filter(|_| tls) {
+            None => None,
+            Some(ca) => Some(TlsTrust::load(ca, self.own_certificate()?.as_ref())?),
+        };
+        Ok(Options {
+            user: user.or_else(|| self.user.clone()),
+            password: self.password(),
+            tls,
+            timeout: self.patience(),
+        })
     }
 
     /// How long the command waits for its answer: a little longer than the request may take, so

@@ -1,14 +1,22 @@
 //! Calls to the HTTP face of a node, for the verbs that need it.
 
 use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rustls::pki_types::CertificateDer;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 
 use super::fail::Failure;
 use super::globals::Globals;
+use crate::tls;
 
 const DEFAULT_HTTP: &str = "127.0.0.1:7380";
 
@@ -87,31 +95,27 @@ fn call<T: DeserializeOwned>(
     method: Method,
     patience: Duration,
 ) -> Result<T, Failure> {
-    let address: Box<str> = globals
-        .http
-        .as_deref()
-        .unwrap_or(DEFAULT_HTTP)
-        .trim_start_matches("http://")
-        .trim_end_matches('/')
-        .into();
-    let url = format!("http://{address}{path}");
+    let given = globals.http.as_deref().unwrap_or(DEFAULT_HTTP);
+    let place = globals.place(given, "https://", &["http://"])?;
+    let address: Box<str> = place.address.into();
+    let scheme = if place.tls { "https" } else { "http" };
+    let url = format!("{scheme}://{address}{path}");
     let config = ureq::Agent::config_builder()
         .timeout_global(Some(patience))
         .http_status_as_error(false)
+        .tls_config(tls_config(globals)?)
         .proxy(None);
     let agent = ureq::Agent::new_with_config(config.build());
-    let bearer = globals
-        .password()
-        .map(|password| format!("Bearer {password}"));
-    let bearer = bearer.as_deref();
+    let authorization = authorization(globals);
+    let authorization = authorization.as_deref();
     let sent_write = !matches!(method, Method::Get);
     let answer = match method {
-        Method::Get => authorized(agent.get(&url), bearer).call(),
-        Method::Delete => authorized(agent.delete(&url), bearer).call(),
-        Method::Post(body) => authorized(agent.post(&url), bearer)
+        Method::Get => authorized(agent.get(&url), authorization).call(),
+        Method::Delete => authorized(agent.delete(&url), authorization).call(),
+        Method::Post(body) => authorized(agent.post(&url), authorization)
             .header("Content-Type", "application/json")
             .send(body),
-        Method::Patch(body) => authorized(agent.patch(&url), bearer)
+        Method::Patch(body) => authorized(agent.patch(&url), authorization)
             .header("Content-Type", "application/json")
             .send(body),
     };
@@ -143,12 +147,53 @@ fn call<T: DeserializeOwned>(
     }
 }
 
+/// Whom to trust and what to show, if the command speaks TLS at all.
+fn tls_config(globals: &Globals) -> Result<TlsConfig, Failure> {
+    let config = TlsConfig::builder()
+        .unversioned_rustls_crypto_provider(tls::provider())
+        .root_certs(RootCerts::Specific(Arc::new(match &globals.tls_ca {
+            None => Vec::new(),
+            Some(ca) => taken(&tls::certificates(ca)?),
+        })));
+    let own = match globals.own_certificate()? {
+        None => None,
+        Some(files) => {
+            // Says what is wrong with the files; the key is read again in ureq's own form.
+            let (chain, _) = tls::pair(&files)?;
+            let key = PrivateKey::from_pem(&fs::read(&files.key)?).map_err(io::Error::other)?;
+            Some(ClientCert::new_with_certs(&taken(&chain), key))
+        }
+    };
+    Ok(config.client_cert(own).build())
+}
+
+fn taken(certificates: &[CertificateDer<'_>]) -> Vec<Certificate<'static>> {
+    certificates
+        .iter()
+        .map(|certificate| Certificate::from_der(certificate).to_owned())
+        .collect()
+}
+
+/// The header that says who asks.
+fn authorization(globals: &Globals) -> Option<String> {
+    let password = globals.password();
+    match &globals.user {
+        Some(user) => {
+            // Over HTTP a user has no level.
+            let user = user.split('+').next().unwrap_or_default();
+            let pair = format!("{user}:{}", password.unwrap_or_default());
+            Some(format!("Basic {}", STANDARD.encode(pair)))
+        }
+        None => password.map(|password| format!("Bearer {password}")),
+    }
+}
+
 fn authorized<B>(
     request: ureq::RequestBuilder<B>,
-    bearer: Option<&str>,
+    authorization: Option<&str>,
 ) -> ureq::RequestBuilder<B> {
-    match bearer {
-        Some(bearer) => request.header("Authorization", bearer),
+    match authorization {
+        Some(authorization) => request.header("Authorization", authorization),
         None => request,
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json, json};
 use super::fail::Failure;
 use super::globals::{Globals, time};
 use super::output::{self, Output};
-use crate::faces::resp::client::{Client, ClientError, Options, Value};
+use crate::faces::resp::client::{Client, ClientError, Value};
 
 const DEFAULT_RESP: &str = "127.0.0.1:7379";
 
@@ -188,12 +188,10 @@ impl Session {
     }
 
     pub(super) async fn open(globals: &Globals, within: &In) -> Result<Self, Failure> {
-        let address: Box<str> = globals.resp.as_deref().unwrap_or(DEFAULT_RESP).into();
-        let options = Options {
-            user: None,
-            password: globals.password(),
-            timeout: globals.patience(),
-        };
+        let given = globals.resp.as_deref().unwrap_or(DEFAULT_RESP);
+        let place = globals.place(given, "rediss://", &["redis://", "resp://"])?;
+        let options = globals.options(place.tls, None)?;
+        let address: Box<str> = place.address.into();
         let mut client =
             Client::connect(&*address, options)
                 .await

@@ -1,4 +1,5 @@
-//! `quorate node`: lists and removes nodes, and makes, lists and revokes join tokens. Over HTTP.
+//! `quorate node`: lists, drains, removes and recovers nodes, and makes, lists and revokes join
+//! tokens.
 
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use super::fail::Failure;
 use super::globals::{Globals, time};
 use super::http;
 use super::output::{self, Output};
+use super::recover::{self, Recover};
 use crate::doors::{Member, NodeState, TokenInfo};
 use crate::table::Table;
 
@@ -27,6 +29,15 @@ pub(super) enum Node {
         after_help = "Examples:\n  quorate node remove c --wait            the node is intact: its data moves away first\n  quorate node remove c --lost --wait     the node is dead and its disk is gone"
     )]
     Remove(Remove),
+    /// Move all partitions away from a node. It stays a member that holds nothing and does not
+    /// vote, and can be stopped for as long as you like.
+    #[command(
+        after_help = "Examples:\n  quorate node drain c --wait     then stop c and service its machine\n  quorate node drain c --undo     c holds partitions again"
+    )]
+    Drain(Drain),
+    /// Go on from one survivor when a majority of the voters is lost for good. Offline.
+    #[command(after_help = recover::EXAMPLES)]
+    Recover(Recover),
     /// Make a token with which nodes can join the cluster, and print it; or list or revoke tokens.
     #[command(
         args_conflicts_with_subcommands = true,
@@ -43,10 +54,27 @@ pub(super) struct Remove {
     /// held. Refused while the node answers.
     #[arg(long)]
     lost: bool,
-    /// Return only when the node has left.
+    #[command(flatten)]
+    patience: Patience,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Drain {
+    /// Its name.
+    name: String,
+    /// Let the node hold partitions again.
+    #[arg(long, conflicts_with = "wait")]
+    undo: bool,
+    #[command(flatten)]
+    patience: Patience,
+}
+
+#[derive(Debug, Args)]
+struct Patience {
+    /// Return only when the node holds nothing any more.
     #[arg(long)]
     wait: bool,
-    /// The longest time that `--wait` waits; the removal continues after that.
+    /// The longest time that `--wait` waits; partitions continue to move after that.
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = time, requires = "wait")]
     within: Duration,
 }
@@ -96,6 +124,8 @@ impl Node {
         match self {
             Self::List => list(globals),
             Self::Remove(remove) => remove.run(globals),
+            Self::Drain(drain) => drain.run(globals),
+            Self::Recover(recover) => recover.run(globals),
             Self::Token(token) => match token.verb {
                 None => make_token(globals, token.uses, token.expires),
                 Some(TokenVerb::List) => list_tokens(globals),
@@ -127,6 +157,8 @@ fn list(globals: &Globals) -> Result<(), Failure> {
         let mut state = member.state.to_string();
         if member.leaving {
             state.push_str(", leaving");
+        } else if member.drained {
+            state.push_str(", drained");
         }
         table.push([
             member.name,
@@ -147,52 +179,103 @@ impl Remove {
         let Self {
             name,
             lost,
-            wait,
-            within,
+            patience,
         } = self;
         http::delete(
             globals,
             &format!("/v1/nodes/{}?lost={lost}", http::segment(&name)),
         )?;
-        if !wait {
-            done(globals, format_args!("{name} is leaving"))?;
-            output::note(format_args!(
-                "`quorate node list` shows how many partitions it still holds"
-            ));
-            return Ok(());
+        if patience.wait {
+            patience.until_empty(globals, &name, |member| member.is_none())?;
+            return done(globals, format_args!("{name} is out"));
         }
+        done(globals, format_args!("{name} is leaving"))?;
+        say_how_to_watch();
+        Ok(())
+    }
+}
+
+impl Drain {
+    fn run(self, globals: &Globals) -> Result<(), Failure> {
+        let Self {
+            name,
+            undo,
+            patience,
+        } = self;
+        http::patch(
+            globals,
+            &format!("/v1/nodes/{}", http::segment(&name)),
+            &json!({ "drained": !undo }),
+        )?;
+        if undo {
+            return done(globals, format_args!("{name} holds partitions again"));
+        }
+        if patience.wait {
+            let empty =
+                |member: Option<&Member>| member.is_none_or(|member| member.partitions == 0);
+            patience.until_empty(globals, &name, empty)?;
+            return done(globals, format_args!("{name} is drained"));
+        }
+        done(globals, format_args!("{name} is being drained"))?;
+        say_how_to_watch();
+        Ok(())
+    }
+}
+
+fn say_how_to_watch() {
+    output::note(format_args!(
+        "`quorate node list` shows how many partitions it still holds"
+    ));
+}
+
+impl Patience {
+    /// Waits until what is listed of the node is what is wanted; `None` if it is no longer a
+    /// member.
+    fn until_empty(
+        &self,
+        globals: &Globals,
+        name: &str,
+        wanted: impl Fn(Option<&Member>) -> bool,
+    ) -> Result<(), Failure> {
         let begun = Instant::now();
         let mut told = None;
         loop {
             let members = http::get::<Members>(globals, "/v1/nodes");
-            if begun.elapsed() >= within {
-                return Err(Failure::StillLeaving {
+            if begun.elapsed() >= self.within {
+                return Err(Failure::StillMoving {
                     name: name.into(),
                     partitions: told,
                 });
             }
-            // The removal goes on, whether or not this node answers just now.
-            let Ok(members) = members else {
-                std::thread::sleep(LOOK_EVERY);
-                continue;
-            };
-            let Some(member) = members.nodes.iter().find(|member| member.name == name) else {
-                return done(globals, format_args!("{name} is out"));
-            };
-            if told.replace(member.partitions) != Some(member.partitions) {
-                let down = if member.state == NodeState::Down {
-                    " and is down"
-                } else {
-                    ""
-                };
-                output::note(format_args!(
-                    "{name} holds {} partitions{down}",
-                    member.partitions
-                ));
+            // The partitions move on, whether or not this node answers just now.
+            if let Ok(members) = members {
+                let member = members.nodes.iter().find(|member| member.name == name);
+                if wanted(member) {
+                    return Ok(());
+                }
+                if let Some(member) = member {
+                    say_progress(member, &mut told);
+                }
             }
             std::thread::sleep(LOOK_EVERY);
         }
     }
+}
+
+/// Tells how many partitions the node holds, if that has changed.
+fn say_progress(member: &Member, told: &mut Option<u32>) {
+    if told.replace(member.partitions) == Some(member.partitions) {
+        return;
+    }
+    let down = if member.state == NodeState::Down {
+        " and is down"
+    } else {
+        ""
+    };
+    output::note(format_args!(
+        "{} holds {} partitions{down}",
+        member.name, member.partitions
+    ));
 }
 
 fn make_token(globals: &Globals, uses: u32, expires: Duration) -> Result<(), Failure> {

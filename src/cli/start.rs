@@ -18,10 +18,12 @@ use super::globals::Globals;
 use super::service::{self, Progress};
 use super::{logs, output};
 use crate::config::{Durability, Engine, LogConfig, NodeConfig, Sources};
+use crate::faces::Gate;
 use crate::faces::http::{self, HttpConfig};
 use crate::faces::resp::{self, RespConfig};
 use crate::limits::{self, Guests};
 use crate::node::{Node, Options};
+use crate::tls::TlsDoor;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -29,9 +31,12 @@ Examples:
   quorate start --found --node a --data-dir ./a           the first node of a cluster
   quorate start --node b --data-dir ./b --resp 127.0.0.1:0 --http 127.0.0.1:0 --quic 127.0.0.1:0 \\
                 --join 127.0.0.1:7381 --token-file FILE   a second node on the same machine
+  quorate start --node c --data-dir ./new-c --replace c --join 10.0.0.1:7381 --token-file FILE
+                                                          a new node in the place of the dead node c
   quorate start --quic 0.0.0.0:7381 --advertise node-1.example.com:7381 …
                                                           reachable under a name
-  QUORATE_PASSWORD=… quorate start --resp 0.0.0.0:7379    open to other machines: needs a password
+  QUORATE_PASSWORD=… quorate start --resp 0.0.0.0:7379 --tls-cert node.pem --tls-key node.key
+                                                          open to other machines: needs TLS and a password or users
 
 While the node loads its data, Redis clients are told LOADING and /healthz answers 200. Once it serves,
 it prints one line on stdout:
@@ -95,8 +100,31 @@ pub(super) struct Start {
     /// File that holds the join token. Only a node that has yet to join reads it.
     #[arg(long, value_name = "FILE", conflicts_with = "token")]
     token_file: Option<String>,
+    /// Join in the place of a dead node of the same datacenter: it is removed as lost, and the new
+    /// node is filled with what it held. Refused while any member reaches it.
+    #[arg(long, value_name = "NAME")]
+    replace: Option<String>,
+    #[command(flatten)]
+    door: Door,
     #[command(flatten)]
     tuning: Tuning,
+}
+
+/// Who may come in as a client.
+#[derive(Debug, Args)]
+struct Door {
+    /// PEM file with the authorities of clients: only who shows a certificate of theirs is let in.
+    /// Needs --tls-cert and --tls-key.
+    #[arg(long, value_name = "FILE")]
+    tls_client_ca: Option<PathBuf>,
+    /// Let other machines reach the RESP and HTTP ports although there is no TLS, or nobody there
+    /// must say who it is.
+    #[arg(long)]
+    insecure: bool,
+    /// The most clients at a time, over both ports [default: as many as there are file descriptors
+    /// for, at most 10000].
+    #[arg(long, value_name = "N")]
+    maxclients: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -156,9 +184,18 @@ impl Start {
         let resp = listen(config.listen.resp)?;
         let http = listen(config.listen.http)?;
         let (resp_address, http_address) = (resp.local_addr()?, http.local_addr()?);
-        // Shared, because both faces draw on the same file descriptors.
-        let guests = Guests::new(limits::clients_max());
-        let threshold = Threshold::open(&resp, &http, &guests)?;
+        let tls = match &config.access.tls {
+            None => None,
+            Some(files) => Some(TlsDoor::open(files.clone())?),
+        };
+        let clients = limits::clients(config.access.clients_max);
+        let door = FrontDoor {
+            tls,
+            // Shared, because both faces draw on the same file descriptors and processors.
+            guests: Guests::new(clients),
+            gate: Gate::new(config.access.password.clone()),
+        };
+        let threshold = Threshold::open(&resp, &http, &door)?;
         let options = Options {
             wide_area: config.wide_area,
             ..Options::default()
@@ -166,8 +203,12 @@ impl Start {
         let node = Node::start(config.clone(), options).await;
         threshold.close().await;
         let node = node?;
-        say_how_many_clients(before, descriptors);
-        let faces = Faces::open(&node, &config, resp, http, guests);
+        if let Err(failure) = check_who_may_come(&config, &node) {
+            node.shutdown().await.map_err(Failure::Disk)?;
+            return Err(failure);
+        }
+        say_how_many_clients(before, descriptors, clients);
+        let faces = Faces::open(&node, &config, resp, http, door);
         let result = tokio::select! {
             result = faces.until_told(&node) => result,
             result = say_when_ready(&node, &config, resp_address, http_address) => match result {
@@ -182,7 +223,9 @@ impl Start {
     }
 
     fn sources(self, globals: &Globals) -> Sources {
-        let tuning = self.tuning;
+        let (door, tuning) = (self.door, self.tuning);
+        // A path that is not text is refused as one that does not exist.
+        let path = |path: Option<PathBuf>| path.map(|path| path.to_string_lossy().into_owned());
         let flags = [
             ("data_dir", self.data_dir),
             ("node", self.node),
@@ -197,7 +240,13 @@ impl Start {
             ("join", self.join),
             ("token", self.token),
             ("token_file", self.token_file),
+            ("replace", self.replace),
             ("password", globals.password.clone()),
+            ("tls_cert", path(globals.tls_cert.clone())),
+            ("tls_key", path(globals.tls_key.clone())),
+            ("tls_client_ca", path(door.tls_client_ca)),
+            ("insecure", door.insecure.then(|| "true".to_owned())),
+            ("maxclients", door.maxclients),
             ("storage", tuning.storage),
             ("durability", tuning.durability),
             ("durability_interval", tuning.durability_interval),
@@ -217,8 +266,7 @@ impl Start {
 
 /// Logs how many clients the file descriptors leave room for. Called once the node runs, so that a
 /// node that cannot start reports only that.
-fn say_how_many_clients(before: usize, descriptors: usize) {
-    let clients = limits::clients_max();
+fn say_how_many_clients(before: usize, descriptors: usize, clients: usize) {
     if descriptors > before {
         tracing::info!(
             before,
@@ -233,6 +281,31 @@ fn say_how_many_clients(before: usize, descriptors: usize) {
             "clients get the file descriptors that the store and the network leave free"
         );
     }
+}
+
+/// What the configuration alone could not tell: whether the cluster has users. Says what
+/// `--insecure` has opened.
+fn check_who_may_come(config: &NodeConfig, node: &Node) -> Result<(), Failure> {
+    let has_users = !node.data().topology().users.is_empty();
+    let Some((key, address)) = config.exposed(has_users) else {
+        return Ok(());
+    };
+    if !config.access.insecure {
+        return Err(Failure::OpenToStrangers { key, address });
+    }
+    if has_users || config.access.asks_clients() {
+        tracing::warn!(%address, "--insecure: passwords and data cross the network in the clear");
+    } else {
+        tracing::warn!(%address, "--insecure: whoever reaches this address may do everything");
+    }
+    Ok(())
+}
+
+/// What all faces of the node share, before it is up and after.
+struct FrontDoor {
+    tls: Option<Arc<TlsDoor>>,
+    guests: Arc<Guests>,
+    gate: Arc<Gate>,
 }
 
 fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
@@ -293,19 +366,21 @@ struct Threshold {
 }
 
 impl Threshold {
-    fn open(resp: &TcpListener, http: &TcpListener, guests: &Arc<Guests>) -> io::Result<Self> {
+    fn open(resp: &TcpListener, http: &TcpListener, door: &FrontDoor) -> io::Result<Self> {
         let (stop, stopped) = watch::channel(false);
         let mut faces = JoinSet::new();
         let again =
             |listener: &TcpListener| tokio::net::TcpListener::from_std(listener.try_clone()?);
         faces.spawn(resp::serve_loading(
             again(resp)?,
-            Arc::clone(guests),
+            Arc::clone(&door.guests),
+            door.tls.clone(),
             stopped.clone(),
         ));
         faces.spawn(http::serve_loading(
             again(http)?,
-            Arc::clone(guests),
+            Arc::clone(&door.guests),
+            door.tls.clone(),
             told(stopped),
         ));
         Ok(Self { stop, faces })
@@ -324,6 +399,7 @@ async fn told(mut stopped: watch::Receiver<bool>) {
 
 /// The RESP and HTTP servers of one node. They run on the node's own thread, beside its network.
 struct Faces {
+    tls: Option<Arc<TlsDoor>>,
     stop: watch::Sender<bool>,
     resp: JoinHandle<io::Result<()>>,
     http: JoinHandle<io::Result<()>>,
@@ -335,18 +411,21 @@ impl Faces {
         config: &NodeConfig,
         resp: TcpListener,
         http: TcpListener,
-        guests: Arc<Guests>,
+        door: FrontDoor,
     ) -> Self {
         let (stop, stopped) = watch::channel(false);
+        let FrontDoor { tls, guests, gate } = door;
         let resp_config = RespConfig {
             guests: Arc::clone(&guests),
-            password: config.password.clone(),
+            gate: Arc::clone(&gate),
+            tls: tls.clone(),
             timeout: config.request_timeout,
             durability: kept(config),
             ..RespConfig::default()
         };
         let http_config = HttpConfig {
-            password: config.password.clone(),
+            gate,
+            tls: tls.clone(),
             timeout: config.request_timeout,
             guests,
             head: http::HEAD_TIME,
@@ -363,19 +442,41 @@ impl Faces {
             http::serve(listener, data, admin, http_config, http_stopped).await;
             Ok(())
         });
-        Self { stop, resp, http }
+        Self {
+            tls,
+            stop,
+            resp,
+            http,
+        }
     }
 
-    /// Waits until a signal comes or the node ends by itself.
+    /// Waits until a signal comes or the node ends by itself. SIGHUP ends nothing: the files of TLS
+    /// are read again.
     async fn until_told(&self, node: &Node) -> Result<(), Failure> {
-        let (mut interrupt, mut terminate) = (
+        let (mut interrupt, mut terminate, mut hangup) = (
             signal(SignalKind::interrupt())?,
             signal(SignalKind::terminate())?,
+            signal(SignalKind::hangup())?,
         );
-        tokio::select! {
-            _ = interrupt.recv() => Ok(()),
-            _ = terminate.recv() => Ok(()),
-            error = node.failed() => Err(Failure::Disk(error)),
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => return Ok(()),
+                _ = terminate.recv() => return Ok(()),
+                _ = hangup.recv() => self.reload(),
+                error = node.failed() => return Err(Failure::Disk(error)),
+            }
+        }
+    }
+
+    fn reload(&self) {
+        let Some(tls) = &self.tls else {
+            return tracing::info!("SIGHUP: there are no files of TLS to read again");
+        };
+        match tls.reload() {
+            Ok(()) => tracing::info!("SIGHUP: new connections use the certificate as it is now"),
+            Err(error) => {
+                tracing::error!(%error, "SIGHUP: the certificate before stays in use");
+            }
         }
     }
 

@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use super::error::ConfigError;
 use super::layers::{Given, Sources};
 use super::settings::{
-    Join, Listen, NodeConfig, REQUEST_TIMEOUT, SYNC_INTERVAL, Secret, TokenSource,
+    Access, Join, Listen, NodeConfig, REQUEST_TIMEOUT, SYNC_INTERVAL, Secret, TokenSource,
 };
 use super::text::{self, parse_duration};
 use crate::store::{Durability, Engine};
+use crate::tls::{KeyFiles, TlsFiles};
 
 /// Makes the configuration from what was given, with defaults for the rest.
 pub(super) fn build(given: &Given, sources: &Sources) -> Result<NodeConfig, ConfigError> {
@@ -57,7 +58,7 @@ pub(super) fn build(given: &Given, sources: &Sources) -> Result<NodeConfig, Conf
             .take("storage", parse_storage)?
             .unwrap_or(Engine::Fjall),
         durability: durability(given)?,
-        password: given.take("password", parse_secret)?,
+        access: access(given)?,
         request_timeout: given
             .take("request_timeout", parse_duration)?
             .unwrap_or(REQUEST_TIMEOUT),
@@ -90,17 +91,58 @@ fn join(given: &Given) -> Result<Option<Join>, ConfigError> {
     let addresses = given.take("join", |text| {
         text.split(',').map(str::trim).map(parse_host).collect()
     })?;
+    let replace = given.take("replace", parse_name)?;
     match (addresses, token(given)?) {
         (Some(addresses), token) => Ok(Some(Join {
             addresses,
             token: token.map(|(_, token)| token),
+            replace,
         })),
+        (None, None) if replace.is_some() => Err(ConfigError::Alone {
+            origin: given.origin("replace"),
+            key: "replace",
+            other: "join",
+        }),
         (None, None) => Ok(None),
         (None, Some((key, _))) => Err(ConfigError::Alone {
             origin: given.origin(key),
             key,
             other: "join",
         }),
+    }
+}
+
+fn access(given: &Given) -> Result<Access, ConfigError> {
+    Ok(Access {
+        password: given.take("password", parse_secret)?,
+        tls: tls(given)?,
+        insecure: given.take("insecure", parse_switch)?.unwrap_or(false),
+        clients_max: given.take("maxclients", |text| {
+            text.parse().ok().filter(|count| *count > 0)
+        })?,
+    })
+}
+
+/// A certificate without its key, or the other way round, is refused: the operator would expect
+/// TLS.
+fn tls(given: &Given) -> Result<Option<TlsFiles>, ConfigError> {
+    let alone = |key, other| ConfigError::Alone {
+        origin: given.origin(key),
+        key,
+        other,
+    };
+    let certificate = given.take("tls_cert", parse_path)?;
+    let key = given.take("tls_key", parse_path)?;
+    let client_ca = given.take("tls_client_ca", parse_path)?;
+    match (certificate, key) {
+        (Some(certificate), Some(key)) => Ok(Some(TlsFiles {
+            own: KeyFiles { certificate, key },
+            client_ca,
+        })),
+        (Some(_), None) => Err(alone("tls_cert", "tls_key")),
+        (None, Some(_)) => Err(alone("tls_key", "tls_cert")),
+        (None, None) if client_ca.is_some() => Err(alone("tls_client_ca", "tls_cert")),
+        (None, None) => Ok(None),
     }
 }
 

@@ -45,10 +45,12 @@ pub enum ConfigError {
         /// What the key takes.
         expected: &'static str,
     },
-    /// A face would be open to anybody who can reach this machine.
+    /// A face would be open to anybody who can reach this machine, or what passes through it could
+    /// be read on the way.
     #[error(
-        "{origin}: {key} = {address} can be reached from other machines, but no password is set; \
-         set one (QUORATE_PASSWORD, or password in the file) or listen on a loopback address such as 127.0.0.1:{}",
+        "{origin}: {key} = {address} can be reached from other machines: it needs TLS (--tls-cert and --tls-key), \
+         and a password (QUORATE_PASSWORD), users or --tls-client-ca; or listen on a loopback address \
+         such as 127.0.0.1:{}; or say --insecure",
         address.port()
     )]
     Unprotected {

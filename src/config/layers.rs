@@ -15,7 +15,13 @@ use super::text::nearest;
 const PREFIX: &str = "QUORATE_";
 /// Variables with the prefix that are not keys of the file: the path of the file, and what only
 /// other commands read.
-const OTHER_VARIABLES: [&str; 3] = ["QUORATE_CONFIG", "QUORATE_CONSISTENCY", "QUORATE_TIMEOUT"];
+const OTHER_VARIABLES: [&str; 5] = [
+    "QUORATE_CONFIG",
+    "QUORATE_CONSISTENCY",
+    "QUORATE_TIMEOUT",
+    "QUORATE_USER",
+    "QUORATE_TLS_CA",
+];
 
 /// The raw input of a configuration. Only [`Sources::of_process`] looks at the process itself.
 #[derive(Clone, Debug, Default)]

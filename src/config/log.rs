@@ -38,6 +38,8 @@ impl LogConfig {
             Targets::new()
                 .with_default(Level::WARN)
                 .with_target("quorate", Level::INFO)
+                // Who administered what.
+                .with_target("audit", Level::INFO)
                 .with_target("openraft", LevelFilter::OFF)
         };
         let format = given.take("log_format", |text| match text {

@@ -8,6 +8,7 @@ use quorate_control::topology::DEFAULT_PARTITIONS;
 pub use quorate_crdt::Secret;
 
 use crate::store::{Durability, Engine};
+use crate::tls::TlsFiles;
 
 /// How long a request may take by default. Guess: longer than a WAN round trip with one retry.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -40,9 +41,8 @@ pub struct NodeConfig {
     pub storage: Engine,
     /// When a write may be acknowledged.
     pub durability: Durability,
-    /// The password that RESP and HTTP clients must present. Without one both listen on loopback
-    /// addresses only.
-    pub password: Option<Secret>,
+    /// Who may come in through the faces.
+    pub access: Access,
     /// Timeout of a request that names none.
     pub request_timeout: Duration,
     /// Whether round trips between nodes may exceed about 30 ms: then elections and failure
@@ -69,6 +69,29 @@ pub struct Listen {
     pub advertise: Option<String>,
 }
 
+/// Who may come in through the RESP and HTTP faces, unlike the `Access` of `quorate-dynamo`, which
+/// says what a request does with a partition. A face on an address that is not loopback needs TLS,
+/// and a password, users or certificates of clients.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Access {
+    /// The password of the user `default`, who may do everything.
+    pub password: Option<Secret>,
+    /// Makes both faces speak TLS, and only TLS.
+    pub tls: Option<TlsFiles>,
+    /// Whether a face may be open to other machines all the same.
+    pub insecure: bool,
+    /// The most clients at a time; `None` takes as many as there are file descriptors for.
+    pub clients_max: Option<usize>,
+}
+
+impl Access {
+    /// Whether clients must show who they are even if the cluster has no users.
+    pub fn asks_clients(&self) -> bool {
+        let certificates = self.tls.as_ref().and_then(|tls| tls.client_ca.as_ref());
+        self.password.is_some() || certificates.is_some()
+    }
+}
+
 /// Where members of an existing cluster are, and the proof that the node may join it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Join {
@@ -77,6 +100,8 @@ pub struct Join {
     pub addresses: Vec<String>,
     /// A join token that the cluster has issued. A node that comes back needs none.
     pub token: Option<TokenSource>,
+    /// The name of the dead member whose place a newcomer takes.
+    pub replace: Option<String>,
 }
 
 /// Where the join token is. It is looked for only by a node that has yet to join, so its file may

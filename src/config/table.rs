@@ -35,7 +35,9 @@ const fn key(name: &'static str, expected: &'static str) -> Key {
 const NETWORK: &str = "\"local\" or \"wide\"";
 const ADDRESS: &str = "a string with an IP address and a port, such as \"127.0.0.1:7379\"";
 
-pub(super) const KEYS: [Key; 22] = [
+const FILE: &str = "a string with the path of a PEM file";
+
+pub(super) const KEYS: [Key; 28] = [
     key("data_dir", "a string with a path"),
     key("node", text::NAME),
     key("datacenter", text::NAME),
@@ -59,10 +61,24 @@ pub(super) const KEYS: [Key; 22] = [
         "token_file",
         "a string with the path of a file that holds a join token",
     ),
+    key("replace", "a string with the name of a dead member"),
     key("storage", "\"fjall\", \"sled\" or \"memory\""),
     key("durability", "\"sync\", \"interval\" or \"none\""),
     key("durability_interval", text::DURATION),
     key("password", "a string that is not empty"),
+    key("tls_cert", FILE),
+    key("tls_key", FILE),
+    key("tls_client_ca", FILE),
+    Key {
+        name: "insecure",
+        expected: "true or false",
+        kind: Kind::Switch,
+    },
+    Key {
+        name: "maxclients",
+        expected: "a number more than 0",
+        kind: Kind::Number,
+    },
     key("request_timeout", text::DURATION),
     key("network", NETWORK),
     key(

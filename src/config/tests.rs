@@ -54,7 +54,8 @@ fn nothing_given_is_a_useful_node() {
         (config.storage, config.durability, config.partitions),
         (Engine::Fjall, Durability::Sync, None)
     );
-    assert!(!config.node.is_empty() && config.join.is_none() && config.password.is_none());
+    assert!(!config.node.is_empty() && config.join.is_none());
+    assert_eq!(config.access, Access::default());
 }
 
 #[test]
@@ -155,24 +156,36 @@ fn a_file_that_is_not_there_is_named() {
 }
 
 #[test]
-fn faces_beyond_loopback_need_a_password() {
+fn faces_beyond_loopback_need_tls_and_somebody_who_asks_for_a_name() {
+    let password = ("QUORATE_PASSWORD", "s3cret");
+    let tls = [("tls_cert", "node.pem"), ("tls_key", "node.key")];
     for key in ["resp", "http"] {
         for address in ["0.0.0.0:7000", "192.0.2.1:7000", "[::]:7000"] {
-            let text = refusal(&sources(None, &[], &[(key, address)]));
-            assert!(
-                text.starts_with(&format!("--{key}: {key} = {address} can be reached")),
-                "{text}"
-            );
-            assert!(
-                text.contains("QUORATE_PASSWORD") && text.contains("127.0.0.1:7000"),
-                "{text}"
-            );
-            NodeConfig::load(&sources(
-                None,
-                &[("QUORATE_PASSWORD", "s3cret")],
-                &[(key, address)],
-            ))
-            .unwrap();
+            let load = |environment: &[(&str, &str)], flags: &[(&'static str, &str)]| {
+                let flags: Vec<_> = [(key, address)].iter().chain(flags).copied().collect();
+                NodeConfig::load(&sources(None, environment, &flags))
+            };
+            for (environment, flags) in
+                [(&[][..], &[][..]), (&[password][..], &[]), (&[], &tls[..])]
+            {
+                let text = load(environment, flags).unwrap_err().to_string();
+                assert!(
+                    text.starts_with(&format!("--{key}: {key} = {address} can be reached")),
+                    "{text}"
+                );
+                for remedy in [
+                    "QUORATE_PASSWORD",
+                    "--tls-cert",
+                    "127.0.0.1:7000",
+                    "--insecure",
+                ] {
+                    assert!(text.contains(remedy), "{remedy} is not in: {text}");
+                }
+            }
+            load(&[password], &tls).unwrap();
+            load(&[], &[("insecure", "true")]).unwrap();
+            let ca = [&tls[..], &[("tls_client_ca", "ca.pem")]].concat();
+            load(&[], &ca).unwrap();
         }
         NodeConfig::load(&sources(None, &[], &[(key, "[::1]:0")])).unwrap();
     }
@@ -235,6 +248,57 @@ fn founding_anywhere_but_in_the_default_directory_is_explicit() {
     );
     let text = refusal(&sources(None, &[("QUORATE_FOUND", "yes")], &[]));
     assert_eq!(text, "QUORATE_FOUND: found must be true or false");
+}
+
+#[test]
+fn a_node_of_a_cluster_that_may_have_users_needs_no_password() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_str().unwrap().to_owned();
+    let load = || {
+        let flags = [
+            ("resp", "0.0.0.0:0"),
+            ("tls_cert", "node.pem"),
+            ("tls_key", "node.key"),
+            ("data_dir", &path),
+        ];
+        NodeConfig::load(&sources(None, &[], &flags))
+    };
+    assert!(load().is_err(), "it would found a cluster without users");
+    std::fs::write(dir.path().join("identity"), "").unwrap();
+    let config = load().unwrap();
+    assert!(config.exposed(false).is_some() && config.exposed(true).is_none());
+}
+
+#[test]
+fn a_certificate_and_its_key_go_together() {
+    for (given, text) in [
+        ("tls_cert", "--tls-cert: tls_cert needs tls_key as well"),
+        ("tls_key", "--tls-key: tls_key needs tls_cert as well"),
+        (
+            "tls_client_ca",
+            "--tls-client-ca: tls_client_ca needs tls_cert as well",
+        ),
+    ] {
+        assert_eq!(refusal(&sources(None, &[], &[(given, "file.pem")])), text);
+    }
+}
+
+#[test]
+fn switches_and_numbers_have_types_in_the_file() {
+    let given = file("insecure = true\nmaxclients = 50\n");
+    let config = NodeConfig::load(&sources(Some(given.path()), &[], &[])).unwrap();
+    assert!(config.access.insecure);
+    assert_eq!(config.access.clients_max, Some(50));
+    for wrong in [
+        "insecure = 'true'",
+        "insecure = 1",
+        "maxclients = '50'",
+        "maxclients = 0",
+    ] {
+        let given = file(wrong);
+        let text = refusal(&sources(Some(given.path()), &[], &[]));
+        assert!(text.contains(" must be "), "{wrong}: {text}");
+    }
 }
 
 #[test]
@@ -328,7 +392,7 @@ fn an_interval_belongs_to_its_mode() {
 fn secrets_stay_out_of_debug_and_errors() {
     let config = NodeConfig::load(&sources(None, &[("QUORATE_PASSWORD", "hunter2")], &[])).unwrap();
     assert!(!format!("{config:?}").contains("hunter2"));
-    let secret = config.password.unwrap();
+    let secret = config.access.password.unwrap();
     assert!(secret.matches(b"hunter2"));
     for wrong in ["", "hunter", "hunter22", "Hunter2"] {
         assert!(!secret.matches(wrong.as_bytes()), "{wrong}");

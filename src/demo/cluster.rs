@@ -17,7 +17,7 @@ use super::board::{Board, Health, Seat};
 use super::error::DemoError;
 use super::plan::Plan;
 use super::wan::{self, Wan};
-use crate::config::{Durability, Engine, Join, Listen, NodeConfig, Secret, TokenSource};
+use crate::config::{Access, Durability, Engine, Join, Listen, NodeConfig, Secret, TokenSource};
 use crate::faces::resp::{self, RespConfig};
 use crate::node::{Node, Options, StartError};
 
@@ -118,6 +118,7 @@ impl Cluster {
             Some(Join {
                 addresses: vec![node.quic().to_owned()],
                 token: Some(TokenSource::Given(Secret::new(node.join_token()?))),
+                replace: None,
             })
         });
         for (index, member) in self.members.iter().enumerate().skip(1) {
@@ -210,7 +211,7 @@ fn config(home: &Path, site: usize, number: usize, listen: Listen) -> NodeConfig
         join: None,
         storage: Engine::Fjall,
         durability: Durability::Sync,
-        password: None,
+        access: Access::default(),
         request_timeout: REQUEST_TIMEOUT,
         wide_area: true,
         partitions: Some(PARTITIONS),

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_control::topology::PARTITIONS_MAX;
-use quorate_control::topology::{KeyspaceId, Replication};
+use quorate_control::topology::{KeyspaceId, Replication, Role};
+use quorate_crdt::Secret;
 use quorate_dynamo::consistency::Consistency;
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +44,40 @@ pub trait Admin: Send + Sync + 'static {
     /// A `lost` node is struck from all placements at once. What it alone held is given up, so this
     /// is refused while the node answers.
     fn remove_node(&self, name: &str, lost: Lost) -> Pending<Result<(), AdminError>>;
+
+    /// Begins to take all partitions from a node, which stays a member without a vote, or lets it
+    /// hold some again. Done when it has begun; [`members`](Self::members) shows how far it is.
+    fn drain_node(&self, name: &str, drained: bool) -> Pending<Result<(), AdminError>>;
+
+    /// Makes, changes or drops a user. Done when this node acts on it.
+    fn change_user(&self, name: &str, change: UserChange) -> Pending<Result<(), AdminError>>;
+}
+
+/// What is to become of a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UserChange {
+    /// There is to be one.
+    Create {
+        /// The password.
+        password: Secret,
+        /// The first role.
+        role: RoleIn,
+    },
+    /// It gets another password; whoever came in with the old one must authenticate again.
+    Password(Secret),
+    /// It gets another role.
+    Grant(RoleIn),
+    /// There is to be none.
+    Drop,
+}
+
+/// A role and where it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoleIn {
+    /// The role; `None` takes the one before away.
+    pub role: Option<Role>,
+    /// The name of the keyspace; `None` means every keyspace.
+    pub keyspace: Option<Box<str>>,
 }
 
 /// Whether the disk of a node to be removed will come back.
@@ -78,6 +113,9 @@ pub struct Member {
     pub partitions: u32,
     /// Whether it is being removed.
     pub leaving: bool,
+    /// Whether it is to hold nothing, and stays.
+    #[serde(default)]
+    pub drained: bool,
 }
 
 /// A token that may still admit somebody. Its secret is not told again.
@@ -177,8 +215,8 @@ pub enum AdminError {
     /// There is no node of the name.
     #[error("there is no node {0}")]
     UnknownNode(Box<str>),
-    /// A cluster has at least one node.
-    #[error("{0} is the last node and cannot be removed")]
+    /// A cluster has at least one node that may hold partitions.
+    #[error("{0} is the last node that may hold partitions and can be neither removed nor drained")]
     LastNode(Box<str>),
     /// A node that answers is not lost.
     #[error("{0} answers, so it is not lost: remove it without --lost, or stop it first")]
@@ -191,6 +229,30 @@ pub enum AdminError {
     /// A token must admit at least one node and be valid for at least a second.
     #[error("a token must admit at least one node and be valid for at least one second")]
     BadToken,
+    /// There is a user of the name already.
+    #[error("there is a user {0} already")]
+    UserExists(Box<str>),
+    /// There is no user of the name.
+    #[error("there is no user {0}")]
+    UnknownUser(Box<str>),
+    /// The name is malformed, or stands for something else.
+    #[error(
+        "a user's name has 1 to 64 letters, digits, -, _ or ., and is neither default nor the name of a level"
+    )]
+    BadUserName,
+    /// The password is too short or too long.
+    #[error("a user's password has {min} to {max} bytes")]
+    BadPassword {
+        /// The fewest bytes.
+        min: usize,
+        /// The most bytes.
+        max: usize,
+    },
+    /// Nobody could administer the cluster any more.
+    #[error(
+        "a cluster with users needs one who has the role admin in every keyspace; make that user first"
+    )]
+    NoAdministrator,
     /// The node is stopping; the change may still happen.
     #[error("the node is stopping")]
     Stopping,

@@ -9,7 +9,9 @@ mod kv;
 mod metrics;
 mod openapi;
 mod problem;
+mod rights;
 mod uri;
+mod users;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -19,7 +21,8 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, any, delete, get};
+use axum::routing::{MethodRouter, any, delete, get, patch};
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
@@ -28,9 +31,11 @@ use tokio::task::JoinSet;
 
 use crate::doors::{Admin, Data};
 use crate::limits::Guests;
+use crate::tls::TlsDoor;
 use doorman::{Doorman, Visitor};
 pub use face::HttpConfig;
 use face::{Face, Shared};
+use guard::Asker;
 use problem::Problem;
 
 /// What answers at a path.
@@ -60,7 +65,11 @@ pub async fn serve(
         admin,
         config,
     });
-    let doorman = Doorman::new(listener, Arc::clone(&face.config.guests));
+    let doorman = Doorman::new(
+        listener,
+        Arc::clone(&face.config.guests),
+        face.config.tls.clone(),
+    );
     let head = face.config.head;
     let routers = Routers {
         guests: router(Arc::clone(&face)),
@@ -74,9 +83,10 @@ pub async fn serve(
 pub async fn serve_loading(
     listener: TcpListener,
     guests: Arc<Guests>,
+    tls: Option<Arc<TlsDoor>>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) {
-    let doorman = Doorman::new(listener, guests);
+    let doorman = Doorman::new(listener, guests, tls);
     let loading = Router::new()
         .route("/healthz", get(healthz))
         .fallback(async || {
@@ -119,7 +129,15 @@ async fn answer(
         } else {
             (&routers.probes, head.min(PROBE_HEAD_TIME))
         };
-        connections.spawn(converse(visitor, router.clone(), head, stopped.clone()));
+        let tls = doorman.tls();
+        let router = router.clone();
+        let stopped = stopped.clone();
+        connections.spawn(async move {
+            match visitor.secured(tls.as_deref(), head).await {
+                Ok(visitor) => converse(visitor, router, head, stopped).await,
+                Err(error) => tracing::debug!(%error, "no TLS with a client of HTTP"),
+            }
+        });
     }
     drop(doorman);
     stop.send_replace(true);
@@ -139,14 +157,18 @@ async fn converse(
     head: Duration,
     mut stopped: watch::Receiver<bool>,
 ) {
+    let asker = Arc::new(Asker::new(visitor.address));
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(Arc::clone(&asker));
+        router.call(request)
+    });
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(head)
         .keep_alive(visitor.is_guest());
-    let mut connection = std::pin::pin!(
-        builder.serve_connection(TokioIo::new(visitor), TowerToHyperService::new(router))
-    );
+    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(visitor), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => Some(ended),
         _ = stopped.wait_for(|stop| *stop) => None,
@@ -193,9 +215,17 @@ fn guarded() -> Vec<(&'static str, Route)> {
         ("/v1/openapi.json", get(openapi::document)),
         ("/v1/status", get(admin::status)),
         ("/v1/nodes", get(admin::nodes)),
-        ("/v1/nodes/{name}", delete(admin::remove_node)),
+        (
+            "/v1/nodes/{name}",
+            delete(admin::remove_node).patch(admin::drain_node),
+        ),
         ("/v1/tokens", get(admin::tokens).post(admin::create_token)),
         ("/v1/tokens/{id}", delete(admin::revoke_token)),
+        ("/v1/users", get(users::list).post(users::create)),
+        (
+            "/v1/users/{name}",
+            patch(users::change).delete(users::remove),
+        ),
         (
             "/v1/keyspaces",
             get(admin::keyspaces).post(admin::create_keyspace),

@@ -18,6 +18,7 @@ mod glob;
 mod loading;
 mod output;
 pub mod parse;
+mod permit;
 mod process;
 mod refuse;
 mod serve;

@@ -1,5 +1,6 @@
 use super::{
-    CLIENTS_MAX, Guests, RESERVE, STORE_FILES_MAX, clients_share, raise_descriptors, store_share,
+    CLIENTS_MAX, Guests, RESERVE, STORE_FILES_MAX, clients, clients_max, clients_share,
+    raise_descriptors, store_share,
 };
 
 #[test]
@@ -20,6 +21,14 @@ fn clients_never_get_what_the_store_and_the_network_need() {
         (store_share(usize::MAX), clients_share(usize::MAX)),
         (STORE_FILES_MAX, CLIENTS_MAX)
     );
+}
+
+#[test]
+fn an_operator_may_want_fewer_clients_and_gets_no_more_than_there_is_room_for() {
+    let room = clients_max();
+    assert_eq!(clients(None), room);
+    assert_eq!(clients(Some(7)), 7.min(room));
+    assert_eq!(clients(Some(usize::MAX)), room);
 }
 
 #[test]

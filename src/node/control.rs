@@ -10,7 +10,7 @@ use bytes::Bytes;
 use quorate_control::consensus::{
     ConsensusConfig, ControlGroup, Link, LinkError, OpenError, ProposeError,
 };
-use quorate_control::state::{Command, CommandRefusal, NodeSpec, Response, TokenId};
+use quorate_control::state::{Command, CommandRefusal, Entry, NodeSpec, Response, TokenId};
 use quorate_control::store::{Commit, Store};
 use quorate_control::topology::Topology;
 use quorate_crdt::{NodeId, PublicKey, Secret};
@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use super::clock::Clock;
 use super::figures::Following;
 use super::hub::{Call, ControlDoor, tagged};
+use super::reach::Reach;
 use crate::planted::REFUSED_JOIN_PROPOSED;
 
 /// How long a proposal may take: enough for several elections.
@@ -29,6 +30,7 @@ const PROPOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The node's control group, and the clock by which join tokens expire.
 pub(super) struct Control {
     group: ControlGroup,
+    transport: Arc<dyn Transport>,
     clock: Arc<dyn Clock>,
 }
 
@@ -66,8 +68,13 @@ impl Control {
         transport: Arc<dyn Transport>,
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Self>, OpenError> {
-        let group = ControlGroup::open(config, store, commit, Arc::new(Calls(transport))).await?;
-        Ok(Arc::new(Self { group, clock }))
+        let link = Arc::new(Calls(Arc::clone(&transport)));
+        let group = ControlGroup::open(config, store, commit, link).await?;
+        Ok(Arc::new(Self {
+            group,
+            transport,
+            clock,
+        }))
     }
 
     /// The group itself.
@@ -98,24 +105,41 @@ impl Control {
         key: PublicKey,
         request: JoinRequest,
     ) -> Result<JoinGrant, JoinRefusal> {
-        let token = TokenId(request.token);
+        let asked = Entry {
+            token: TokenId(request.token),
+            replaces: self.named_to_be_replaced(&key, &request)?,
+            at_ms: self.clock.now().unix_millis,
+        };
         let node = NodeSpec {
             name: request.name,
             datacenter: request.datacenter,
             rack: request.rack,
             quic: request.quic,
             key,
+            durable: request.durable,
         };
-        let at_ms = self.clock.now().unix_millis;
-        let foreseen = self
-            .group
-            .read(|state| state.may_enter(token, &node, at_ms));
+        let foreseen = self.group.read(|state| state.may_enter(&asked, &node));
         if let Err(refusal) = foreseen
             && !REFUSED_JOIN_PROPOSED.is_planted()
         {
             return Err(refused(&refusal));
         }
-        let node = match self.propose(Command::Admit { token, node, at_ms }).await {
+        // Only for a newcomer that would be let in does this node ask all others.
+        if let Some(dead) = asked.replaces {
+            self.check_dead(dead).await?;
+        }
+        let Entry {
+            token,
+            replaces,
+            at_ms,
+        } = asked;
+        let command = Command::Admit {
+            token,
+            node,
+            replaces,
+            at_ms,
+        };
+        let node = match self.propose(command).await {
             Ok(Response::Admitted { node }) => node,
             Ok(Response::Refused(refusal)) => return Err(refused(&refusal)),
             Ok(_) | Err(_) => return Err(JoinRefusal::NotReady),
@@ -130,6 +154,37 @@ impl Control {
             _ => Err(JoinRefusal::NotReady),
         }
     }
+
+    /// The member whose place the newcomer wants to take; `None` if it wants none, or has taken it
+    /// already and its answer was lost.
+    fn named_to_be_replaced(
+        &self,
+        key: &PublicKey,
+        request: &JoinRequest,
+    ) -> Result<Option<NodeId>, JoinRefusal> {
+        let Some(dead) = &request.replaces else {
+            return Ok(None);
+        };
+        if self.group.read(|state| state.admitted_as(key)).is_some() {
+            return Ok(None);
+        }
+        match self.decided().node_named(dead) {
+            Some((node, _)) => Ok(Some(node)),
+            None => Err(JoinRefusal::NothingToReplace),
+        }
+    }
+
+    /// Checks that no member reaches the node any more.
+    async fn check_dead(&self, node: NodeId) -> Result<(), JoinRefusal> {
+        let reach = Reach {
+            me: self.group.node(),
+            transport: &*self.transport,
+        };
+        if reach.still_answers(&self.decided(), node).await {
+            return Err(JoinRefusal::StillAnswers);
+        }
+        Ok(())
+    }
 }
 
 fn refused(refusal: &CommandRefusal) -> JoinRefusal {
@@ -139,6 +194,8 @@ fn refused(refusal: &CommandRefusal) -> JoinRefusal {
         CommandRefusal::NameTaken | CommandRefusal::BadName => JoinRefusal::NameTaken,
         CommandRefusal::BadAddress => JoinRefusal::BadAddress,
         CommandRefusal::UnknownToken => JoinRefusal::UnknownToken,
+        CommandRefusal::UnknownNode { .. } => JoinRefusal::NothingToReplace,
+        CommandRefusal::OtherDatacenter { .. } => JoinRefusal::OtherDatacenter,
         _ => JoinRefusal::NotReady,
     }
 }

@@ -20,9 +20,10 @@ use super::levels;
 use super::members;
 use super::meter::Readings;
 use super::shared::Shared;
+use super::users;
 use crate::doors::{
     Admin, AdminError, Data, Explanation, KeyspaceChange, KeyspaceSpec, Lost, Member, Pending,
-    Room, Shortfall, Status, TokenInfo,
+    Room, Shortfall, Status, TokenInfo, UserChange,
 };
 
 /// The shortest lifetime of a join token.
@@ -165,12 +166,12 @@ impl Data for Doors {
 }
 
 impl Doors {
-    /// Nodes on their way out.
-    fn leaving(&self) -> BTreeSet<NodeId> {
-        self.shared
-            .control
-            .group()
-            .read(|state| state.leaving().clone())
+    /// Nodes on which nothing is placed any more.
+    fn withdrawn(&self) -> BTreeSet<NodeId> {
+        self.shared.control.group().read(|state| {
+            let nodes = state.topology().nodes.keys().copied();
+            nodes.filter(|&node| state.is_withdrawn(node)).collect()
+        })
     }
 
     /// Answers when `answer` is known.
@@ -237,7 +238,7 @@ async fn decide(shared: &Shared, command: Command) -> Result<Response, AdminErro
 /// The first datacenter that cannot hold what it should.
 fn impossible(
     topology: &Topology,
-    leaving: &BTreeSet<NodeId>,
+    withdrawn: &BTreeSet<NodeId>,
     replication: &Replication,
 ) -> Option<AdminError> {
     let Replication::Fixed(wanted) = replication else {
@@ -247,7 +248,7 @@ fn impossible(
         let nodes = topology
             .nodes
             .iter()
-            .filter(|(node, info)| info.datacenter == *datacenter && !leaving.contains(node))
+            .filter(|(node, info)| info.datacenter == *datacenter && !withdrawn.contains(node))
             .count() as u32;
         if nodes == 0 {
             let known: Vec<&str> = topology
@@ -329,7 +330,7 @@ impl Admin for Doors {
             return at_once(Err(AdminError::BadName));
         }
         let topology = self.topology();
-        if let Some(error) = impossible(&topology, &self.leaving(), &spec.replication) {
+        if let Some(error) = impossible(&topology, &self.withdrawn(), &spec.replication) {
             return at_once(Err(error));
         }
         let default = topology.keyspaces.get(&KeyspaceId(0));
@@ -371,7 +372,7 @@ impl Admin for Doors {
         if let Some(error) = change
             .replication
             .as_ref()
-            .and_then(|replication| impossible(&topology, &self.leaving(), replication))
+            .and_then(|replication| impossible(&topology, &self.withdrawn(), replication))
         {
             return at_once(Err(error));
         }
@@ -434,14 +435,49 @@ impl Admin for Doors {
         let (shared, name) = (Arc::clone(&self.shared), name.to_owned());
         self.later(async move {
             let lost = lost == Lost::Yes;
-            if lost && members::still_answers(&shared, node).await {
+            if lost && shared.reach().still_answers(&topology, node).await {
                 return Err(AdminError::NotLost(name.into()));
             }
-            if !lost && !members::answers(&shared, node).await {
+            if !lost && !shared.reach().answers(&topology, node).await {
                 return Err(AdminError::Silent(name.into()));
             }
             let response = decide(&shared, Command::RemoveNode { node, lost }).await?;
             done(response, &name, &topology)
+        })
+    }
+
+    fn drain_node(&self, name: &str, drained: bool) -> Pending<Result<(), AdminError>> {
+        let topology = self.topology();
+        let Some((node, _)) = topology.node_named(name) else {
+            return at_once(Err(AdminError::UnknownNode(name.into())));
+        };
+        let (shared, name) = (Arc::clone(&self.shared), name.to_owned());
+        self.later(async move {
+            if drained && !shared.reach().answers(&topology, node).await {
+                return Err(AdminError::Silent(name.into()));
+            }
+            let response = decide(&shared, Command::DrainNode { node, drained }).await?;
+            done(response, &name, &topology)
+        })
+    }
+
+    fn change_user(&self, name: &str, change: UserChange) -> Pending<Result<(), AdminError>> {
+        let (shared, name, topology) = (Arc::clone(&self.shared), name.to_owned(), self.topology());
+        self.later(async move {
+            let before = topology.users.get(&*name).cloned();
+            let user = name.clone();
+            let command =
+                tokio::task::spawn_blocking(move || users::command(&topology, &user, change))
+                    .await
+                    .map_err(|_node_stopped| AdminError::Stopping)??;
+            let already = users::is_already_so(before.as_ref(), &command);
+            users::told(&decide(&shared, command).await?, &name)?;
+            // Whoever changed a user finds it changed here at once.
+            if !already {
+                let changed = |topology: &Topology| topology.users.get(&*name) != before.as_ref();
+                shared.acts_on(changed).await;
+            }
+            Ok(())
         })
     }
 }

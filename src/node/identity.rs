@@ -111,6 +111,8 @@ impl StartAs {
             datacenter: config.datacenter.as_str().into(),
             rack: config.rack.as_str().into(),
             quic: advertised(config, listen),
+            durable: config.storage.keeps_what_is_synced(),
+            replaces: entrance.replace.as_deref().map(Into::into),
         };
         let granted = insist(async || {
             ask_in_turn(&entrance.addresses, async |address| {
@@ -369,6 +371,7 @@ impl Founding {
             rack: config.rack.as_str().into(),
             quic,
             key,
+            durable: config.storage.keeps_what_is_synced(),
         };
         let life = u64::try_from(FIRST_TOKEN_LIFE.as_millis()).unwrap_or(u64::MAX);
         Command::Found {

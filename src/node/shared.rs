@@ -15,6 +15,7 @@ use super::control::Control;
 use super::disk_guard::Failure;
 use super::hub::Hub;
 use super::inbox::Work;
+use super::reach::Reach;
 use super::world::{Settings, World};
 use crate::doors::name_of;
 
@@ -44,6 +45,14 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    /// This node's way to all others.
+    pub(super) fn reach(&self) -> Reach<'_> {
+        Reach {
+            me: self.settings.node,
+            transport: &*self.transport,
+        }
+    }
+
     /// Waits until the node must stop, and says why.
     pub(super) async fn failed(&self) -> Arc<StoreError> {
         let mut failure = self.failure.subscribe();

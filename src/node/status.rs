@@ -4,7 +4,7 @@ mod control;
 mod levels;
 mod sum;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use quorate_control::topology::{Keyspace, KeyspaceId, NodeInfo, Replication, Topology};
@@ -50,7 +50,9 @@ impl Shared {
             rtt: self.round_trips(),
             leaving: group.read(|state| state.leaving().iter().copied().collect()),
         };
-        let findings = draw(&topology, &answers, &sights);
+        let mut findings = draw(&topology, &answers, &sights);
+        let volatile = group.read(|state| state.volatile().clone());
+        findings.status.volatile_voters = voters_among(&topology, &volatile);
         self.hub.meter.mismatches(findings.mismatches);
         findings.status
     }
@@ -82,6 +84,15 @@ struct Findings {
     status: Status,
     /// Partitions whose replicas have equal contexts and different digests: a bug, or bit rot.
     mismatches: usize,
+}
+
+/// The names of the voters among these nodes.
+fn voters_among(topology: &Topology, nodes: &BTreeSet<NodeId>) -> Vec<String> {
+    let voters = topology.voters().filter(|voter| nodes.contains(voter));
+    voters
+        .filter_map(|voter| topology.nodes.get(&voter))
+        .map(|info| info.name.to_string())
+        .collect()
 }
 
 /// The cluster as it answered.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use quorate_control::consensus::VoteTrust;
 use quorate_control::state::Command;
 use quorate_control::store::StoreError;
 use quorate_control::topology::{Epoch, KeyspaceId, Partition, Topology};
@@ -74,6 +75,7 @@ pub(super) fn spawn(shared: &Arc<Shared>, feeds: Feeds) -> Tasks {
         tokio::spawn(Arc::clone(shared).hear_of_topologies()),
         tokio::spawn(Arc::clone(shared).propose_reports(reports)),
         tokio::spawn(Arc::clone(shared).look_around()),
+        tokio::spawn(Arc::clone(shared).own_up()),
         tokio::spawn(Arc::clone(shared).tell_address()),
         tokio::spawn(Arc::clone(shared).hear_of_addresses()),
         tokio::spawn(detector::run(Arc::clone(shared), appearance, news)),
@@ -211,6 +213,23 @@ impl Shared {
                 if let Err(error) = self.control.propose(command).await {
                     tracing::debug!(%error, "a report of a move was not accepted; it will be repeated");
                 }
+            }
+        }
+    }
+
+    /// Tells the control group when this node's directory turns out to be an older one.
+    async fn own_up(self: Arc<Self>) {
+        let node = self.settings.node;
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let group = self.control.group();
+            if group.status().standing != VoteTrust::Forgetful
+                || group.read(|state| state.volatile().contains(&node))
+            {
+                continue;
+            }
+            if let Err(error) = self.control.propose(Command::Distrust { node }).await {
+                tracing::debug!(%error, "a report of this node's store was not accepted; it will be repeated");
             }
         }
     }

@@ -179,6 +179,8 @@ impl Simulation {
                 datacenter: Arc::clone(datacenter),
                 rack,
                 quic: Arc::clone(&quic),
+                durable: true,
+                replaces: None,
             };
             let (node, topology) = self.join(member, key, request).await?;
             (node, Some(topology), None)
@@ -189,6 +191,7 @@ impl Simulation {
                 rack,
                 quic: Arc::clone(&quic),
                 key,
+                durable: true,
             };
             (NodeId(1), None, Some(founding(self.seed, spec)))
         };

@@ -9,20 +9,24 @@ mod cores;
 mod drill;
 mod expiring;
 mod flights;
+mod group;
 mod joins;
 mod keeping;
 mod limits;
 mod memory;
+mod places;
 mod repairs;
 mod replicas;
 mod streams;
 mod topology;
 mod trust;
+mod users;
+mod voters;
 mod votes;
 
 use drill::{Drill, Drills};
 
-const ALL: [Drills; 12] = [
+const ALL: [Drills; 15] = [
     bounds::DRILLS,
     flights::DRILLS,
     joins::DRILLS,
@@ -32,9 +36,12 @@ const ALL: [Drills; 12] = [
     expiring::DRILLS,
     replicas::DRILLS,
     votes::DRILLS,
+    voters::DRILLS,
     repairs::DRILLS,
     trust::DRILLS,
     memory::DRILLS,
+    places::DRILLS,
+    users::DRILLS,
 ];
 
 /// The drill for the rule that this bug breaks.

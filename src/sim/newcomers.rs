@@ -13,10 +13,10 @@ use super::host::Host;
 use super::oracle::Oracle;
 
 impl Simulation {
-    /// Starts the admission of one more node in `datacenter`. It asks every node in turn until it
-    /// is admitted; a retry after a lost answer is the same newcomer, not a second one. Returns
-    /// whether there was anybody to ask.
-    pub(super) fn invite(&mut self, datacenter: &Arc<str>) -> bool {
+    /// Starts the admission of one more node in `datacenter`, perhaps in the place of a dead one.
+    /// It asks every node in turn until it is admitted; a retry after a lost answer is the same
+    /// newcomer, not a second one. Returns whether there was anybody to ask.
+    pub(super) fn invite(&mut self, datacenter: &Arc<str>, replaces: Option<Arc<str>>) -> bool {
         let members = self.nodes();
         self.newcomers += 1;
         let number = self
@@ -35,6 +35,8 @@ impl Simulation {
             datacenter: Arc::clone(datacenter),
             rack: "rack1".into(),
             quic: Arc::clone(&quic),
+            durable: true,
+            replaces,
         };
         let (network, datacenter) = (self.network.clone(), Arc::clone(datacenter));
         let asking = async move {
@@ -49,7 +51,9 @@ impl Simulation {
                             topology: Arc::new(wire::decode(&grant.topology).ok()?),
                         });
                     }
-                    Err(JoinRefusal::NotReady) => sleep(Duration::from_millis(300)).await,
+                    Err(JoinRefusal::NotReady | JoinRefusal::StillAnswers) => {
+                        sleep(Duration::from_millis(300)).await;
+                    }
                     Err(_) => return None,
                 }
             }
@@ -104,7 +108,7 @@ mod tests {
     fn a_newcomer_whose_answer_was_lost_is_let_in_as_the_same_node() {
         let founder = NodeId(1);
         let played = run(3, Layout::new(1, 1), async |cluster| {
-            assert!(cluster.invite(&"dc1".into()));
+            assert!(cluster.invite(&"dc1".into(), None));
             let known = |cluster: &Simulation| {
                 cluster
                     .data(founder)

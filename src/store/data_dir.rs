@@ -48,6 +48,13 @@ impl Record for Key {
     const VERSION: u16 = 1;
 }
 
+impl Identity {
+    /// Whether a node has founded or joined a cluster with this directory.
+    pub fn is_in(dir: &Path) -> bool {
+        dir.join(Self::FILE).exists()
+    }
+}
+
 /// Why a data directory cannot be used as asked. Nothing in it was changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -321,6 +328,13 @@ impl DataDir {
             expected: cluster,
             found: identity.cluster,
         })
+    }
+
+    /// The engine that wrote the node's data, if there is any.
+    pub fn engine(&self) -> Option<Engine> {
+        [Engine::Fjall, Engine::Sled]
+            .into_iter()
+            .find(|engine| self.path.join(engine.name()).exists())
     }
 
     /// The directory for the store of `engine`. It may not exist yet.

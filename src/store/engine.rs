@@ -22,6 +22,12 @@ pub enum Engine {
 }
 
 impl Engine {
+    /// Whether everything that was synchronised survives a power loss. A node whose engine cannot
+    /// promise it votes in the control group only if nobody else can.
+    pub const fn keeps_what_is_synced(self) -> bool {
+        matches!(self, Self::Fjall)
+    }
+
     /// The name in `--storage` and in errors.
     pub const fn name(self) -> &'static str {
         match self {

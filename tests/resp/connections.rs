@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use quorate::config::Secret;
+use quorate::faces::Gate;
 use quorate::faces::resp::RespConfig;
 use quorate::limits::Guests;
 use tokio::io::AsyncWriteExt;
@@ -224,7 +225,7 @@ async fn what_a_connection_is_called_is_short() {
 #[tokio::test]
 async fn a_stranger_keeps_no_place() {
     let config = RespConfig {
-        password: Some(Secret::new("pw")),
+        gate: Gate::new(Some(Secret::new("pw"))),
         greeting: Duration::from_millis(200),
         ..RespConfig::default()
     };
@@ -247,7 +248,7 @@ async fn a_stranger_keeps_no_place() {
 async fn a_client_that_resets_has_time_to_authenticate_again() {
     let greeting = Duration::from_secs(1);
     let face = Face::with(RespConfig {
-        password: Some(Secret::new("pw")),
+        gate: Gate::new(Some(Secret::new("pw"))),
         greeting,
         ..RespConfig::default()
     })
@@ -269,7 +270,7 @@ async fn a_client_that_resets_has_time_to_authenticate_again() {
 async fn a_stranger_does_not_keep_its_place_by_resetting() {
     let greeting = Duration::from_millis(200);
     let face = Face::with(RespConfig {
-        password: Some(Secret::new("pw")),
+        gate: Gate::new(Some(Secret::new("pw"))),
         greeting,
         ..RespConfig::default()
     })

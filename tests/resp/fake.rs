@@ -111,11 +111,17 @@ impl Fake {
                 (KeyspaceId(0), keyspace("default")),
                 (KeyspaceId(2), keyspace("carts")),
             ]),
+            users: BTreeMap::new(),
         };
         Arc::new(Self {
             topology: Mutex::new(Arc::new(topology)),
             state: Mutex::default(),
         })
+    }
+
+    /// Changes the topology that the node acts on.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut Topology)) {
+        change(Arc::make_mut(&mut self.topology.lock().unwrap()));
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use quorate::config::Secret;
 use quorate::doors::AdminError;
+use quorate::faces::Gate;
 use quorate::faces::resp::RespConfig;
 use quorate_control::topology::KeyspaceId;
 use quorate_crdt::NodeId;
@@ -204,7 +205,7 @@ async fn a_level_for_the_connection() {
 #[tokio::test]
 async fn a_password_opens_the_door() {
     let face = Face::with(RespConfig {
-        password: Some(Secret::new("pw")),
+        gate: Gate::new(Some(Secret::new("pw"))),
         ..RespConfig::default()
     })
     .await;

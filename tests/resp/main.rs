@@ -13,5 +13,7 @@ mod fake;
 mod levels;
 mod operators;
 mod pipelines;
+mod tls;
 mod transactions;
+mod users;
 mod wire;

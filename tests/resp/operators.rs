@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use quorate::config::Secret;
+use quorate::faces::Gate;
 use quorate::faces::resp::RespConfig;
 use quorate::faces::resp::client::{Client, Value};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -348,7 +349,7 @@ async fn a_pipeline_that_is_sent_whole_before_a_reply_is_read_is_answered() {
 #[tokio::test]
 async fn a_stranger_that_does_not_read_is_not_read_ahead() {
     let face = Face::with(RespConfig {
-        password: Some(Secret::new("pw")),
+        gate: Gate::new(Some(Secret::new("pw"))),
         write_stall: Duration::from_millis(200),
         ..RespConfig::default()
     })

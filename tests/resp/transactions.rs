@@ -1,6 +1,7 @@
 //! Transactions: what is queued, what runs, and that nothing runs that a client believes refused.
 
 use quorate::config::Secret;
+use quorate::faces::Gate;
 use quorate::faces::resp::RespConfig;
 use quorate_dynamo::op::RequestError;
 
@@ -152,7 +153,7 @@ async fn after_a_refused_multi_nothing_is_applied_up_to_exec() {
 #[tokio::test]
 async fn a_client_refused_for_want_of_a_password_may_still_give_it() {
     let face = Face::with(RespConfig {
-        password: Some(Secret::new("pw")),
+        gate: Gate::new(Some(Secret::new("pw"))),
         ..RespConfig::default()
     })
     .await;

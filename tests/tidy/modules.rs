@@ -7,23 +7,25 @@ use crate::rust::{Token, Use};
 use crate::tree::{File, Tree};
 
 /// The rooms of `src` with the rooms that each may name besides itself. Crates are free to all.
-const ROOMS: [(&str, &[&str]); 12] = [
+const ROOMS: [(&str, &[&str]); 14] = [
     ("planted", &[]),
     ("table", &[]),
     ("limits", &[]),
+    ("password", &[]),
+    ("tls", &[]),
     ("check", &[]),
     ("doors", &["table"]),
     ("store", &["limits", "planted"]),
-    ("config", &["store"]),
-    ("faces", &["config", "doors", "limits"]),
-    ("node", &["config", "doors", "planted", "store"]),
+    ("config", &["store", "tls"]),
+    ("faces", &["config", "doors", "limits", "password", "tls"]),
+    ("node", &["config", "doors", "password", "planted", "store"]),
     ("sim", &["config", "doors", "node", "table"]),
     ("demo", &["config", "doors", "faces", "node", "table"]),
     (
         "cli",
         &[
             "check", "config", "demo", "doors", "faces", "limits", "node", "planted", "sim",
-            "table",
+            "table", "tls",
         ],
     ),
 ];

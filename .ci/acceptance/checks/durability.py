@@ -1,10 +1,13 @@
 """`kill -9` in the middle of writes loses nothing acknowledged."""
 
 import random
+import shutil
+import signal
 import threading
 import time
+import urllib.request
 
-from cluster import Cluster
+from cluster import Cluster, quorate, wait_until
 from resp import Connection, ReplyError
 
 ROUNDS = 5
@@ -81,3 +84,74 @@ def check_restart_after_a_clean_stop_keeps_everything():
         node.start()
         with node.connect() as connection:
             assert connection.pipeline([("GET", f"k{n}") for n in range(5000)]) == [str(n).encode() for n in range(5000)]
+
+
+def groups(cluster):
+    """Term and leader of the control group, as each node sees them."""
+
+    def term(node):
+        with urllib.request.urlopen(f"http://{node.ready['http']}/metrics", timeout=5) as answer:
+            (line,) = [line for line in answer.read().decode().splitlines() if line.startswith("quorate_raft_term ")]
+        return int(float(line.split()[1]))
+
+    return {(term(node), node.status()["leader"]) for node in cluster.nodes}
+
+
+def check_votes_are_kept_whatever_the_durability():
+    """Votes and decisions are synchronised even with --durability none. All nodes are killed at once, again and again."""
+    with Cluster(3, ["--durability", "none"]) as cluster:
+        before = 0
+        for round_number in range(3):
+            quorate("keyspace", "create", f"k{round_number}", "--replication", "dc1=1", "--http", cluster[0].ready["http"])
+            for node in cluster.nodes:
+                node.process.send_signal(signal.SIGKILL)
+            for node in cluster.nodes:
+                node.kill()
+            for node in cluster.nodes:
+                node.spawn()
+            for node in cluster.nodes:
+                node.wait_ready()
+
+            def agreed():
+                seen = groups(cluster)
+                return seen if len(seen) == 1 and None not in next(iter(seen)) else None
+
+            ((term, _),) = wait_until("all see one term and one leader", agreed, 20)
+            assert term > before, f"term {term} was reached before the kill, at {before}"
+            before = term
+            names = [[keyspace["name"] for keyspace in node.status()["keyspaces"]] for node in cluster.nodes]
+            assert all(f"k{number}" in known for known in names for number in range(round_number + 1)), names
+        assert "volatile_voters" not in cluster[0].status()
+
+
+def check_memory_nodes_say_that_their_votes_may_be_forgotten():
+    with Cluster(1, ["--storage", "memory"]) as cluster:
+        assert cluster[0].status()["volatile_voters"] == ["a"]
+        said = quorate("status", "--http", cluster[0].ready["http"]).stdout
+        assert "may be forgotten by a" in said, said
+
+
+def check_a_node_on_a_restored_directory_does_not_vote():
+    """The directory has forgotten votes. Its node serves, and does not vote any more."""
+    with Cluster(3) as cluster:
+        node = cluster[2]
+        node.stop()
+        backup = cluster.folder / "backup"
+        shutil.copytree(node.data_dir, backup)
+        node.start()
+        cluster.wait_complete()
+        assert "volatile_voters" not in cluster[0].status()
+        node.stop()
+        shutil.rmtree(node.data_dir)
+        shutil.copytree(backup, node.data_dir)
+        node.start()
+        wait_until("c is known to have forgotten", lambda: cluster[0].status().get("volatile_voters") == ["c"], 20)
+        assert "older than one" in node.log.read_text(), "the node says what is wrong"
+        cluster.wait_complete()
+        assert node.call("CL", "QUORUM", "SET", "k", "v") == "OK"
+        # It has to be asked for no vote: with another voter gone, nobody leads.
+        cluster[0].kill()
+        refused = quorate("keyspace", "create", "never", "--replication", "dc2=1", "--http", cluster[1].ready["http"])
+        assert refused.returncode in (3, 4), refused
+        cluster[0].start()
+        wait_until("there is a leader", lambda: cluster[1].status()["leader"] in ("a", "b"), 20)

@@ -200,9 +200,3 @@ def set_however_slow_the_disk(connection, key, value):
             said = str(error).lower()
             if SAYS_FULL in said or "stopping" in said or time.monotonic() > deadline:
                 raise
-
-
-def check_open_to_the_network_without_a_password_is_refused():
-    with Cluster(0) as cluster:
-        said = refused(cluster.make("a", "dc1", "--resp", "0.0.0.0:0"))
-        assert "password" in said, said

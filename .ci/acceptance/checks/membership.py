@@ -1,8 +1,11 @@
 """Nodes leave, alive or dead, and keyspaces change, while the others serve."""
 
 import json
+import shutil
+import time
 
-from cluster import Cluster, quorate, wait_until
+from cluster import Cluster, Refused, quorate, wait_until
+from resp import ReplyError
 
 KEYS = 2_000
 
@@ -133,3 +136,131 @@ def check_a_revoked_token_admits_nobody():
             assert "token" in str(refused), refused
         else:
             raise AssertionError("a revoked token let a node in")
+
+
+def load(node, keys, prefix):
+    """Writes `keys` short values at QUORUM, many at a time."""
+    with node.connect(60.0) as connection:
+        assert connection.call("CLIENT", "CONSISTENCY", "WRITE", "QUORUM") == "OK"
+        for begin in range(0, keys, 2_000):
+            part = range(begin, min(begin + 2_000, keys))
+            assert set(connection.pipeline([("SET", f"{prefix}{number}", number) for number in part])) == {"OK"}
+
+
+def check_a_dead_node_is_replaced_while_the_others_serve():
+    """The default level of its datacenter, LOCAL_QUORUM, is back when the newcomer is filled."""
+    with Cluster(3) as cluster:
+        load(cluster[0], 100_000, "k")
+        dead = cluster[2]
+        token = cluster[0].make_token(3)
+        join = ("--join", cluster[0].ready["quic"], "--token", token, "--replace")
+        newcomer = cluster.make("d", "dc3")
+        try:
+            newcomer.start(*join, "c")
+        except Refused as refused:
+            assert "still answers" in refused.said, refused
+        else:
+            raise AssertionError("a node that answers was replaced")
+        dead.kill()
+        cluster.nodes.remove(dead)
+        for wrong, words in (("x", "no member has the name"), ("a", "still answers")):
+            try:
+                newcomer.start(*join, wrong)
+            except Refused as refused:
+                assert words in refused.said, refused
+            else:
+                raise AssertionError(f"{wrong} was replaced")
+        begun = time.monotonic()
+        newcomer.start(*join, "c")
+
+        def back():
+            # Without a level: the default of the keyspace.
+            try:
+                return newcomer.call("GET", "k99999") == b"99999" and newcomer.call("SET", "back", "1") == "OK"
+            except ReplyError:
+                return False
+
+        wait_until("the default level is back in dc3", back, 30)
+        took = time.monotonic() - begun
+        assert took < 30, f"{took:.1f} s"
+        assert names(cluster[0]) == ["a", "b", "d"]
+        cluster.wait_converged(30)
+        with newcomer.connect() as connection:
+            answers = connection.pipeline([("CL", "LOCAL_ONE", "GET", f"k{number}") for number in range(0, 100_000, 50)])
+        assert answers == [str(number).encode() for number in range(0, 100_000, 50)]
+        # The dead one stays out, even if it comes back.
+        try:
+            dead.start(seconds=10)
+        except Refused:
+            pass
+        finally:
+            dead.kill()
+        assert names(cluster[0]) == ["a", "b", "d"]
+
+
+def check_a_node_is_drained_and_used_again():
+    with Cluster(3) as cluster:
+        fill(cluster[0], "QUORUM", "k")
+        said = administer(cluster[0], "node", "drain", "c", "--wait", "--within", "60s")
+        assert said == "c is drained\n", said
+        (drained,) = [member for member in members(cluster[0]) if member["name"] == "c"]
+        assert (drained["partitions"], drained["voter"], drained["drained"]) == (0, False, True), drained
+        # It can be stopped, and nobody misses it.
+        cluster[2].kill()
+        read_all(cluster[0], "QUORUM", "k")
+        administer(cluster[0], "keyspace", "create", "made-meanwhile", "--replication", "dc1=1,dc2=1")
+        cluster[2].start()
+        administer(cluster[0], "node", "drain", "c", "--undo")
+        wait_until("c holds partitions", lambda: [m["partitions"] for m in members(cluster[0]) if m["name"] == "c"] != [0], 20)
+        cluster.wait_converged(30)
+        read_all(cluster[2], "LOCAL_QUORUM", "k")
+        administer(cluster[0], "node", "drain", "a")
+        administer(cluster[1], "node", "drain", "b")
+        assert "last node" in administer(cluster[2], "node", "drain", "c", code=1)
+
+
+def check_a_lost_majority_is_recovered_from_one_survivor():
+    with Cluster(3) as cluster:
+        load(cluster[1], 5_000, "k")
+        cluster.wait_converged(20)
+        survivor, lost = cluster[0], cluster.nodes[1:]
+        for node in lost:
+            node.kill()
+            shutil.rmtree(node.data_dir)
+        with survivor.connect() as connection:
+            try:
+                connection.call("CL", "QUORUM", "SET", "k0", "never")
+            except ReplyError:
+                pass
+            else:
+                raise AssertionError("one of three is no quorum")
+        recover = ("node", "recover", "--data-dir", survivor.data_dir)
+        said = quorate(*recover, "--yes")
+        assert said.returncode == 1 and "in use" in said.stderr, said
+        survivor.kill()
+        said = quorate(*recover)
+        assert said.returncode == 2 and "nothing was changed" in said.stderr, said
+        assert "Lost for good:  b, c" in said.stdout, said
+        said = quorate(*recover, "--yes", "--output", "json")
+        assert said.returncode == 0, said
+        report = json.loads(said.stdout)
+        assert report["done"] and report["lost"] == ["b", "c"] and report["emptied"] == [], report
+        said = quorate("node", "recover", "--data-dir", cluster.folder / "nowhere", "--yes")
+        assert said.returncode == 1 and "not the data directory" in said.stderr, said
+
+        survivor.start()
+        cluster.nodes[:] = [survivor]
+        assert names(survivor) == ["a"]
+        with survivor.connect() as connection:
+            answers = connection.pipeline([("CL", "QUORUM", "GET", f"k{number}") for number in range(5_000)])
+        assert answers == [str(number).encode() for number in range(5_000)]
+        token = survivor.make_token(2)
+        for number, node in enumerate(lost):
+            cluster.make(node.name, f"dc{number + 2}").start("--join", survivor.ready["quic"], "--token", token)
+        cluster.wait_complete(30)
+        assert [(member["name"], member["voter"]) for member in members(survivor)] == [("a", True), ("b", True), ("c", True)]
+        load(cluster[2], 1_000, "after")
+        survivor.kill()
+        with cluster[1].connect() as connection:
+            assert connection.call("CL", "QUORUM", "GET", "k4999") == b"4999"
+            assert connection.call("CL", "QUORUM", "SET", "k4999", "new") == "OK"

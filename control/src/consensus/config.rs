@@ -5,14 +5,16 @@ use std::time::Duration;
 use openraft::SnapshotPolicy;
 use quorate_crdt::NodeId;
 
+use crate::planted::OLD_DISK_VOTES;
+
 /// How this node takes part. All nodes of a cluster should use the same times.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConsensusConfig {
     /// This node's number: the one it was admitted under, or 1 for the node that founds the
     /// cluster. A node that has lost its disk must come back under a new number.
     pub node: NodeId,
-    /// The seed of the election timeouts. Draw it at random, or in a simulation from the
-    /// simulation's seed.
+    /// The seed of the election timeouts, and the number of this life of the node. Draw it at
+    /// random at every start, or in a simulation from the simulation's seed.
     pub seed: u64,
     /// How often a leader sends a sign of life.
     pub heartbeat: Duration,
@@ -116,6 +118,8 @@ impl ConsensusConfig {
             max_in_snapshot_log_to_keep: self.keep,
             replication_lag_threshold: self.snapshot_every.saturating_mul(2),
             enable_pre_vote: Some(true),
+            // Until the other voters have been told of this life.
+            enable_elect: OLD_DISK_VOTES.is_planted(),
             enable_leader_restore: Some(false),
             allow_log_reversion: Some(false),
             ..openraft::Config::default()

@@ -15,6 +15,7 @@ use tokio::task::AbortHandle;
 use super::config::ConsensusConfig;
 use super::error::OpenError;
 use super::link::Link;
+use super::lives::{Lives, VoteTrust};
 use super::log::Disk;
 use super::machine::{Raft, Shared, StateMachine};
 use super::members;
@@ -40,12 +41,19 @@ pub(super) struct Inner {
     pub(super) raft: Raft,
     shared: Arc<Shared>,
     link: Arc<dyn Link>,
-    reconciler: AbortHandle,
+    pub(super) lives: Arc<Lives>,
+    tasks: [AbortHandle; 2],
+}
+
+impl Inner {
+    fn end_tasks(&self) {
+        self.tasks.iter().for_each(AbortHandle::abort);
+    }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.reconciler.abort();
+        self.end_tasks();
     }
 }
 
@@ -93,6 +101,8 @@ pub struct ControlStatus {
     pub joint: bool,
     /// The nodes that follow without a vote, in ascending order.
     pub learners: Vec<NodeId>,
+    /// Whether this node's directory is trusted with a vote.
+    pub standing: VoteTrust,
 }
 
 impl ControlGroup {
@@ -125,26 +135,33 @@ impl ControlGroup {
         disk.check()?;
         let shared = Arc::new(Shared::default());
         let machine = StateMachine::new(disk.clone(), Arc::clone(&shared));
-        let peers = Peers(Peer {
+        let lives = Lives::begin(disk.clone(), config.node, config.seed).await?;
+        let lives = Arc::new(lives);
+        let peer = Peer {
             link: Arc::clone(&link),
             me: config.node,
             target: config.node,
             retry: config.heartbeat,
-        });
+        };
+        let peers = Peers(peer.clone());
         let starting = Raft::new(config.node, Arc::new(engine), peers, disk, machine);
         let raft = seeded(&config, Purpose::Engine, starting)
             .await
             .map_err(|error| OpenError::Engine(Box::new(error)))?;
         let reconciling = members::reconcile(raft.clone(), Arc::clone(&shared), config.heartbeat);
-        let reconciler =
-            tokio::spawn(seeded(&config, Purpose::Reconcile, reconciling)).abort_handle();
+        let telling = Arc::clone(&lives).tell(raft.clone(), peer, config.heartbeat);
+        let tasks = [
+            tokio::spawn(seeded(&config, Purpose::Reconcile, reconciling)).abort_handle(),
+            tokio::spawn(telling).abort_handle(),
+        ];
         Ok(Self {
             inner: Arc::new(Inner {
                 config,
                 raft,
                 shared,
                 link,
-                reconciler,
+                lives,
+                tasks,
             }),
         })
     }
@@ -193,13 +210,14 @@ impl ControlGroup {
             voters: membership.voter_ids().collect(),
             joint: membership.get_joint_config().len() > 1,
             learners: membership.learner_ids().collect(),
+            standing: self.inner.lives.standing(),
         }
     }
 
     /// Stops this node's part. What was acknowledged is in the store; a proposal in flight may or
     /// may not be applied.
     pub fn shutdown(&self) -> Boxed<'_, ()> {
-        self.inner.reconciler.abort();
+        self.inner.end_tasks();
         Box::pin(async {
             if let Err(error) = self.inner.raft.shutdown().await {
                 tracing::warn!(%error, "the consensus engine did not stop cleanly");

@@ -21,9 +21,9 @@ use crate::planted::{LOG_UNSYNCED, VOTE_UNSYNCED};
 use crate::store::{Batch, Commit, Space, Store, StoreError};
 
 const ENTRY: u8 = b'e';
-const VOTE: &[u8] = b"v";
-const COMMITTED: &[u8] = b"c";
-const PURGED: &[u8] = b"p";
+pub(super) const VOTE: &[u8] = b"v";
+pub(super) const COMMITTED: &[u8] = b"c";
+pub(super) const PURGED: &[u8] = b"p";
 pub(super) const SNAPSHOT: &[u8] = b"s";
 
 /// The control group's part of the store.
@@ -76,7 +76,7 @@ impl Disk {
         }
     }
 
-    fn entries(&self, range: &impl RangeBounds<u64>) -> Result<Vec<Entry>, StoreError> {
+    pub(super) fn entries(&self, range: &impl RangeBounds<u64>) -> Result<Vec<Entry>, StoreError> {
         let (from, to) = bounds(range);
         let mut found = Ok(Vec::new());
         self.store
@@ -120,8 +120,20 @@ impl Disk {
         })
     }
 
+    /// Deletes the whole log and writes these records, in one batch.
+    pub(super) fn replace(
+        &self,
+        records: impl IntoIterator<Item = (&'static [u8], Bytes)>,
+    ) -> Result<(), StoreError> {
+        let mut batch = Batch::default();
+        for (key, record) in records {
+            batch.put(Space::Control, Bytes::from_static(key), record);
+        }
+        self.delete(&.., batch)
+    }
+
     /// Deletes the entries of the range, in one batch with what `batch` already holds.
-    fn delete(&self, range: &impl RangeBounds<u64>, mut batch: Batch) -> io::Result<()> {
+    fn delete(&self, range: &impl RangeBounds<u64>, mut batch: Batch) -> Result<(), StoreError> {
         let (from, to) = bounds(range);
         let listed = self
             .store
@@ -129,9 +141,7 @@ impl Disk {
                 batch.delete(Space::Control, Bytes::copy_from_slice(key));
                 ControlFlow::Continue(())
             });
-        listed
-            .and_then(|()| self.store.apply(batch))
-            .map_err(io::Error::other)
+        listed.and_then(|()| self.store.apply(batch))
     }
 }
 
@@ -232,6 +242,7 @@ impl RaftLogStorage<Types> for Disk {
     async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {
         let from = last.map_or(0, |id| id.index + 1);
         self.delete(&(from..), Batch::default())
+            .map_err(io::Error::other)
     }
 
     async fn purge(&mut self, upto: LogId) -> io::Result<()> {
@@ -242,5 +253,6 @@ impl RaftLogStorage<Types> for Disk {
             seal(PURGED, &upto).map_err(io::Error::other)?,
         );
         self.delete(&(..=upto.index), batch)
+            .map_err(io::Error::other)
     }
 }

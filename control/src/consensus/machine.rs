@@ -18,6 +18,7 @@ use super::codec::{decode, encode};
 use super::log::{Disk, SNAPSHOT};
 use super::types::{LogId, Membership, Snapshot, SnapshotMeta, Types};
 use crate::state::{ControlState, LogIndex, Response};
+use crate::store::StoreError;
 use crate::topology::Topology;
 
 pub(super) type Raft = openraft::Raft<Types, StateMachine>;
@@ -55,9 +56,9 @@ pub(super) struct StateMachine {
 }
 
 #[derive(Serialize, Deserialize)]
-struct StoredSnapshot {
-    meta: SnapshotMeta,
-    state: Bytes,
+pub(super) struct StoredSnapshot {
+    pub(super) meta: SnapshotMeta,
+    pub(super) state: Bytes,
 }
 
 impl StateMachine {
@@ -161,7 +162,7 @@ impl RaftStateMachine<Types> for StateMachine {
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
-        let stored = stored(&self.disk)?;
+        let stored = stored(&self.disk).map_err(io::Error::other)?;
         Ok(stored.map(|stored| Snapshot {
             meta: stored.meta,
             snapshot: stored.state,
@@ -169,9 +170,8 @@ impl RaftStateMachine<Types> for StateMachine {
     }
 }
 
-fn stored(disk: &Disk) -> io::Result<Option<StoredSnapshot>> {
+pub(super) fn stored(disk: &Disk) -> Result<Option<StoredSnapshot>, StoreError> {
     disk.read(SNAPSHOT, "the control snapshot")
-        .map_err(io::Error::other)
 }
 
 /// Stores the snapshot unless there is a newer one, and waits until it is durable, because the log
@@ -179,7 +179,8 @@ fn stored(disk: &Disk) -> io::Result<Option<StoredSnapshot>> {
 async fn keep(disk: &Disk, writing: &Mutex<()>, snapshot: StoredSnapshot) -> io::Result<()> {
     {
         let _alone = writing.lock().await;
-        if stored(disk)?.is_none_or(|old| old.meta.last_log_id < snapshot.meta.last_log_id) {
+        let old = stored(disk).map_err(io::Error::other)?;
+        if old.is_none_or(|old| old.meta.last_log_id < snapshot.meta.last_log_id) {
             disk.write(SNAPSHOT, &snapshot)?;
         }
     }

@@ -1,5 +1,15 @@
 //! Keeps the membership of the Raft group equal to what the topology says. The leader does it, one
 //! change at a time.
+//!
+//! The topology says which nodes should vote; it does not know who is alive. Here nobody becomes a
+//! voter who does not answer, and nobody who has left keeps a vote because a newcomer is late:
+//!
+//! ```text
+//! voters 1 2 3, wanted 1 2 4
+//! 4 answers and has caught up          1 2 4
+//! 4 is silent, 3 is still a member     1 2 3, until 4 answers
+//! 4 is silent, 3 has left              1 2, and 4 as soon as it answers
+//! ```
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,6 +22,7 @@ use tokio::time::sleep;
 
 use super::machine::{Raft, Shared};
 use super::types::Types;
+use crate::planted::{LATECOMER_KEEPS_THE_GONE, SILENT_MAJORITY, SILENT_VOTER};
 use crate::quorum::majority;
 use crate::topology::Topology;
 
@@ -19,7 +30,7 @@ use crate::topology::Topology;
 /// that it does not hold up commits. Guess.
 const LAG_MAX: u64 = 64;
 
-/// How long a voter may have been silent and still count as one that answers. Guess: many
+/// How long a node may have been silent and still count as one that answers. Guess: many
 /// heartbeats, also of a wide network.
 const SILENCE_MAX: Duration = Duration::from_secs(3);
 
@@ -29,7 +40,7 @@ pub(super) async fn reconcile(raft: Raft, shared: Arc<Shared>, pause: Duration) 
     let mut topology = shared.topology.subscribe();
     loop {
         let wanted = Arc::clone(&topology.borrow_and_update());
-        let change = next_change(&metrics.borrow_watched(), &wanted);
+        let change = next_change(&Seen::by(&metrics.borrow_watched()), &wanted);
         match change {
             Next::Change(change) => {
                 let kind = change.to_string();
@@ -56,77 +67,123 @@ pub(super) async fn reconcile(raft: Raft, shared: Arc<Shared>, pause: Duration) 
 
 enum Next {
     Change(ChangeMembers<NodeId, EmptyNode>),
-    /// There is a change to make, but a node has to catch up first.
+    /// There is a change to make, but a node has to answer or to catch up first.
     Wait,
     /// There is nothing to do for this node.
     Settled,
 }
 
-/// In this order: add every node of the topology as a learner, make the right ones voters, remove
-/// the nodes that have left the topology.
-fn next_change(metrics: &RaftMetrics<Types>, topology: &Topology) -> Next {
-    let membership = metrics.membership_config.membership();
-    if !metrics.state.is_leader() || topology.nodes.is_empty() {
+/// The group as this node sees it.
+struct Seen {
+    leads: bool,
+    /// All members, voters or not.
+    members: BTreeSet<NodeId>,
+    /// The voters; during a change, those of both sets.
+    voters: BTreeSet<NodeId>,
+    /// Whether the voters are being changed.
+    joint: bool,
+    /// Those that have answered within [`SILENCE_MAX`].
+    answer: BTreeSet<NodeId>,
+    /// Those whose log is at most [`LAG_MAX`] entries behind.
+    caught_up: BTreeSet<NodeId>,
+}
+
+impl Seen {
+    fn by(metrics: &RaftMetrics<Types>) -> Self {
+        let membership = metrics.membership_config.membership();
+        let members: BTreeSet<NodeId> = membership.nodes().map(|(&node, _)| node).collect();
+        let heard = metrics.heartbeat.as_ref();
+        let answers = |node: &NodeId| {
+            let heard = heard.and_then(|heard| heard.get(node)?.as_ref());
+            *node == metrics.id || heard.is_some_and(|heard| heard.elapsed() < SILENCE_MAX)
+        };
+        let progress = metrics.replication.as_ref();
+        let last = metrics.last_log_index.unwrap_or(0);
+        let caught_up = |node: &NodeId| {
+            let matched = progress.and_then(|progress| progress.get(node)?.as_ref());
+            matched.is_some_and(|matched| matched.index + LAG_MAX >= last)
+        };
+        Self {
+            leads: metrics.state.is_leader(),
+            voters: membership.voter_ids().collect(),
+            joint: membership.get_joint_config().len() > 1,
+            answer: members.iter().copied().filter(answers).collect(),
+            caught_up: members.iter().copied().filter(caught_up).collect(),
+            members,
+        }
+    }
+
+    /// Whether a node may become a voter: it would not hold up the next decision.
+    fn is_ready(&self, node: NodeId) -> bool {
+        self.caught_up.contains(&node) && (self.answer.contains(&node) || SILENT_VOTER.is_planted())
+    }
+
+    /// The voters to have next on the way to those of the topology: these, if all newcomers among
+    /// them are ready. Otherwise the present ones without those that have left, whose places go to
+    /// the newcomers that are ready.
+    fn voters_next(&self, topology: &Topology) -> BTreeSet<NodeId> {
+        let wanted: BTreeSet<NodeId> = topology.voters().collect();
+        let newcomers = wanted.difference(&self.voters).copied();
+        let (ready, late): (Vec<_>, Vec<_>) = newcomers.partition(|&node| self.is_ready(node));
+        if late.is_empty() {
+            return wanted;
+        }
+        if LATECOMER_KEEPS_THE_GONE.is_planted() {
+            return self.voters.clone();
+        }
+        let stay = |node: &NodeId| topology.nodes.contains_key(node);
+        let mut next: BTreeSet<NodeId> = self.voters.iter().copied().filter(stay).collect();
+        next.extend(ready.into_iter().take(self.voters.len() - next.len()));
+        next
+    }
+
+    /// Whether a majority of the voters to be answers. If it did not, the change could never be
+    /// committed, nor any later one: not even the removal of those that are dead.
+    fn majority_answers(&self, voters: &BTreeSet<NodeId>) -> bool {
+        SILENT_MAJORITY.is_planted()
+            || voters.intersection(&self.answer).count() >= majority(voters.len())
+    }
+}
+
+/// In this order: add every node of the topology as a learner, remove the learners that have left
+/// the topology, make the right ones voters.
+fn next_change(seen: &Seen, topology: &Topology) -> Next {
+    if !seen.leads || topology.nodes.is_empty() {
         return Next::Settled;
     }
-    let present: BTreeSet<NodeId> = membership.nodes().map(|(&node, _)| node).collect();
+    let nodes = topology.nodes.keys().copied();
     #[expect(
         clippy::zero_sized_map_values,
         reason = "the engine's form of a set of nodes"
     )]
-    let absent: BTreeMap<_, _> = topology
-        .nodes
-        .keys()
-        .filter(|node| !present.contains(node))
-        .map(|&node| (node, EmptyNode::default()))
+    let absent: BTreeMap<_, _> = nodes
+        .filter(|node| !seen.members.contains(node))
+        .map(|node| (node, EmptyNode::default()))
         .collect();
     if !absent.is_empty() {
         return Next::Change(ChangeMembers::AddNodes(absent));
     }
-    let voting: BTreeSet<NodeId> = membership.voter_ids().collect();
-    let wanted: BTreeSet<NodeId> = topology.voters().collect();
-    if voting != wanted || membership.get_joint_config().len() > 1 {
-        let joint = membership.get_joint_config().len() > 1;
-        let ready = wanted
-            .difference(&voting)
-            .all(|&node| caught_up(metrics, node))
-            && (joint || wanted_answer(metrics, &wanted));
-        return if ready {
-            Next::Change(ChangeMembers::ReplaceAllVoters(wanted))
+    let learners = seen.members.difference(&seen.voters).copied();
+    let gone: BTreeSet<_> = learners
+        .filter(|node| !topology.nodes.contains_key(node))
+        .collect();
+    if !gone.is_empty() {
+        return Next::Change(ChangeMembers::RemoveNodes(gone));
+    }
+    let next = seen.voters_next(topology);
+    if next != seen.voters || seen.joint {
+        return if seen.joint || seen.majority_answers(&next) {
+            Next::Change(ChangeMembers::ReplaceAllVoters(next))
         } else {
             Next::Wait
         };
     }
-    let gone: BTreeSet<_> = present
-        .into_iter()
-        .filter(|node| !topology.nodes.contains_key(node))
-        .collect();
-    if gone.is_empty() {
+    if topology.voters().eq(next) {
         Next::Settled
     } else {
-        Next::Change(ChangeMembers::RemoveNodes(gone))
+        Next::Wait
     }
 }
 
-/// Whether a majority of the voters to be answers. If it did not, the change could never be
-/// committed, nor any later one: not even the removal of those that are dead.
-fn wanted_answer(metrics: &RaftMetrics<Types>, wanted: &BTreeSet<NodeId>) -> bool {
-    let answers = |node: &&NodeId| {
-        let heard = metrics
-            .heartbeat
-            .as_ref()
-            .and_then(|heard| heard.get(*node))
-            .and_then(Option::as_ref);
-        **node == metrics.id || heard.is_some_and(|heard| heard.elapsed() < SILENCE_MAX)
-    };
-    wanted.iter().filter(answers).count() >= majority(wanted.len())
-}
-
-fn caught_up(metrics: &RaftMetrics<Types>, node: NodeId) -> bool {
-    let matched = metrics
-        .replication
-        .as_ref()
-        .and_then(|progress| progress.get(&node))
-        .and_then(Option::as_ref);
-    matched.is_some_and(|matched| matched.index + LAG_MAX >= metrics.last_log_index.unwrap_or(0))
-}
+#[cfg(test)]
+mod tests;

@@ -28,6 +28,10 @@ pub(super) enum Request {
         command: Command,
         timeout: Duration,
     },
+    /// The lives that the sender's directory remembers, the present one last.
+    Life {
+        lives: Vec<u64>,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -38,6 +42,10 @@ pub(super) enum Reply {
     Transfer(TransferLeaderResponse<Types>),
     Proposed(Result<Response, ProposeError>),
     Failed(ServeError),
+    /// Whether the newest life that was heard of is among them.
+    Life {
+        remembers: bool,
+    },
 }
 
 /// Why a node did not serve a request.
@@ -49,4 +57,6 @@ pub(super) enum ServeError {
     Impostor,
     #[error("the node is stopping")]
     Stopping,
+    #[error("the node does not vote: its directory may be older than one that it has run on")]
+    InDoubt,
 }

@@ -43,6 +43,14 @@ pub(super) struct Peer {
 }
 
 impl Peer {
+    /// The same, for another node.
+    pub(super) fn to(&self, target: NodeId) -> Self {
+        Self {
+            target,
+            ..self.clone()
+        }
+    }
+
     pub(super) async fn call(
         &self,
         request: &Request,
@@ -86,10 +94,7 @@ impl RaftNetworkFactory<Types> for Peers {
     type Network = Peer;
 
     async fn new_client(&mut self, target: NodeId, _: &openraft::EmptyNode) -> Peer {
-        Peer {
-            target,
-            ..self.0.clone()
-        }
+        self.0.to(target)
     }
 }
 

@@ -31,6 +31,7 @@ impl ControlGroup {
 
     async fn answer(&self, from: NodeId, request: &[u8]) -> Bytes {
         let reply = match decode::<Request>(request) {
+            Ok(Request::Life { lives }) => self.hear_of_life(from, &lives).await,
             Ok(request) if speaks_for(&request).is_none_or(|node| node == from) => {
                 self.handle(request).await
             }
@@ -41,8 +42,21 @@ impl ControlGroup {
         encode(&reply).unwrap_or_default()
     }
 
+    async fn hear_of_life(&self, from: NodeId, lives: &[u64]) -> Result<Reply, ServeError> {
+        let remembers = self.inner.lives.hear(from, lives).await;
+        let remembers = remembers.map_err(|_disk| ServeError::Stopping)?;
+        Ok(Reply::Life { remembers })
+    }
+
     async fn handle(&self, request: Request) -> Result<Reply, ServeError> {
         let raft = &self.inner.raft;
+        let asks_for_a_vote = matches!(
+            request,
+            Request::Vote(_) | Request::PreVote(_) | Request::Transfer(_)
+        );
+        if asks_for_a_vote && !self.inner.lives.may_vote() {
+            return Err(ServeError::InDoubt);
+        }
         Ok(match request {
             Request::Append(rpc) => Reply::Append(
                 raft.append_entries(rpc)
@@ -82,6 +96,8 @@ impl ControlGroup {
             Request::Propose { command, timeout } => {
                 Reply::Proposed(self.propose_once(&command, timeout).await)
             }
+            // Answered before, because it is about the sender.
+            Request::Life { .. } => return Err(ServeError::Malformed),
         })
     }
 }
@@ -95,6 +111,7 @@ fn speaks_for(request: &Request) -> Option<NodeId> {
         Request::Vote(rpc) | Request::PreVote(rpc) => node(&rpc.vote),
         Request::Snapshot { vote, .. } => node(vote),
         Request::Transfer(rpc) => node(rpc.from_leader()),
+        Request::Life { .. } => None,
         Request::Propose { .. } if REPORTS_FOR_OTHERS.is_planted() => None,
         Request::Propose { command, .. } => command.speaks_for(),
     }

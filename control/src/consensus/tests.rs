@@ -247,6 +247,186 @@ fn a_removed_node_leaves_the_group() {
 }
 
 #[test]
+fn a_silent_node_is_not_made_a_voter_and_a_gone_one_does_not_stay_one() {
+    run(12, async |mut world: World| {
+        world.grow(4).await;
+        assert_eq!(world.group(1).status().voters, [1, 2, 3].map(NodeId));
+        world.isolate(4);
+        // Long enough that the leader has noticed.
+        tokio::time::sleep(SECOND * 5).await;
+        let gone = Command::RemoveNode {
+            node: NodeId(3),
+            lost: true,
+        };
+        assert_eq!(world.group(1).propose(gone, WAIT).await, Ok(Response::Done));
+        world.crash(3).await;
+        world
+            .until("the two that are left decide", |world| {
+                world.group(1).status().voters == [1, 2].map(NodeId)
+            })
+            .await;
+        world.heal();
+        world
+            .until("node 4 votes when it answers", |world| {
+                world.group(2).status().voters == [1, 2, 4].map(NodeId)
+            })
+            .await;
+    });
+}
+
+#[test]
+fn a_survivor_goes_on_alone_whatever_the_lost_ones_decided() {
+    run(13, async |mut world: World| {
+        world.grow(3).await;
+        // The others decide something that the survivor never hears of.
+        world.isolate(1);
+        let unheard = world.group(2).propose(admit(9), WAIT).await;
+        assert_eq!(unheard, Ok(Response::Admitted { node: NodeId(4) }));
+        let theirs = world.group(2).state().borrow().epoch;
+        for node in 1..=3 {
+            world.crash(node).await;
+        }
+
+        let recovery = world.recovery(1, &[]);
+        let names: Vec<_> = recovery
+            .given_up()
+            .nodes
+            .iter()
+            .map(|name| &**name)
+            .collect();
+        assert_eq!(names, ["n2", "n3"]);
+        recovery.carry_out().unwrap();
+        world.open(1).await;
+        world
+            .until("the survivor leads alone", |world| {
+                let status = world.group(1).status();
+                status.role == Role::Leader && status.voters == [NodeId(1)] && !status.joint
+            })
+            .await;
+        let topology = Arc::clone(&world.group(1).state().borrow());
+        assert_eq!(topology.nodes.keys().collect::<Vec<_>>(), [&NodeId(1)]);
+        assert!(topology.epoch > theirs, "{:?}", topology.epoch);
+        // Numbers are not given out again, as far as the survivor knows of them.
+        assert_eq!(
+            world.group(1).propose(admit(8), WAIT).await,
+            Ok(Response::Admitted { node: NodeId(4) })
+        );
+    });
+}
+
+#[test]
+fn what_is_kept_beside_a_survivor_follows_it() {
+    run(14, async |mut world: World| {
+        world.grow(5).await;
+        for node in 1..=5 {
+            world.crash(node).await;
+        }
+        world.recovery(2, &[1]).carry_out().unwrap();
+        for node in 1..=2 {
+            world.open(node).await;
+        }
+        world
+            .until("both know", |world| {
+                world.groups().all(|(_, group)| {
+                    let status = group.status();
+                    group.state().borrow().nodes.len() == 2
+                        && status.leader == Some(NodeId(2))
+                        && status.voters == [NodeId(2)]
+                })
+            })
+            .await;
+        assert_eq!(
+            world.group(1).propose(admit(9), WAIT).await,
+            Ok(Response::Admitted { node: NodeId(6) })
+        );
+    });
+}
+
+#[test]
+fn a_recovery_that_is_only_planned_changes_nothing() {
+    run(15, async |mut world: World| {
+        world.grow(3).await;
+        let topology = Arc::clone(&world.group(1).state().borrow());
+        for node in 1..=3 {
+            world.crash(node).await;
+        }
+        drop(world.recovery(1, &[]));
+        for node in 1..=3 {
+            world.open(node).await;
+        }
+        world
+            .until("all is as before", |world| {
+                world
+                    .groups()
+                    .all(|(_, group)| *group.state().borrow() == topology)
+            })
+            .await;
+    });
+}
+
+#[test]
+fn a_restored_directory_does_not_vote() {
+    run(16, async |mut world: World| {
+        world.grow(3).await;
+        world.crash(1).await;
+        let backup = world.backup(1);
+        world.open(1).await;
+        world
+            .until("node 1 is trusted", |world| {
+                world.group(1).status().standing == VoteTrust::Trusted
+            })
+            .await;
+        world.crash(1).await;
+        world.restore(1, backup);
+        world.open(1).await;
+        world
+            .until("somebody objects", |world| {
+                world.group(1).status().standing == VoteTrust::Forgetful
+            })
+            .await;
+        // With one more node gone there is no majority that can vote.
+        let other = world.group(1).leader().map_or(2, |leader| leader.0);
+        world.crash(other).await;
+        let alone = world.group(1).propose(admit(9), SECOND * 3).await;
+        assert!(alone.is_err(), "{alone:?}");
+        // Another start does not help: the node knows what it is.
+        world.crash(1).await;
+        world.open(1).await;
+        assert_eq!(world.group(1).status().standing, VoteTrust::Forgetful);
+        world.open(other).await;
+        assert_eq!(
+            world.group(1).propose(admit(9), WAIT).await,
+            Ok(Response::Admitted { node: NodeId(4) })
+        );
+    });
+}
+
+#[test]
+fn a_copy_that_runs_beside_the_original_is_objected_to_and_the_original_is_not() {
+    run(17, async |mut world: World| {
+        world.grow(3).await;
+        world.crash(1).await;
+        let copy = world.backup(1);
+        world.open(1).await;
+        let trusted = |world: &World| world.group(1).status().standing == VoteTrust::Trusted;
+        world.until("node 1 is trusted", trusted).await;
+        world.crash(1).await;
+        let original = world.backup(1);
+        world.restore(1, copy);
+        world.open(1).await;
+        world
+            .until("the copy is found out", |world| {
+                world.group(1).status().standing == VoteTrust::Forgetful
+            })
+            .await;
+        world.crash(1).await;
+        world.restore(1, original);
+        world.open(1).await;
+        world.until("the original is trusted", trusted).await;
+    });
+}
+
+#[test]
 fn garbage_is_answered_with_an_error() {
     run(9, async |mut world: World| {
         world.grow(3).await;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::command::{Command, CommandRefusal, LogIndex, Response};
 use super::decided::ControlState;
+use super::nodes::Entry;
 use crate::topology::Epoch;
 
 impl ControlState {
@@ -39,9 +40,23 @@ impl ControlState {
         }
         match command {
             Command::Found { .. } => Err(CommandRefusal::AlreadyFounded),
-            Command::Admit { token, node, at_ms } => self.admit(epoch, token, &node, at_ms),
+            Command::Admit {
+                token,
+                node,
+                replaces,
+                at_ms,
+            } => {
+                let asked = Entry {
+                    token,
+                    replaces,
+                    at_ms,
+                };
+                self.admit(epoch, &asked, &node)
+            }
             Command::MoveNode { node, quic } => self.move_node(node, &quic),
             Command::RemoveNode { node, lost } => self.remove_node(epoch, node, lost),
+            Command::Distrust { node } => self.distrust(node),
+            Command::DrainNode { node, drained } => self.drain_node(epoch, node, drained),
             Command::CreateToken(token) => self.create_token(token),
             Command::RevokeToken(token) => {
                 self.tokens.remove(&token);
@@ -61,6 +76,14 @@ impl ControlState {
                 partitions,
                 epoch: of,
             } => self.report_move(epoch, node, keyspace, &partitions, of),
+            Command::CreateUser {
+                name,
+                password,
+                grant,
+            } => self.create_user(epoch, name, password, &grant),
+            Command::SetPassword { user, password } => self.set_password(epoch, &user, password),
+            Command::Grant { user, grant } => self.grant(&user, &grant),
+            Command::DropUser(user) => self.drop_user(&user),
         }
     }
 }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use quorate_crdt::{NodeId, PublicKey, Secret};
 use serde::{Deserialize, Serialize};
 
-use crate::topology::{ClusterId, Datacenter, Epoch, KeyspaceId, Partition, Replication};
+use crate::topology::{
+    ClusterId, Datacenter, Epoch, KeyspaceId, Partition, PasswordHash, Replication, Role,
+};
 
 /// A position in the control group's log. Strictly increasing and never reused, so every [`Epoch`]
 /// and fencing token is made from one.
@@ -36,6 +38,9 @@ pub struct NodeSpec {
     /// same node from a wiped node under the same name, which must not pass for the old one: it
     /// could issue an event twice.
     pub key: PublicKey,
+    /// Whether its store promises that what it has synchronised survives a power loss. A node that
+    /// cannot promise it could vote twice in one term, so it votes only if nobody else can.
+    pub durable: bool,
 }
 
 /// A join token to record.
@@ -69,6 +74,15 @@ pub struct NewKeyspace {
     pub write: Arc<str>,
 }
 
+/// A role to give to a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// The role; it replaces the one before. `None` takes it away.
+    pub role: Option<Role>,
+    /// Where it holds; `None` means in every keyspace.
+    pub keyspace: Option<KeyspaceId>,
+}
+
 /// A proposal to the control group, unlike the commands of Redis clients. Anything that depends on
 /// time, randomness or the outside world travels inside the command, so that every node applies it
 /// alike.
@@ -97,6 +111,9 @@ pub enum Command {
         token: TokenId,
         /// The node.
         node: NodeSpec,
+        /// The dead member whose place it takes. That member is removed as lost in the same step,
+        /// and the newcomer holds what it held; it may have its name.
+        replaces: Option<NodeId>,
         /// Unix time in milliseconds, by the proposer's clock. The token's expiry is compared with
         /// it.
         at_ms: u64,
@@ -116,6 +133,20 @@ pub enum Command {
         /// Whether its disk will never come back. Then nothing waits for it, and what only it held
         /// is given up.
         lost: bool,
+    },
+    /// Reports that the node's store has forgotten what it had promised to keep, or may do so: it
+    /// votes only if nobody else can. Answer: [`Response::Done`].
+    Distrust {
+        /// The node, which reports it itself.
+        node: NodeId,
+    },
+    /// Takes all partitions from a node, which stays a member and does not vote, or lets it hold
+    /// some again. Answer: [`Response::Done`].
+    DrainNode {
+        /// The node.
+        node: NodeId,
+        /// Whether it is to hold nothing.
+        drained: bool,
     },
     /// Records a join token. Answer: [`Response::Done`].
     CreateToken(NewToken),
@@ -150,6 +181,32 @@ pub enum Command {
         /// The [`Placement::epoch`](crate::topology::Placement::epoch) that it acted on.
         epoch: Epoch,
     },
+    /// Makes a user. The first user of a cluster must administer it. Answer: [`Response::Done`].
+    CreateUser {
+        /// Its name; see [`is_user_name`](crate::topology::is_user_name).
+        name: Arc<str>,
+        /// Its password.
+        password: PasswordHash,
+        /// Its first role.
+        grant: Grant,
+    },
+    /// Gives a user another password. Whoever came in with the old one must authenticate again.
+    /// Answer: [`Response::Done`].
+    SetPassword {
+        /// The user.
+        user: Arc<str>,
+        /// The new password.
+        password: PasswordHash,
+    },
+    /// Gives a user a role, or takes one away. Answer: [`Response::Done`].
+    Grant {
+        /// The user.
+        user: Arc<str>,
+        /// The role.
+        grant: Grant,
+    },
+    /// Drops a user, but not the last one who administers the cluster. Answer: [`Response::Done`].
+    DropUser(Arc<str>),
 }
 
 impl Command {
@@ -167,9 +224,16 @@ impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Found { node, .. } => write!(f, "found by {}", node.name),
+            Self::Admit {
+                node,
+                replaces: Some(dead),
+                ..
+            } => write!(f, "admit {} in place of node {dead}", node.name),
             Self::Admit { node, .. } => write!(f, "admit {}", node.name),
             Self::MoveNode { node, quic } => write!(f, "move node {node} to {quic}"),
             Self::RemoveNode { node, lost } => write!(f, "remove node {node}, lost: {lost}"),
+            Self::Distrust { node } => write!(f, "distrust the store of node {node}"),
+            Self::DrainNode { node, drained } => write!(f, "drain node {node}: {drained}"),
             Self::CreateToken(token) => write!(f, "create token {}", token.id.0),
             Self::RevokeToken(token) => write!(f, "revoke token {}", token.0),
             Self::CreateKeyspace(keyspace) => write!(f, "create keyspace {}", keyspace.name),
@@ -189,6 +253,10 @@ impl fmt::Display for Command {
                     epoch.0
                 )
             }
+            Self::CreateUser { name, .. } => write!(f, "create user {name}"),
+            Self::SetPassword { user, .. } => write!(f, "set the password of user {user}"),
+            Self::Grant { user, .. } => write!(f, "grant a role to user {user}"),
+            Self::DropUser(user) => write!(f, "drop user {user}"),
         }
     }
 }
@@ -272,12 +340,29 @@ pub enum CommandRefusal {
         /// The keyspace that would lose its last replica.
         keyspace: KeyspaceId,
     },
-    /// A cluster keeps at least one node.
-    #[error("the last node cannot be removed")]
+    /// A node takes the place of one of its own datacenter.
+    #[error("node {node} is in datacenter {datacenter}, where its place is")]
+    OtherDatacenter {
+        /// The node to be replaced.
+        node: NodeId,
+        /// Its datacenter.
+        datacenter: Datacenter,
+    },
+    /// A cluster keeps at least one node that may hold partitions.
+    #[error("the last node that may hold partitions can be neither removed nor drained")]
     LastNode,
     /// The keyspace `default` always exists.
     #[error("the default keyspace cannot be dropped")]
     DefaultKeyspace,
+    /// A name that [`is_user_name`](crate::topology::is_user_name) does not allow.
+    #[error("a user's name is 1 to 64 letters, digits, '-', '_' or '.', and not default")]
+    BadUserName,
+    /// There is no such user.
+    #[error("there is no user {0}")]
+    UnknownUser(Arc<str>),
+    /// Nobody could administer the cluster any more.
+    #[error("a cluster with users needs one who has the role admin in every keyspace")]
+    NoAdministrator,
     /// All 2^32 keyspace numbers have been used.
     #[error("all numbers for keyspaces have been used")]
     Exhausted,

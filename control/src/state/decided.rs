@@ -4,11 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use quorate_crdt::{NodeId, Secret};
+use quorate_crdt::{NodeId, PublicKey, Secret};
 use serde::{Deserialize, Serialize};
 
 use super::command::{CommandRefusal, TokenId};
-use crate::topology::{ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Placement, Topology};
+use super::placement::place;
+use crate::planted::PLACE_BY_OWN_NUMBER;
+use crate::topology::{
+    ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Partition, Placement, Replication, Topology,
+};
 
 /// Everything the control group has decided. [`apply`](Self::apply) is the only way to change it.
 ///
@@ -21,6 +25,13 @@ pub struct ControlState {
     /// Nodes that are being removed. They stay in the topology while partitions move away from
     /// them.
     pub(super) leaving: BTreeSet<NodeId>,
+    /// Members that hold nothing and do not vote until an administrator says otherwise.
+    pub(super) drained: BTreeSet<NodeId>,
+    /// Nodes whose store may forget what it has synchronised.
+    pub(super) volatile: BTreeSet<NodeId>,
+    /// The number by which a node is placed, where it is not its own: that of the node whose place
+    /// it took, which may have taken it from another.
+    pub(super) seats: BTreeMap<NodeId, NodeId>,
     /// The last number given to a node.
     pub(super) last_node: u64,
     /// The next number for a keyspace; `None` when all have been given out.
@@ -46,11 +57,15 @@ impl Default for ControlState {
             epoch: Epoch(0),
             nodes: BTreeMap::new(),
             keyspaces: BTreeMap::new(),
+            users: BTreeMap::new(),
         };
         Self {
             topology: Arc::new(topology),
             tokens: BTreeMap::new(),
             leaving: BTreeSet::new(),
+            drained: BTreeSet::new(),
+            volatile: BTreeSet::new(),
+            seats: BTreeMap::new(),
             last_node: 0,
             next_keyspace: Some(1),
         }
@@ -78,6 +93,28 @@ impl ControlState {
         &self.leaving
     }
 
+    /// Members that are to hold nothing. They stay, and may be let hold partitions again.
+    pub fn drained(&self) -> &BTreeSet<NodeId> {
+        &self.drained
+    }
+
+    /// Whether nothing is placed on the node any more: it is on its way out, or drained.
+    pub fn is_withdrawn(&self, node: NodeId) -> bool {
+        self.leaving.contains(&node) || self.drained.contains(&node)
+    }
+
+    /// Nodes whose store cannot promise that a vote survives a power loss. They vote only if nobody
+    /// else can.
+    pub fn volatile(&self) -> &BTreeSet<NodeId> {
+        &self.volatile
+    }
+
+    /// The member that has this key, unless it is on its way out.
+    pub fn admitted_as(&self, key: &PublicKey) -> Option<NodeId> {
+        let node = self.topology.node_of(key)?;
+        (!self.leaving.contains(&node)).then_some(node)
+    }
+
     pub(super) fn known(&self, node: NodeId) -> Result<&NodeInfo, CommandRefusal> {
         self.topology
             .nodes
@@ -101,8 +138,29 @@ impl ControlState {
         self.topology
             .nodes
             .iter()
-            .filter(|(node, _)| !self.leaving.contains(node))
+            .filter(|(node, _)| !self.is_withdrawn(**node))
             .map(|(&node, info)| (node, info))
+    }
+
+    /// The nodes that should hold the partition. A node that took another's place is placed as that
+    /// one was, so that no other replica moves.
+    pub(super) fn home(
+        &self,
+        replication: &Replication,
+        keyspace: KeyspaceId,
+        partition: Partition,
+    ) -> Vec<NodeId> {
+        let seat = |node: NodeId| match self.seats.get(&node) {
+            Some(&seat) if !PLACE_BY_OWN_NUMBER.is_planted() => seat,
+            _ => node,
+        };
+        let seated: BTreeMap<_, _> = self.staying().map(|(node, _)| (seat(node), node)).collect();
+        let nodes = self.staying().map(|(node, info)| (seat(node), info));
+        let chosen = place(nodes, replication, keyspace, partition);
+        chosen
+            .iter()
+            .filter_map(|seat| seated.get(seat).copied())
+            .collect()
     }
 
     /// All placements of all keyspaces, to change.
@@ -124,6 +182,9 @@ impl ControlState {
             .collect();
         for node in free {
             self.leaving.remove(&node);
+            self.drained.remove(&node);
+            self.volatile.remove(&node);
+            self.seats.remove(&node);
             self.topology_mut().nodes.remove(&node);
         }
     }

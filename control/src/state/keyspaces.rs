@@ -49,10 +49,7 @@ impl ControlState {
     pub(super) fn insert_keyspace(&mut self, epoch: Epoch, id: KeyspaceId, new: NewKeyspace) {
         let placement = (0..new.partitions)
             .map(|partition| {
-                Placement::stable(
-                    epoch,
-                    place(self.staying(), &new.replication, id, Partition(partition)),
-                )
+                Placement::stable(epoch, self.home(&new.replication, id, Partition(partition)))
             })
             .collect();
         let keyspace = Keyspace {
@@ -94,7 +91,11 @@ impl ControlState {
         if id == DEFAULT_KEYSPACE {
             return Err(CommandRefusal::DefaultKeyspace);
         }
-        self.topology_mut().keyspaces.remove(&id);
+        let topology = self.topology_mut();
+        topology.keyspaces.remove(&id);
+        for user in topology.users.values_mut() {
+            user.keyspaces.remove(&id);
+        }
         self.dismiss_leavers();
         Ok(Response::Done)
     }

@@ -14,8 +14,8 @@
 //!    when all of T have reported, so any reader of T finds the write.
 //! 2. *Writes during the move* are acknowledged in both R and T, so a reader may ask either.
 //! 3. *Writes after the move* are acknowledged in T alone. That is safe only once nobody can read
-//!    R: every member of R that is not being removed, and at least a majority of R in every
-//!    datacenter, has reported that it fences the epochs at which R was read.
+//!    R: every member of R that is neither being removed nor drained, and at least a majority of R
+//!    in every datacenter, has reported that it fences the epochs at which R was read.
 //!
 //! *Overlapping changes.* While `Copying`, T has never been read and R has every write, so T may be
 //! dropped or replaced by another set (under a new epoch, with nobody `done`). While `Switching`, T
@@ -43,10 +43,11 @@ pub(super) fn mark(placement: &mut Placement, node: NodeId, of: Epoch) -> bool {
 }
 
 /// The nodes whose reports the current phase still waits for; empty when the partition is stable.
+/// `withdrawn` nodes hold nothing in the end.
 pub(super) fn awaited(
     placement: &Placement,
     topology: &Topology,
-    leaving: &BTreeSet<NodeId>,
+    withdrawn: impl Fn(NodeId) -> bool,
 ) -> Vec<NodeId> {
     let Some(transition) = &placement.transition else {
         return Vec::new();
@@ -63,8 +64,7 @@ pub(super) fn awaited(
                 .filter(silent)
                 .filter(|node| {
                     let home = topology.datacenter_of(*node);
-                    !leaving.contains(node)
-                        || home.is_some_and(|datacenter| open.contains(datacenter))
+                    !withdrawn(*node) || home.is_some_and(|datacenter| open.contains(datacenter))
                 })
                 .collect()
         }
@@ -72,7 +72,7 @@ pub(super) fn awaited(
 }
 
 /// The datacenters where no majority of the old set has reported yet. There the move waits even for
-/// a node that is being removed.
+/// a node that is being removed or drained.
 fn unfenced<'a>(
     placement: &Placement,
     transition: &Transition,

@@ -7,10 +7,21 @@ use quorate_crdt::NodeId;
 use super::command::{CommandRefusal, NewKeyspace, NewToken, NodeSpec, Response, TokenId};
 use super::decided::{ControlState, Token};
 use super::keyspaces::check_partitions;
-use crate::planted::{JOIN_RETRY_UNKNOWN, TOKEN_USE_COUNTED_TWICE};
+use crate::planted::{JOIN_RETRY_UNKNOWN, REPLACED_IS_AWAITED, TOKEN_USE_COUNTED_TWICE};
 use crate::topology::{
     ClusterId, DEFAULT_KEYSPACE, Epoch, NodeInfo, Replication, is_address, is_name,
 };
+
+/// How a newcomer asks to be let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The token that it holds.
+    pub token: TokenId,
+    /// The dead member whose place it takes.
+    pub replaces: Option<NodeId>,
+    /// Unix time in milliseconds, by the proposer's clock.
+    pub at_ms: u64,
+}
 
 impl ControlState {
     pub(super) fn found(
@@ -57,40 +68,49 @@ impl ControlState {
         Ok(Response::Done)
     }
 
-    /// Whether `node` would be admitted with this token: as a new node (`None`), or as one that has
-    /// been admitted and asks again. Recognises a retry before it counts uses, so that a retry does
-    /// not find the token used up by its own first attempt.
+    /// Whether `node` would be admitted like this: as a new node (`None`), or as one that has been
+    /// admitted and asks again. Recognises a retry before it counts uses, so that a retry does not
+    /// find the token used up, or the node that it replaces gone, by its own first attempt.
     ///
     /// # Errors
     /// Why not. A member whose state is behind may be wrong about it; the log decides.
     pub fn may_enter(
         &self,
-        token: TokenId,
+        asked: &Entry,
         node: &NodeSpec,
-        at_ms: u64,
     ) -> Result<Option<NodeId>, CommandRefusal> {
         let token = self
             .tokens
-            .get(&token)
+            .get(&asked.token)
             .ok_or(CommandRefusal::UnknownToken)?;
         check_spec(node)?;
-        let known = self
-            .topology
-            .node_of(&node.key)
-            .filter(|known| !self.leaving.contains(known));
+        let known = self.admitted_as(&node.key);
         if known.is_some() && !JOIN_RETRY_UNKNOWN.is_planted() {
             return Ok(known);
         }
-        if self.topology.node_named(&node.name).is_some()
+        let named = self.topology.node_named(&node.name);
+        if named.is_some_and(|(other, _)| asked.replaces != Some(other))
             || self.topology.node_of(&node.key).is_some()
         {
             return Err(CommandRefusal::NameTaken);
         }
-        if token.expires_ms.is_some_and(|expires| at_ms >= expires) {
+        if token
+            .expires_ms
+            .is_some_and(|expires| asked.at_ms >= expires)
+        {
             return Err(CommandRefusal::Expired);
         }
         if token.uses_left == Some(0) {
             return Err(CommandRefusal::UsedUp);
+        }
+        if let Some(dead) = asked.replaces {
+            let datacenter = &self.known(dead)?.datacenter;
+            if *datacenter != node.datacenter {
+                return Err(CommandRefusal::OtherDatacenter {
+                    node: dead,
+                    datacenter: datacenter.clone(),
+                });
+            }
         }
         Ok(None)
     }
@@ -98,15 +118,14 @@ impl ControlState {
     pub(super) fn admit(
         &mut self,
         epoch: Epoch,
-        token: TokenId,
+        asked: &Entry,
         node: &NodeSpec,
-        at_ms: u64,
     ) -> Result<Response, CommandRefusal> {
-        let known = self.may_enter(token, node, at_ms)?;
+        let known = self.may_enter(asked, node)?;
         if known.is_none() || TOKEN_USE_COUNTED_TWICE.is_planted() {
             let uses = self
                 .tokens
-                .get_mut(&token)
+                .get_mut(&asked.token)
                 .and_then(|token| token.uses_left.as_mut());
             if let Some(uses) = uses {
                 *uses = uses.saturating_sub(1);
@@ -117,9 +136,24 @@ impl ControlState {
             return Ok(Response::Admitted { node: known });
         }
         let admitted = self.enter(node);
+        if let Some(dead) = asked.replaces {
+            self.hand_over(epoch, dead, admitted);
+        }
         self.choose_voters();
         self.retarget_all(epoch);
+        self.dismiss_leavers();
         Ok(Response::Admitted { node: admitted })
+    }
+
+    /// Gives the place of a dead node to a newcomer. What the dead one held is filled from the
+    /// others that hold it.
+    fn hand_over(&mut self, epoch: Epoch, dead: NodeId, newcomer: NodeId) {
+        let seat = self.seats.get(&dead).copied().unwrap_or(dead);
+        self.seats.insert(newcomer, seat);
+        self.leaving.insert(dead);
+        if !REPLACED_IS_AWAITED.is_planted() {
+            self.strip(epoch, dead);
+        }
     }
 
     /// Gives the node the next number. Numbers are never reused: an old node that comes back must
@@ -136,6 +170,9 @@ impl ControlState {
             voter: false,
         };
         self.topology_mut().nodes.insert(node, info);
+        if !spec.durable {
+            self.volatile.insert(node);
+        }
         node
     }
 
@@ -154,19 +191,46 @@ impl ControlState {
         Ok(Response::Done)
     }
 
+    /// Whether the others can hold everything.
+    fn dispensable(&self, node: NodeId) -> Result<(), CommandRefusal> {
+        self.known(node)?;
+        if !self.staying().any(|(other, _)| other != node) {
+            return Err(CommandRefusal::LastNode);
+        }
+        match self.bare_without(node) {
+            Some(keyspace) => Err(CommandRefusal::NoReplicas { keyspace }),
+            None => Ok(()),
+        }
+    }
+
+    /// A node that is being removed stays drained in any case.
+    pub(super) fn drain_node(
+        &mut self,
+        epoch: Epoch,
+        node: NodeId,
+        drained: bool,
+    ) -> Result<Response, CommandRefusal> {
+        if drained {
+            self.dispensable(node)?;
+            self.drained.insert(node);
+        } else {
+            self.known(node)?;
+            self.drained.remove(&node);
+        }
+        self.choose_voters();
+        self.retarget_all(epoch);
+        self.dismiss_leavers();
+        Ok(Response::Done)
+    }
+
     pub(super) fn remove_node(
         &mut self,
         epoch: Epoch,
         node: NodeId,
         lost: bool,
     ) -> Result<Response, CommandRefusal> {
-        self.known(node)?;
-        if !self.staying().any(|(other, _)| other != node) {
-            return Err(CommandRefusal::LastNode);
-        }
-        if let Some(keyspace) = self.bare_without(node) {
-            return Err(CommandRefusal::NoReplicas { keyspace });
-        }
+        self.dispensable(node)?;
+        self.drained.remove(&node);
         self.leaving.insert(node);
         if lost {
             self.strip(epoch, node);

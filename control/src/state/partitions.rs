@@ -6,7 +6,7 @@ use quorate_crdt::NodeId;
 use super::command::{CommandRefusal, Response};
 use super::decided::ControlState;
 use super::moves;
-use super::placement::place;
+use crate::planted::DRAINED_IS_AWAITED;
 use crate::topology::{Epoch, KeyspaceId, Partition, Placement};
 
 impl ControlState {
@@ -19,7 +19,10 @@ impl ControlState {
             .get(&keyspace)
             .and_then(|keyspace| keyspace.placement(partition));
         placement.map_or_else(Vec::new, |placement| {
-            moves::awaited(placement, &self.topology, &self.leaving)
+            moves::awaited(placement, &self.topology, |node| {
+                let drained = self.drained.contains(&node) && !DRAINED_IS_AWAITED.is_planted();
+                drained || self.leaving.contains(&node)
+            })
         })
     }
 
@@ -99,7 +102,7 @@ impl ControlState {
         else {
             return;
         };
-        let target = place(self.staying(), replication, keyspace, partition);
+        let target = self.home(replication, keyspace, partition);
         let current = self
             .topology
             .keyspaces
@@ -145,10 +148,7 @@ impl ControlState {
             let Some(held) = self.topology.keyspaces.get(&keyspace) else {
                 return;
             };
-            let fresh = Placement::stable(
-                epoch,
-                place(self.staying(), &held.replication, keyspace, partition),
-            );
+            let fresh = Placement::stable(epoch, self.home(&held.replication, keyspace, partition));
             self.replace(keyspace, partition, fresh);
         }
     }

@@ -10,6 +10,7 @@ use crate::topology::{
 };
 
 mod quorums;
+mod users;
 
 /// A state machine with a log of its own.
 struct Machine {
@@ -27,6 +28,7 @@ fn spec(name: &str, datacenter: &str) -> NodeSpec {
         rack: "r1".into(),
         quic: "127.0.0.1:7381".into(),
         key: PublicKey(key),
+        durable: true,
     }
 }
 
@@ -87,6 +89,7 @@ impl Machine {
         self.apply(Command::Admit {
             token: TokenId(id),
             node,
+            replaces: None,
             at_ms,
         })
     }
@@ -359,15 +362,19 @@ fn what_would_be_refused_is_known_without_a_command() {
         (9, "n3", 0),
         (1, "a b", 0),
     ] {
-        let foreseen = machine
-            .state
-            .may_enter(TokenId(id), &spec(name, "a"), at_ms);
+        let asked = Entry {
+            token: TokenId(id),
+            replaces: None,
+            at_ms,
+        };
+        let foreseen = machine.state.may_enter(&asked, &spec(name, "a"));
         let mut copy = machine.state.clone();
         let decided = copy.apply(
             LogIndex(100),
             Command::Admit {
                 token: TokenId(id),
                 node: spec(name, "a"),
+                replaces: None,
                 at_ms,
             },
         );

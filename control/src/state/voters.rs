@@ -1,11 +1,14 @@
-//! Which nodes vote in the control group: an odd number, spread over datacenters and racks.
+//! Which nodes vote in the control group: an odd number of those that keep their votes, spread over
+//! datacenters and racks.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use quorate_crdt::NodeId;
 
+use super::command::{CommandRefusal, Response};
 use super::decided::ControlState;
+use crate::planted::{DRAINED_VOTES, VOLATILE_VOTES};
 use crate::topology::{Datacenter, NodeInfo};
 
 /// The most voters. More would slow every decision down and make none safer.
@@ -23,16 +26,12 @@ pub(super) const fn voters_of(nodes: usize) -> usize {
 }
 
 impl ControlState {
-    /// Sets the voter flags: as many voters as the number of nodes allows, spread over datacenters
-    /// and then over racks. A voter keeps its vote unless it leaves, there are too many voters, or
-    /// its datacenter has at least two more voters than another datacenter that could have one.
+    /// Sets the voter flags: as many voters as the number of eligible nodes allows, spread over
+    /// datacenters and then over racks. A voter keeps its vote unless it is no longer eligible,
+    /// there are too many voters, or its datacenter has at least two more voters than another
+    /// datacenter that could have one.
     pub(super) fn choose_voters(&mut self) {
-        let mut roll = Roll {
-            nodes: self
-                .staying()
-                .map(|(node, info)| (node, info.clone()))
-                .collect(),
-        };
+        let mut roll = self.eligible();
         let wanted = voters_of(roll.nodes.len());
         while roll.voters(|_| true) > wanted {
             let Some(node) = roll.dispensable() else {
@@ -70,6 +69,35 @@ impl ControlState {
                 info.voter = voter;
             }
         }
+    }
+}
+
+impl ControlState {
+    /// Notes that the node's store may forget. It keeps its vote if there would be fewer voters
+    /// without it: then it abstains, and a majority of the others decides.
+    pub(super) fn distrust(&mut self, node: NodeId) -> Result<Response, CommandRefusal> {
+        self.known(node)?;
+        self.volatile.insert(node);
+        let voters = self.topology.voters().count();
+        if voters_of(self.eligible().nodes.len()) >= voters {
+            self.choose_voters();
+        }
+        Ok(Response::Done)
+    }
+
+    /// The nodes that may vote: those that stay and keep their votes, or, if there is none, all
+    /// that stay.
+    fn eligible(&self) -> Roll {
+        let stays = |(node, info): (NodeId, &NodeInfo)| (node, info.clone());
+        let mut nodes: BTreeMap<_, _> = self.staying().map(stays).collect();
+        if DRAINED_VOTES.is_planted() {
+            nodes.extend(self.topology.nodes.clone());
+        }
+        let keeps = |node: &NodeId| !self.volatile.contains(node) || VOLATILE_VOTES.is_planted();
+        if nodes.keys().any(keeps) {
+            nodes.retain(|node, _| keeps(node));
+        }
+        Roll { nodes }
     }
 }
 

@@ -2,8 +2,11 @@
 //!
 //! ```text
 //! found NAME DC/RACK               founds the cluster
-//! join NAME DC/RACK                a second time it is a retry; NAME* is another node of that name
+//! join NAME DC/RACK                a second time it is a retry; NAME* is another node of that
+//!                                  name, and NAME~ one whose store may forget what it synchronised
+//! replace N by NAME DC/RACK        NAME joins in the place of N, which is dead
 //! remove N | lose N                removes a node; `lose`: its disk will not come back
+//! drain N | undrain N              N holds nothing and stays; N holds partitions again
 //! keyspace NAME PARTITIONS auto    creates a keyspace (or with DC=N DC=N …)
 //! alter NAME auto                  changes its replication
 //! drop NAME                        drops it
@@ -80,10 +83,19 @@ impl Cluster {
             ["join", name, place] => Command::Admit {
                 token: TOKEN,
                 node: spec(name, place),
+                replaces: None,
+                at_ms: 0,
+            },
+            ["replace", dead, "by", name, place] => Command::Admit {
+                token: TOKEN,
+                node: spec(name, place),
+                replaces: Some(NodeId(dead.parse().unwrap())),
                 at_ms: 0,
             },
             ["remove", node] => remove(node, false),
             ["lose", node] => remove(node, true),
+            ["drain", node] => drain(node, true),
+            ["undrain", node] => drain(node, false),
             ["keyspace", name, partitions, ref wanted @ ..] => {
                 Command::CreateKeyspace(NewKeyspace {
                     name: name.into(),
@@ -183,10 +195,14 @@ impl Cluster {
         let topology = self.state.topology();
         let learners = topology.nodes.iter().filter(|(_, info)| !info.voter);
         format!(
-            "voters {}, learners {}, leaving {}",
+            "voters {}, learners {}, leaving {}{}",
             ids(topology.voters()),
             ids(learners.map(|(&node, _)| node)),
-            ids(self.state.leaving().iter().copied())
+            ids(self.state.leaving().iter().copied()),
+            match self.state.drained() {
+                drained if drained.is_empty() => String::new(),
+                drained => format!(", drained {}", ids(drained.iter().copied())),
+            }
         )
     }
 
@@ -223,15 +239,17 @@ impl Cluster {
     }
 }
 
-/// A name with a `*` is that name with another data directory.
+/// A name with a `*` is that name with another data directory, one with a `~` has a store that may
+/// forget.
 fn spec(name: &str, place: &str) -> NodeSpec {
     let (datacenter, rack) = place.split_once('/').unwrap();
     NodeSpec {
-        name: name.trim_end_matches('*').into(),
+        name: name.trim_end_matches(['*', '~']).into(),
         datacenter: datacenter.into(),
         rack: rack.into(),
         quic: "127.0.0.1:7381".into(),
         key: key(name),
+        durable: !name.ends_with('~'),
     }
 }
 
@@ -246,6 +264,13 @@ fn remove(node: &str, lost: bool) -> Command {
     Command::RemoveNode {
         node: NodeId(node.parse().unwrap()),
         lost,
+    }
+}
+
+fn drain(node: &str, drained: bool) -> Command {
+    Command::DrainNode {
+        node: NodeId(node.parse().unwrap()),
+        drained,
     }
 }
 

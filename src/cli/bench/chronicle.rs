@@ -13,13 +13,13 @@ use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::levels::Levels;
-use super::options::{Bench, Target};
+use super::options::{Bench, Entrance, entrances};
 use super::script::{Kind, Script};
 use crate::check::{Action, Call, History};
 use crate::cli::fail::Failure;
 use crate::cli::globals::Globals;
 use crate::cli::output::{self, Output};
-use crate::faces::resp::client::{Client, ClientError, Options, Refusal, Value};
+use crate::faces::resp::client::{Client, ClientError, Refusal, Value};
 use crate::table::Table;
 
 /// How long a client waits before it reconnects, and how often convergence is polled.
@@ -56,7 +56,6 @@ struct Run {
     end: Instant,
     /// The time between two operations of one client.
     pause: Duration,
-    options: Options,
     keyspace: Option<String>,
 }
 
@@ -67,22 +66,20 @@ pub(super) async fn run(bench: &Bench, file: &Path, globals: &Globals) -> Result
         file: file.to_owned(),
         cause: cause.into(),
     };
+    let targets = entrances(&bench.target, globals)?;
     // Fail before the run rather than after it.
     let mut to = BufWriter::new(File::create(file).map_err(unwritable)?);
-    let run = Rc::new(Run::new(bench, globals));
+    let run = Rc::new(Run::new(bench));
     let tasks = LocalSet::new();
-    for (number, target) in (0..u64::from(bench.clients)).zip(bench.target.iter().cycle()) {
+    for (number, target) in (0..u64::from(bench.clients)).zip(targets.iter().cycle()) {
         let (run, target) = (Rc::clone(&run), target.clone());
         tasks.spawn_local(async move { run.client(number, &target).await });
     }
     tasks.await;
     run.summary.borrow_mut().settled_s = run
-        .settle(
-            &bench.target,
-            Duration::from_secs(bench.recording.settle.into()),
-        )
+        .settle(&targets, Duration::from_secs(bench.recording.settle.into()))
         .await;
-    run.final_reads(bench.clients.into(), &bench.target).await;
+    run.final_reads(bench.clients.into(), &targets).await;
     run.history.borrow().write(&mut to).map_err(unwritable)?;
     let summary = *run.summary.borrow();
     match globals.output {
@@ -116,7 +113,7 @@ impl Summary {
 }
 
 impl Run {
-    fn new(bench: &Bench, globals: &Globals) -> Self {
+    fn new(bench: &Bench) -> Self {
         let start = Instant::now();
         let epoch = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -130,11 +127,6 @@ impl Run {
             epoch,
             end: start + Duration::from_secs(bench.seconds.into()),
             pause: Duration::from_secs(1) * bench.clients / rate,
-            options: Options {
-                user: None,
-                password: globals.password(),
-                timeout: globals.patience(),
-            },
             keyspace: bench.recording.keyspace.clone(),
         }
     }
@@ -143,12 +135,8 @@ impl Run {
         self.epoch + self.start.elapsed().as_nanos() as u64
     }
 
-    async fn connect(&self, target: &Target) -> Result<Client, ClientError> {
-        let options = Options {
-            user: target.user.clone(),
-            ..self.options.clone()
-        };
-        let mut client = Client::connect(&target.address, options).await?;
+    async fn connect(&self, target: &Entrance) -> Result<Client, ClientError> {
+        let mut client = Client::connect(&target.address, target.options.clone()).await?;
         if let Some(keyspace) = &self.keyspace {
             client.command(&[b"SELECT", keyspace.as_bytes()]).await?;
         }
@@ -156,14 +144,14 @@ impl Run {
     }
 
     /// A connection with its levels, which go into the record.
-    async fn connect_knowing(&self, target: &Target) -> Result<(Client, Levels), ClientError> {
+    async fn connect_knowing(&self, target: &Entrance) -> Result<(Client, Levels), ClientError> {
         let mut client = self.connect(target).await?;
         let levels = Levels::of(&mut client, self.keyspace.as_deref()).await?;
         Ok((client, levels))
     }
 
     /// Runs one client at its target, which may go away and come back.
-    async fn client(&self, number: u64, target: &Target) {
+    async fn client(&self, number: u64, target: &Entrance) {
         let mut connection = None;
         let mut due = self.start + self.pause.mul_f64(number as f64 / 16.0 % 1.0);
         while Instant::now() < self.end {
@@ -236,7 +224,7 @@ impl Run {
     }
 
     /// Waits until every target reports convergence, and returns how many seconds it took.
-    async fn settle(&self, targets: &[Target], patience: Duration) -> Option<f64> {
+    async fn settle(&self, targets: &[Entrance], patience: Duration) -> Option<f64> {
         let begun = Instant::now();
         for target in targets {
             while !self.converged(target).await {
@@ -249,7 +237,7 @@ impl Run {
         Some((begun.elapsed().as_secs_f64() * 10.0).round() / 10.0)
     }
 
-    async fn converged(&self, target: &Target) -> bool {
+    async fn converged(&self, target: &Entrance) -> bool {
         let status = async {
             self.connect(target)
                 .await?
@@ -263,7 +251,7 @@ impl Run {
     }
 
     /// Reads every key at `ONE` through every target, each as a separate process.
-    async fn final_reads(&self, first: u64, targets: &[Target]) {
+    async fn final_reads(&self, first: u64, targets: &[Entrance]) {
         let keys: Vec<(Kind, Box<str>)> = self.script.borrow().keys().collect();
         for (process, target) in (first..).zip(targets) {
             let Ok(mut client) = self.connect(target).await else {

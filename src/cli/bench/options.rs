@@ -4,11 +4,16 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use crate::cli::fail::Failure;
+use crate::cli::globals::Globals;
+use crate::faces::resp::client::Options;
+
 /// What to measure.
 #[derive(Clone, Debug, Args)]
 pub(in crate::cli) struct Bench {
     /// Servers to load, as resp://HOST:PORT; separate several with commas. The connections are
-    /// spread over them. `resp://USER@HOST:PORT` logs in as USER, the name of a level.
+    /// spread over them. `resp://USER@HOST:PORT` logs in as USER, a user or the name of a level;
+    /// `rediss://` speaks TLS and needs --tls-ca.
     #[arg(long, value_name = "URL", value_delimiter = ',', default_value = "resp://127.0.0.1:7379", value_parser = target)]
     pub(super) target: Vec<Target>,
     /// What the clients do.
@@ -109,14 +114,39 @@ pub(in crate::cli) enum Workload {
 pub(in crate::cli) struct Target {
     pub(super) user: Option<String>,
     pub(super) address: String,
+    /// Whether to speak TLS; `None` leaves it to --tls-ca.
+    pub(super) tls: Option<bool>,
+}
+
+/// A target, and how to connect to it.
+#[derive(Clone, Debug)]
+pub(super) struct Entrance {
+    pub(super) address: String,
+    pub(super) options: Options,
+}
+
+/// The targets, each with what the command line says about all of them.
+pub(super) fn entrances(targets: &[Target], globals: &Globals) -> Result<Vec<Entrance>, Failure> {
+    let entrance = |target: &Target| {
+        let tls = match target.tls {
+            Some(tls) => tls,
+            None => globals.tls_ca.is_some(),
+        };
+        Ok(Entrance {
+            address: target.address.clone(),
+            options: globals.options(tls, target.user.clone())?,
+        })
+    };
+    targets.iter().map(entrance).collect()
 }
 
 pub(super) fn target(text: &str) -> Result<Target, &'static str> {
-    let rest = text
-        .strip_prefix("resp://")
-        .or_else(|| text.strip_prefix("redis://"))
-        .unwrap_or(text)
-        .trim_end_matches('/');
+    let (tls, rest) = match text.split_once("://") {
+        Some(("rediss", rest)) => (Some(true), rest),
+        Some(("resp" | "redis", rest)) => (Some(false), rest),
+        _ => (None, text),
+    };
+    let rest = rest.trim_end_matches('/');
     let (user, address) = match rest.split_once('@') {
         Some((user, address)) => (Some(user.to_owned()), address),
         None => (None, rest),
@@ -136,5 +166,6 @@ pub(super) fn target(text: &str) -> Result<Target, &'static str> {
     Ok(Target {
         user,
         address: address.to_owned(),
+        tls,
     })
 }

@@ -1,11 +1,12 @@
 use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use clap::Parser;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::options::{Workload, target};
+use super::options::{Target, Workload, target};
 use super::*;
 use crate::check::Action;
 use crate::faces::resp::client::{ClientError, Refusal};
@@ -14,6 +15,8 @@ use crate::faces::resp::client::{ClientError, Refusal};
 struct Only {
     #[command(flatten)]
     bench: Bench,
+    #[command(flatten)]
+    globals: Globals,
 }
 
 /// A server that answers every RESP array with `+OK`, except that `GET` is refused while `refusing`
@@ -57,13 +60,12 @@ impl Server {
 
     async fn bench(&self, flags: &str) -> Result<Report, Failure> {
         let all = format!(
-            "bench --target resp://{} --seconds 1 --warmup 0 --keys 10 {flags}",
-            self.address
+            "bench --target resp://{} --timeout {}s --seconds 1 --warmup 0 --keys 10 {flags}",
+            self.address,
+            self.stall.as_secs() + 5
         );
-        let bench = Only::try_parse_from(all.split_whitespace()).unwrap().bench;
-        bench
-            .measure(None, self.stall + Duration::from_secs(5))
-            .await
+        let Only { bench, globals } = Only::try_parse_from(all.split_whitespace()).unwrap();
+        bench.measure(&globals).await
     }
 }
 
@@ -263,13 +265,9 @@ async fn a_rate_is_kept() {
 
 #[tokio::test]
 async fn nobody_there_is_a_failure_that_names_the_address() {
-    let bench = Only::try_parse_from(["bench", "--target", "127.0.0.1:1"])
-        .unwrap()
-        .bench;
-    let failure = bench
-        .measure(None, Duration::from_secs(5))
-        .await
-        .unwrap_err();
+    let Only { bench, globals } =
+        Only::try_parse_from(["bench", "--target", "127.0.0.1:1"]).unwrap();
+    let failure = bench.measure(&globals).await.unwrap_err();
     assert!(
         failure
             .to_string()
@@ -379,15 +377,24 @@ fn targets() {
     let plain = Target {
         user: None,
         address: "a:1".to_owned(),
+        tls: None,
     };
-    assert_eq!(target("resp://a:1"), Ok(plain.clone()));
-    assert_eq!(target("redis://a:1/"), Ok(plain.clone()));
-    assert_eq!(target("a:1"), Ok(plain));
+    let said = |tls| {
+        Ok(Target {
+            tls: Some(tls),
+            ..plain.clone()
+        })
+    };
+    assert_eq!(target("a:1"), Ok(plain.clone()));
+    assert_eq!(target("resp://a:1"), said(false));
+    assert_eq!(target("redis://a:1/"), said(false));
+    assert_eq!(target("rediss://a:1"), said(true));
     assert_eq!(
         target("resp://quorum@[::1]:7379"),
         Ok(Target {
             user: Some("quorum".into()),
-            address: "[::1]:7379".into()
+            address: "[::1]:7379".into(),
+            tls: Some(false),
         })
     );
     for wrong in [

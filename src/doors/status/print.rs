@@ -43,6 +43,13 @@ impl Status {
             }
             remarks.extend(clock(node).map(|text| ("clock", text)));
         }
+        if !self.volatile_voters.is_empty() {
+            let text = format!(
+                "may be forgotten by {}: sled, memory or an older copy of a disk keeps no promise; let nodes with --storage fjall join or replace them",
+                self.volatile_voters.join(", ")
+            );
+            remarks.push(("votes", text));
+        }
         for keyspace in &self.keyspaces {
             let name = &keyspace.name;
             let mut add = |what, text| remarks.push((what, format!("{name}: {text}")));

@@ -36,6 +36,7 @@ fn status() -> Status {
         at_ms: 50_000,
         epoch: 7,
         leader: Some("a".to_owned()),
+        volatile_voters: Vec::new(),
         control: ControlView {
             term: 3,
             voters: 2,
@@ -177,5 +178,20 @@ default   64          berlin=1,oslo=1  12    3       0          equal     equal
 KEYSPACE  FROM  READS NOW       WRITES NOW
 default   oslo  ONE* LOCAL_ONE  none
 "
+    );
+}
+
+#[test]
+fn voters_that_may_forget_their_votes_are_named() {
+    assert!(!status().to_string().contains("votes  "), "nothing to say");
+    let status = Status {
+        volatile_voters: vec!["a".to_owned(), "b".to_owned()],
+        ..status()
+    };
+    assert!(
+        status
+            .to_string()
+            .contains("votes      may be forgotten by a, b: "),
+        "{status}"
     );
 }

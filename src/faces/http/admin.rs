@@ -60,6 +60,13 @@ struct ChangeBody {
     write: Option<String>,
 }
 
+/// What is to be different about a node.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NodeBody {
+    drained: bool,
+}
+
 /// `"auto"`, or how many replicas each datacenter holds.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -242,6 +249,19 @@ pub(super) async fn remove_node(
     ))
 }
 
+pub(super) async fn drain_node(
+    State(face): Shared,
+    Path(name): Path<String>,
+    request: HttpRequest<Body>,
+) -> Result<Response, Problem> {
+    let body: NodeBody = read_document(&face, request).await?;
+    answer(&face, face.admin.drain_node(&name, body.drained)).await?;
+    Ok(json(
+        StatusCode::ACCEPTED,
+        &document!({ "name": name, "drained": body.drained }),
+    ))
+}
+
 pub(super) async fn tokens(State(face): Shared) -> Response {
     json(
         StatusCode::OK,
@@ -268,7 +288,10 @@ fn level(text: Option<String>) -> Result<Option<Consistency>, Problem> {
 }
 
 /// Waits for the control group. After the node's timeout the outcome is unknown.
-async fn answer<T>(face: &Face, pending: Pending<Result<T, AdminError>>) -> Result<T, Problem> {
+pub(super) async fn answer<T>(
+    face: &Face,
+    pending: Pending<Result<T, AdminError>>,
+) -> Result<T, Problem> {
     match tokio::time::timeout(face.config.timeout, pending).await {
         Ok(Ok(result)) => result.map_err(Problem::from),
         Ok(Err(_node_stopped)) => Err(Problem::stopping()),
@@ -277,7 +300,7 @@ async fn answer<T>(face: &Face, pending: Pending<Result<T, AdminError>>) -> Resu
 }
 
 /// Reads a JSON document. An empty body counts as an empty document.
-async fn read_document<T: DeserializeOwned>(
+pub(super) async fn read_document<T: DeserializeOwned>(
     face: &Face,
     request: HttpRequest<Body>,
 ) -> Result<T, Problem> {

@@ -2,6 +2,7 @@
 //! probes, or not at all.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -9,12 +10,13 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Sleep, sleep};
 
 use super::problem::Problem;
 use crate::limits::{Guest, Guests};
+use crate::tls::{self, Stream, TlsDoor};
 
 /// Connections admitted beyond the guests, to ask how the node is. Guess.
 const PROBES_MAX: usize = 16;
@@ -31,10 +33,15 @@ pub(super) struct Doorman {
     probes: Arc<Semaphore>,
     /// The answer for a connection that gets no place at all.
     full: String,
+    tls: Option<Arc<TlsDoor>>,
 }
 
 impl Doorman {
-    pub(super) fn new(listener: TcpListener, guests: Arc<Guests>) -> Self {
+    pub(super) fn new(
+        listener: TcpListener,
+        guests: Arc<Guests>,
+        tls: Option<Arc<TlsDoor>>,
+    ) -> Self {
         let problem = Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "too_many_clients",
@@ -50,15 +57,22 @@ impl Doorman {
             listener,
             guests,
             probes: Arc::new(Semaphore::new(PROBES_MAX)),
-            full,
+            // Whoever waits for TLS could not read it.
+            full: if tls.is_some() { String::new() } else { full },
+            tls,
         }
+    }
+
+    /// What clients expect to speak TLS with.
+    pub(super) fn tls(&self) -> Option<Arc<TlsDoor>> {
+        self.tls.clone()
     }
 
     /// Waits for the next connection that gets a place.
     pub(super) async fn accept(&mut self) -> Visitor {
         loop {
-            let stream = match self.listener.accept().await {
-                Ok((stream, _)) => stream,
+            let (stream, address) = match self.listener.accept().await {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     sleep(ACCEPT_PAUSE).await;
@@ -75,7 +89,8 @@ impl Doorman {
                 // If Nagle's algorithm stays on, the connection is slower, not wrong.
                 drop(stream.set_nodelay(true));
                 return Visitor {
-                    stream,
+                    stream: Stream::Plain(stream),
+                    address,
                     guest,
                     _probe: probe,
                     stalled: None,
@@ -89,7 +104,9 @@ impl Doorman {
 
 /// A connection with its place. It breaks if its client reads nothing for a while.
 pub(super) struct Visitor {
-    stream: TcpStream,
+    stream: Stream,
+    /// Where it comes from.
+    pub(super) address: SocketAddr,
     /// The place of a client, or else that of a probe.
     guest: Option<Guest>,
     _probe: Option<OwnedSemaphorePermit>,
@@ -101,6 +118,19 @@ impl Visitor {
     /// Whether it may ask for everything.
     pub(super) fn is_guest(&self) -> bool {
         self.guest.is_some()
+    }
+
+    /// A visitor who has just come, after the handshake of TLS if there is a door.
+    pub(super) async fn secured(
+        self,
+        door: Option<&TlsDoor>,
+        within: Duration,
+    ) -> io::Result<Self> {
+        let stream = match self.stream {
+            Stream::Plain(stream) => tls::begin(stream, door, within).await?,
+            secure @ Stream::Secure(_) => secure,
+        };
+        Ok(Self { stream, ..self })
     }
 
     /// Passes on the result of a write, and limits how long nothing may be written.
@@ -142,7 +172,8 @@ impl AsyncWrite for Visitor {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        self.watch(context, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

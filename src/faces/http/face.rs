@@ -11,16 +11,19 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::problem::Problem;
-use crate::config::Secret;
 use crate::doors::{Admin, Data};
+use crate::faces::gate::Gate;
 use crate::limits::Guests;
+use crate::tls::TlsDoor;
 
 /// The settings of the face.
 #[derive(Clone, Debug)]
 pub struct HttpConfig {
-    /// What clients must present, as bearer token or as the password of basic authentication (any
-    /// user). `/healthz` and `/readyz` are open: probes carry no secrets.
-    pub password: Option<Secret>,
+    /// Checks what clients show: a password as bearer token, or a user with a password by basic
+    /// authentication. `/healthz` and `/readyz` are open: probes carry no secrets.
+    pub gate: Arc<Gate>,
+    /// Speaks TLS with clients; `None` does not.
+    pub tls: Option<Arc<TlsDoor>>,
     /// The timeout of requests that name none.
     pub timeout: Duration,
     /// Admits connections up to a bound, over all faces that share it.

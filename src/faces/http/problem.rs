@@ -188,8 +188,8 @@ impl From<AdminError> for Problem {
         let (status, code) = match error {
             AdminError::NoQuorum => (StatusCode::SERVICE_UNAVAILABLE, "not_quorate"),
             AdminError::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "timeout"),
-            AdminError::Exists => (StatusCode::CONFLICT, "exists"),
-            AdminError::BadName => (StatusCode::BAD_REQUEST, "bad_name"),
+            AdminError::Exists | AdminError::UserExists(_) => (StatusCode::CONFLICT, "exists"),
+            AdminError::BadName | AdminError::BadUserName => (StatusCode::BAD_REQUEST, "bad_name"),
             AdminError::BadPartitions { .. } => (StatusCode::BAD_REQUEST, "bad_partitions"),
             AdminError::TooFewNodes { .. } => (StatusCode::CONFLICT, "too_few_nodes"),
             AdminError::UnknownDatacenter { .. } => (StatusCode::BAD_REQUEST, "no_datacenter"),
@@ -201,6 +201,9 @@ impl From<AdminError> for Problem {
             AdminError::NotLost(_) => (StatusCode::CONFLICT, "not_lost"),
             AdminError::Silent(_) => (StatusCode::CONFLICT, "silent"),
             AdminError::BadToken => (StatusCode::BAD_REQUEST, "bad_token"),
+            AdminError::UnknownUser(_) => (StatusCode::NOT_FOUND, "no_user"),
+            AdminError::BadPassword { .. } => (StatusCode::BAD_REQUEST, "bad_password"),
+            AdminError::NoAdministrator => (StatusCode::CONFLICT, "no_administrator"),
             AdminError::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
         };
         let may_be_applied = matches!(error, AdminError::TimedOut | AdminError::Stopping);

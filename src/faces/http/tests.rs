@@ -2,9 +2,11 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Mutex;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use quorate_control::topology::{
-    ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Replication, Topology,
+    ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Replication, Topology, User,
 };
 use quorate_crdt::NodeId;
 use quorate_dynamo::Consistency;
@@ -21,8 +23,9 @@ use super::*;
 use crate::config::Secret;
 use crate::doors::{
     AdminError, Explanation, KeyspaceChange, KeyspaceSpec, Lost, Member, NodeState, Pending,
-    Printable, Room, Shortfall, Status, TokenInfo,
+    Printable, Room, Shortfall, Status, TokenInfo, UserChange,
 };
+use crate::faces::gate::Gate;
 use crate::limits::Guests;
 
 /// A node that keeps strings in a map and fails for the keys `late` and `apart`; it remembers what
@@ -34,6 +37,7 @@ struct Fake {
     asked: Mutex<Vec<Request>>,
     /// What was administered.
     done: Mutex<Vec<String>>,
+    users: Mutex<BTreeMap<Arc<str>, User>>,
 }
 
 /// Not UTF-8.
@@ -140,6 +144,7 @@ impl Data for Fake {
             epoch: Epoch(1),
             nodes: BTreeMap::from([(NodeId(1), node("a")), (NodeId(2), node("b"))]),
             keyspaces: BTreeMap::from([(KeyspaceId(0), keyspace)]),
+            users: self.users.lock().unwrap().clone(),
         })
     }
 
@@ -228,6 +233,7 @@ impl Admin for Fake {
             down_since: Some(7),
             partitions: 3,
             leaving: false,
+            drained: true,
         }])
     }
 
@@ -239,6 +245,22 @@ impl Admin for Fake {
             .lock()
             .unwrap()
             .push(format!("remove {name} {lost:?}"));
+        now(Ok(()))
+    }
+
+    fn drain_node(&self, name: &str, drained: bool) -> Pending<Result<(), AdminError>> {
+        self.done
+            .lock()
+            .unwrap()
+            .push(format!("drain {name} {drained}"));
+        now(Ok(()))
+    }
+
+    fn change_user(&self, name: &str, change: UserChange) -> Pending<Result<(), AdminError>> {
+        if name == "nobody" {
+            return now(Err(AdminError::UnknownUser(name.into())));
+        }
+        self.done.lock().unwrap().push(format!("{name} {change:?}"));
         now(Ok(()))
     }
 
@@ -298,12 +320,14 @@ async fn start_patient(
         map: Mutex::default(),
         asked: Mutex::default(),
         done: Mutex::default(),
+        users: Mutex::default(),
     });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel();
     let config = HttpConfig {
-        password: password.map(Secret::new),
+        gate: Gate::new(password.map(Secret::new)),
+        tls: None,
         timeout: Duration::from_secs(3),
         guests,
         head,
@@ -365,7 +389,7 @@ async fn a_node_that_loads_lives_and_is_not_ready() {
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel();
     let shutdown = async move { drop(stopped.await as Result<(), _>) };
-    let served = tokio::spawn(serve_loading(listener, Guests::new(1), shutdown));
+    let served = tokio::spawn(serve_loading(listener, Guests::new(1), None, shutdown));
     let ask = async |path: &str| {
         let mut stream = TcpStream::connect(address).await.unwrap();
         let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
@@ -646,7 +670,7 @@ async fn nodes_tokens_and_keyspaces_are_administered_by_name() {
         serde_json::json!({"nodes": [{
             "name": "a", "datacenter": "oslo", "rack": "r1", "address": "127.0.0.1:1",
             "version": null, "state": "down", "voter": true, "down_since": 7,
-            "partitions": 3, "leaving": false,
+            "partitions": 3, "leaving": false, "drained": true,
         }]})
     );
     let tokens = server.get("/v1/tokens").await.document();
@@ -654,6 +678,7 @@ async fn nodes_tokens_and_keyspaces_are_administered_by_name() {
     for (method, path, body, status) in [
         ("DELETE", "/v1/nodes/b", "", 202),
         ("DELETE", "/v1/nodes/b%2Fc?lost=true", "", 202),
+        ("PATCH", "/v1/nodes/b", r#"{"drained":true}"#, 202),
         ("DELETE", "/v1/tokens/00ff", "", 204),
         (
             "PATCH",
@@ -671,6 +696,7 @@ async fn nodes_tokens_and_keyspaces_are_administered_by_name() {
         [
             "remove b No",
             "remove b/c Yes",
+            "drain b true",
             "revoke ff",
             "KeyspaceChange { replication: Some(Auto), read: Some(All), write: None }",
             "drop carts",
@@ -678,6 +704,7 @@ async fn nodes_tokens_and_keyspaces_are_administered_by_name() {
     );
     for (method, path, body, code) in [
         ("DELETE", "/v1/nodes/c?lost=true", "", "not_lost"),
+        ("PATCH", "/v1/nodes/b", "{}", "bad_document"),
         ("DELETE", "/v1/tokens/xyz", "", "bad_token"),
         ("DELETE", "/v1/keyspaces/default", "", "default_keyspace"),
         ("PATCH", "/v1/keyspaces/x", "{}", "no_keyspace"),
@@ -782,13 +809,15 @@ async fn a_password_guards_all_but_the_probes() {
             refused.head
         );
     }
-    // "any:s3cret" and "any:wrong".
+    let basic = |pair: &str| format!("Basic {}", STANDARD.encode(pair));
     for (value, status) in [
-        ("Bearer s3cret", 200),
-        ("Basic YW55OnMzY3JldA==", 200),
-        ("Bearer wrong", 401),
-        ("Basic YW55Ondyb25n", 401),
-        ("Bearer ", 401),
+        ("Bearer s3cret".to_owned(), 200),
+        (basic("default:s3cret"), 200),
+        (basic(":s3cret"), 200),
+        ("Bearer wrong".to_owned(), 401),
+        (basic("default:wrong"), 401),
+        (basic("any:s3cret"), 401),
+        ("Bearer ".to_owned(), 401),
     ] {
         let reply = server
             .call(
@@ -1046,3 +1075,5 @@ async fn a_key_is_explained() {
     assert_eq!(unknown.document()["code"], "no_keyspace");
     assert_eq!(server.get("/v1/explain/default/").await.status, 400);
 }
+
+mod users;

@@ -6,6 +6,7 @@ use quorate_dynamo::Consistency;
 use quorate_dynamo::protocol::RequestId;
 
 use super::parse::Args;
+use super::permit::permit;
 use super::refuse::Refused;
 use super::session::{Asked, Level, Session, Wanted};
 use super::table::{self, Flags, NEEDS_SERIAL, NOT_OFFERED, Run, Spec};
@@ -38,7 +39,7 @@ pub(crate) fn admit<'a>(session: &mut Session, args: Args<'a>) -> Result<Admitte
         level: None,
         named: None,
     };
-    if !session.authenticated && !admitted.spec.flags.has(Flags::NO_AUTH) {
+    if !session.authenticated() && !admitted.spec.flags.has(Flags::NO_AUTH) {
         return Err(Refused::NoAuth);
     }
     let mut asked = None;
@@ -84,6 +85,7 @@ pub(crate) fn admit<'a>(session: &mut Session, args: Args<'a>) -> Result<Admitte
     if let Some(level) = asked.filter(|level| flags.has(Flags::ONE_REPLICA) && !asks_one(*level)) {
         return Err(Refused::OneReplica { name, level });
     }
+    permit(session, admitted.spec, admitted.args)?;
     ready(session, admitted.spec)?;
     Ok(admitted)
 }

@@ -6,16 +6,20 @@
 mod decode;
 mod value;
 
+use std::fmt;
+use std::io;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, ToSocketAddrs};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 pub use decode::DecodeError;
 use decode::Decoder;
 pub use value::{Refusal, Value};
+
+use crate::tls::{Stream, TlsTrust};
 
 /// A command that got no usable reply.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +31,7 @@ pub enum ClientError {
     /// The connection could not be made, or was lost. A write that was under way may have been
     /// applied.
     #[error("connection: {0}")]
-    Io(#[from] std::io::Error),
+    Io(#[from] io::Error),
     /// The server closed the connection before it answered. A write may have been applied.
     #[error("the server closed the connection")]
     Closed,
@@ -46,10 +50,13 @@ pub enum ClientError {
 /// How to connect. Unlike the `Options` of a node, they are a client's.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The user for `AUTH`. The name of a level (`quorum`) makes it the connection's level.
+    /// The user for `AUTH`. The name of a level (`quorum`, `ann+quorum`) makes it the connection's
+    /// level.
     pub user: Option<String>,
     /// The password for `AUTH`.
     pub password: Option<String>,
+    /// Speaks TLS with nodes that this trusts; `None` speaks none.
+    pub tls: Option<TlsTrust>,
     /// How long to wait for the connection and for each flush or reply. It must be longer than the
     /// requests' own timeout.
     pub timeout: Duration,
@@ -60,6 +67,7 @@ impl Default for Options {
         Self {
             user: None,
             password: None,
+            tls: None,
             timeout: Duration::from_secs(10),
         }
     }
@@ -68,31 +76,34 @@ impl Default for Options {
 /// One connection. Commands are answered in the order in which they were queued.
 #[derive(Debug)]
 pub struct Client {
-    stream: TcpStream,
+    stream: Stream,
     output: BytesMut,
+    /// TLS may still hold some of what was written.
+    unflushed: bool,
     input: BytesMut,
     decoder: Decoder,
     timeout: Duration,
 }
 
 impl Client {
-    /// Connects, and authenticates if `options` names a user or a password.
+    /// Connects to `host:port`, and authenticates if `options` names a user or a password. With TLS
+    /// the node must show a certificate for that host.
     ///
     /// # Errors
     /// [`ClientError::Refused`] for a wrong password, otherwise the reason why the connection
     /// failed.
     pub async fn connect(
-        address: impl ToSocketAddrs,
+        address: impl fmt::Display,
         options: Options,
     ) -> Result<Self, ClientError> {
-        let waited = options.timeout;
-        let stream = timeout(waited, TcpStream::connect(address))
+        let (address, waited) = (address.to_string(), options.timeout);
+        let stream = timeout(waited, open(&address, options.tls.as_ref()))
             .await
             .map_err(|_elapsed| ClientError::TimedOut { waited })??;
-        stream.set_nodelay(true)?;
         let mut client = Self {
             stream,
             output: BytesMut::new(),
+            unflushed: false,
             input: BytesMut::new(),
             decoder: Decoder::default(),
             timeout: options.timeout,
@@ -165,7 +176,7 @@ impl Client {
     /// # Errors
     /// The connection cannot be used any further, and any of the commands may have been executed.
     pub async fn flush(&mut self) -> Result<(), ClientError> {
-        while !self.output.is_empty() {
+        while !self.output.is_empty() || self.unflushed {
             self.exchange().await?;
         }
         Ok(())
@@ -187,25 +198,81 @@ impl Client {
     /// Moves bytes once: reads what is available or writes what is queued, whichever is possible
     /// first.
     async fn exchange(&mut self) -> Result<(), ClientError> {
-        let (mut reader, mut writer) = self.stream.split();
-        let (input, output, waited) = (&mut self.input, &mut self.output, self.timeout);
-        let sending = !output.is_empty();
-        input.reserve(16 * 1024);
+        let waited = self.timeout;
+        let buffers = Buffers {
+            input: &mut self.input,
+            output: &mut self.output,
+            unflushed: &mut self.unflushed,
+        };
         let step = async {
-            tokio::select! {
-                read = reader.read_buf(input) => match read {
-                    Ok(0) => Err(ClientError::Closed),
-                    other => other.map(drop).map_err(ClientError::Io),
-                },
-                written = writer.write_buf(output), if sending => match written {
-                    Ok(0) => Err(ClientError::Closed),
-                    other => other.map(drop).map_err(ClientError::Io),
-                },
+            match &mut self.stream {
+                Stream::Plain(stream) => {
+                    let (reader, writer) = stream.split();
+                    buffers.step(reader, writer).await
+                }
+                Stream::Secure(stream) => {
+                    let (reader, writer) = tokio::io::split(stream);
+                    buffers.step(reader, writer).await
+                }
             }
         };
         timeout(waited, step)
             .await
             .map_err(|_elapsed| ClientError::TimedOut { waited })?
+    }
+}
+
+async fn open(address: &str, tls: Option<&TlsTrust>) -> io::Result<Stream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let Some(trust) = tls else {
+        return Ok(Stream::Plain(stream));
+    };
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    trust.connect(stream, host).await
+}
+
+/// What one step of a connection reads into and writes from.
+struct Buffers<'a> {
+    input: &'a mut BytesMut,
+    output: &'a mut BytesMut,
+    unflushed: &'a mut bool,
+}
+
+impl Buffers<'_> {
+    async fn step(
+        self,
+        mut reader: impl AsyncRead + Unpin,
+        mut writer: impl AsyncWrite + Unpin,
+    ) -> Result<(), ClientError> {
+        let Self {
+            input,
+            output,
+            unflushed,
+        } = self;
+        let sending = !output.is_empty() || *unflushed;
+        input.reserve(16 * 1024);
+        let write = async {
+            if !output.is_empty() {
+                *unflushed = true;
+                if writer.write_buf(output).await? == 0 {
+                    return Err(ClientError::Closed);
+                }
+            }
+            if output.is_empty() {
+                writer.flush().await?;
+                *unflushed = false;
+            }
+            Ok(())
+        };
+        tokio::select! {
+            read = reader.read_buf(input) => match read {
+                Ok(0) => Err(ClientError::Closed),
+                other => other.map(drop).map_err(ClientError::Io),
+            },
+            written = write, if sending => written,
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What each command does: turns its arguments into operations, or answers at once.
 
 pub(crate) mod absent;
+pub(crate) mod acl;
 pub(crate) mod admin;
 pub(crate) mod client;
 pub(crate) mod command;

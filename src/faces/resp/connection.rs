@@ -11,7 +11,6 @@ use bytes::BytesMut;
 use quorate_dynamo::op::{Op, Request, RequestError};
 use smallvec::SmallVec;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -27,6 +26,7 @@ use super::table::{self, Run};
 use super::transaction::{Next, Transaction};
 use super::work::{Outcome, Outcomes, Shape, Work, answer, now_ms};
 use crate::doors::{Pending, Room};
+use crate::tls::Stream;
 
 /// The room for one read.
 const READ_BYTES: usize = 16 * 1024;
@@ -132,7 +132,7 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// A connection that has been accepted and registered.
-    pub(crate) fn new(stream: TcpStream, session: Session, leave: Arc<Notify>) -> Self {
+    pub(crate) fn new(stream: Stream, session: Session, leave: Arc<Notify>) -> Self {
         let config = &session.server.config;
         Self {
             parser: Parser::default(),
@@ -204,37 +204,25 @@ impl Connection {
         if self.output.input.is_empty() {
             self.output.input = BytesMut::new();
         }
-        loop {
-            let in_time = tokio::select! {
-                ready = self.output.stream.readable() => ready.map(|()| true)?,
-                _ = self.session.stop.wait_for(|stop| *stop) => return Ok(false),
-                () = self.leave.notified() => return Ok(false),
-                () = sleep_until(self.strangers_until), if !self.session.authenticated => false,
-            };
-            if !in_time {
-                self.output.encoder.error(&Refused::Stranger.to_string());
-                self.output.write().await?;
-                return Ok(false);
-            }
-            let Output { stream, input, .. } = &mut self.output;
-            input.reserve(READ_BYTES);
-            match stream.try_read_buf(input) {
-                Ok(length) => return Ok(length > 0),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
-            }
+        let known = self.session.authenticated();
+        let Output { stream, input, .. } = &mut self.output;
+        tokio::select! {
+            read = stream.read_some(input, READ_BYTES) => return Ok(read? > 0),
+            _ = self.session.stop.wait_for(|stop| *stop) => return Ok(false),
+            () = self.leave.notified() => return Ok(false),
+            () = sleep_until(self.strangers_until), if !known => {}
         }
+        self.output.encoder.error(&Refused::Stranger.to_string());
+        self.output.write().await?;
+        Ok(false)
     }
 
     /// Runs every complete command in the input buffer.
     async fn serve_buffered(&mut self) -> io::Result<()> {
         while !self.session.closing {
-            self.parser.trust(self.session.authenticated);
-            self.output.ahead = if self.session.authenticated {
-                REQUEST_BYTES_MAX
-            } else {
-                0
-            };
+            let known = self.session.authenticated();
+            self.parser.trust(known);
+            self.output.ahead = if known { REQUEST_BYTES_MAX } else { 0 };
             match self.parser.next(&mut self.output.input) {
                 Ok(Some(command)) => {
                     let before = self.output.encoder.out.len();
@@ -376,11 +364,11 @@ impl Connection {
                 ran.map(|rest| strings = rest)
             }
             Run::Local(run) => {
-                let known = self.session.authenticated;
+                let known = self.session.authenticated();
                 let ran = run(&mut self.session, args, &mut self.output.encoder);
                 // `RESET` restarts the time to authenticate, but not for a client that never did: a
                 // stranger could keep its place by resetting.
-                if known && !self.session.authenticated {
+                if known && !self.session.authenticated() {
                     self.strangers_until = Instant::now() + self.session.server.config.greeting;
                 }
                 ran
@@ -576,7 +564,7 @@ async fn outcome(session: &mut Session, answer: Pending<Outcome>) -> Outcome {
 
 /// Registers a new connection. It leaves the list when it is dropped.
 pub(crate) fn open(
-    stream: TcpStream,
+    stream: Stream,
     server: &Arc<Server>,
     stop: tokio::sync::watch::Receiver<bool>,
 ) -> io::Result<Connection> {

@@ -14,9 +14,12 @@ use tokio::time::sleep;
 use super::parse::Parser;
 use super::refuse::Refused;
 use crate::limits::Guests;
+use crate::tls::{self, TlsDoor};
 
 /// How long to wait after a failed accept, which most likely means that file descriptors ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long a client may take for the handshake of TLS. Guess.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// Answers `PING`, as a node that is not ready does, and every other command with `LOADING`, until
 /// `stop` is true or its sender is dropped. Then all connections are closed: their clients connect
@@ -24,6 +27,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub async fn serve_loading(
     listener: TcpListener,
     guests: Arc<Guests>,
+    tls: Option<Arc<TlsDoor>>,
     mut stop: watch::Receiver<bool>,
 ) {
     // Dropped with the connections in it when the loop ends.
@@ -37,10 +41,11 @@ pub async fn serve_loading(
         match accepted {
             Ok((stream, _)) => {
                 if let Some(guest) = guests.admit() {
+                    let tls = tls.clone();
                     connections.spawn(async move {
                         let _until_it_ends = guest;
                         // A client that goes or breaks the protocol has nothing to lose here.
-                        refuse_all(stream).await.ok();
+                        refuse_all(stream, tls.as_deref()).await.ok();
                     });
                 }
             }
@@ -52,7 +57,8 @@ pub async fn serve_loading(
     }
 }
 
-async fn refuse_all(mut stream: TcpStream) -> io::Result<()> {
+async fn refuse_all(stream: TcpStream, tls: Option<&TlsDoor>) -> io::Result<()> {
+    let mut stream = tls::begin(stream, tls, HANDSHAKE).await?;
     let loading = format!("-{}\r\n", Refused::Loading);
     let (mut parser, mut input) = (Parser::default(), BytesMut::new());
     while stream.read_buf(&mut input).await? > 0 {
@@ -62,6 +68,7 @@ async fn refuse_all(mut stream: TcpStream) -> io::Result<()> {
             let line = if is_ping { "+PONG\r\n" } else { &loading };
             stream.write_all(line.as_bytes()).await?;
         }
+        stream.flush().await?;
     }
     Ok(())
 }
@@ -75,7 +82,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
-        let served = tokio::spawn(serve_loading(listener, Guests::new(1), stopped));
+        let served = tokio::spawn(serve_loading(listener, Guests::new(1), None, stopped));
         let mut client = TcpStream::connect(address).await.unwrap();
         client
             .write_all(b"*1\r\n$4\r\nPING\r\n*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\nGET k\r\n")

@@ -13,11 +13,11 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use super::encode::Encoder;
+use crate::tls::Stream;
 
 /// Replies are written once they are this many bytes, even when more follow.
 const OUTPUT_BYTES_MAX: usize = 256 * 1024;
@@ -31,7 +31,7 @@ const READ_BYTES: usize = 16 * 1024;
 #[derive(Debug)]
 pub(crate) struct Output {
     /// The connection.
-    pub stream: TcpStream,
+    pub stream: Stream,
     /// Replies that wait to be written.
     pub encoder: Encoder,
     /// What the client has sent and nobody has parsed yet.
@@ -50,7 +50,7 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    pub(crate) fn new(stream: TcpStream, stall: Duration) -> Self {
+    pub(crate) fn new(stream: Stream, stall: Duration) -> Self {
         Self {
             stream,
             encoder: Encoder::default(),
@@ -121,28 +121,35 @@ impl Output {
     /// Writes all of `bytes`. Others get their turn between two pieces, because the faces share
     /// their thread with the network.
     async fn send(&mut self, bytes: &mut impl Buf) -> io::Result<()> {
-        while bytes.has_remaining() {
+        loop {
             let moved = timeout(self.stall, poll_fn(|waker| self.move_on(waker, bytes))).await;
-            moved.map_err(|_elapsed| io::Error::from(io::ErrorKind::TimedOut))??;
+            if moved.map_err(|_elapsed| io::Error::from(io::ErrorKind::TimedOut))?? {
+                return Ok(());
+            }
             if bytes.has_remaining() {
                 yield_now().await;
             }
         }
-        Ok(())
     }
 
-    /// Writes some of `bytes`, or reads what the client sends while it takes nothing.
-    fn move_on(&mut self, waker: &mut Context<'_>, bytes: &mut impl Buf) -> Poll<io::Result<()>> {
-        let chunk = bytes.chunk();
-        let piece = &chunk[..chunk.len().min(OUTPUT_BYTES_MAX)];
-        if let Poll::Ready(written) = Pin::new(&mut self.stream).poll_write(waker, piece) {
-            let written = written?;
-            if written == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+    /// Writes some of `bytes`, or reads what the client sends while it takes nothing. True once all
+    /// of them have left: TLS may hold back what the socket has not taken.
+    fn move_on(&mut self, waker: &mut Context<'_>, bytes: &mut impl Buf) -> Poll<io::Result<bool>> {
+        let mut stream = Pin::new(&mut self.stream);
+        if bytes.has_remaining() {
+            let chunk = bytes.chunk();
+            let piece = &chunk[..chunk.len().min(OUTPUT_BYTES_MAX)];
+            if let Poll::Ready(written) = stream.as_mut().poll_write(waker, piece) {
+                let written = written?;
+                if written == 0 {
+                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                }
+                bytes.advance(written);
+                self.sent += written as u64;
+                return Poll::Ready(Ok(false));
             }
-            bytes.advance(written);
-            self.sent += written as u64;
-            return Poll::Ready(Ok(()));
+        } else if let Poll::Ready(flushed) = stream.as_mut().poll_flush(waker) {
+            return Poll::Ready(flushed.map(|()| true));
         }
         if self.ended || self.input.len() >= self.ahead {
             return Poll::Pending;
@@ -154,6 +161,6 @@ impl Output {
             return Poll::Pending;
         }
         self.has_read = true;
-        Poll::Ready(Ok(()))
+        Poll::Ready(Ok(false))
     }
 }

@@ -116,6 +116,15 @@ pub(crate) enum Refused {
         "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?"
     )]
     NoPassword,
+    #[error("ERR too many passwords are being checked; try again later")]
+    TooManyChecks,
+    #[error("NOPERM User {user} has no permissions to run the '{command}' command")]
+    NoPermission { user: String, command: String },
+    /// The user may run the command in other keyspaces.
+    #[error("NOPERM No permissions to access a key")]
+    NoKeyPermission,
+    #[error("ERR Unknown category '{name}'")]
+    NoSuchCategory { name: String },
     #[error("NOPROTO unsupported protocol version")]
     NoProtocol,
     #[error("ERR Protocol version is not an integer or out of range")]

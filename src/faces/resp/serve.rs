@@ -11,12 +11,13 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::connection::{self, Connection};
+use super::connection;
 use super::refuse::Refused;
 use super::server::{Counters, RespConfig, Server};
 use super::table;
 use crate::doors::Data;
 use crate::limits::Guest;
+use crate::tls;
 
 /// How long connections may take to finish what is under way when the server stops.
 const GRACE: Duration = Duration::from_secs(10);
@@ -49,11 +50,8 @@ pub async fn serve(
         while connections.try_join_next().is_some() {}
         match accepted {
             Ok((stream, _)) => {
-                if let Some((connection, guest)) = admit(stream, &server, &stop) {
-                    connections.spawn(async move {
-                        let _until_it_ends = guest;
-                        connection.run().await
-                    });
+                if let Some((stream, guest)) = admit(stream, &server) {
+                    connections.spawn(converse(stream, guest, Arc::clone(&server), stop.clone()));
                 }
             }
             Err(error) => {
@@ -77,25 +75,40 @@ pub async fn serve(
 }
 
 /// Prepares a connection, or turns it away, in Redis's words, if there are too many.
-fn admit(
-    stream: TcpStream,
-    server: &Arc<Server>,
-    stop: &watch::Receiver<bool>,
-) -> Option<(Connection, Guest)> {
+fn admit(stream: TcpStream, server: &Server) -> Option<(TcpStream, Guest)> {
     Counters::add(&server.counters.connections, 1);
     let Some(guest) = server.config.guests.admit() else {
         Counters::add(&server.counters.rejected, 1);
-        // A socket that does not accept even one line at once is closed without it.
-        stream
-            .try_write(format!("-{}\r\n", Refused::Clients).as_bytes())
-            .ok();
+        // A socket that does not accept even one line at once is closed without it; and whoever
+        // waits for TLS could not read it.
+        if server.config.tls.is_none() {
+            stream
+                .try_write(format!("-{}\r\n", Refused::Clients).as_bytes())
+                .ok();
+        }
         return None;
     };
-    let prepared = prepare(&stream, server.config.keepalive)
-        .and_then(|()| connection::open(stream, server, stop.clone()));
-    let prepared = prepared
-        .inspect_err(|error| tracing::debug!(%error, "a connection was gone before it was served"));
-    Some((prepared.ok()?, guest))
+    prepare(&stream, server.config.keepalive)
+        .inspect_err(|error| tracing::debug!(%error, "a connection was gone before it was served"))
+        .ok()?;
+    Some((stream, guest))
+}
+
+/// Serves one connection to its end. `_place` is its own until then.
+async fn converse(
+    stream: TcpStream,
+    _place: Guest,
+    server: Arc<Server>,
+    stop: watch::Receiver<bool>,
+) {
+    let conversation = async {
+        let RespConfig { tls, greeting, .. } = &server.config;
+        let stream = tls::begin(stream, tls.as_deref(), *greeting).await?;
+        connection::open(stream, &server, stop)?.run().await
+    };
+    if let Err(error) = conversation.await {
+        tracing::debug!(%error, "a connection was cut off");
+    }
 }
 
 /// Sends small replies without delay, and sets up probes that detect clients which vanished.

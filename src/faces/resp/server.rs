@@ -12,15 +12,19 @@ use tokio::sync::Notify;
 
 use super::encode::Protocol;
 use super::stats::Stats;
-use crate::config::{Durability, Secret};
+use crate::config::Durability;
 use crate::doors::Data;
+use crate::faces::gate::Gate;
 use crate::limits::{self, Guests};
+use crate::tls::TlsDoor;
 
 /// The settings of the Redis face.
 #[derive(Clone, Debug)]
 pub struct RespConfig {
-    /// The password that clients must give in `AUTH` or `HELLO`; `None` admits everybody.
-    pub password: Option<Secret>,
+    /// Checks what clients show in `AUTH` or `HELLO`. Default: no password.
+    pub gate: Arc<Gate>,
+    /// Speaks TLS with clients. Default: none does.
+    pub tls: Option<Arc<TlsDoor>>,
     /// The timeout of requests that name none. Default: 2 s (guess).
     pub timeout: Duration,
     /// Admits connections up to a bound, over all faces that share it. Default: as many as the file
@@ -29,7 +33,8 @@ pub struct RespConfig {
     /// When a write is on disk, as reported by `CONFIG GET append…`. `None` if nothing outlives the
     /// process.
     pub durability: Option<Durability>,
-    /// How long a client may take to authenticate, if there is a password. Default: 10 s (guess).
+    /// How long a client may take for the handshake of TLS, and to authenticate if it must.
+    /// Default: 10 s (guess).
     pub greeting: Duration,
     /// Silence on an idle connection before the kernel probes it. Default: 300 s (Redis).
     pub keepalive: Duration,
@@ -40,7 +45,8 @@ pub struct RespConfig {
 impl Default for RespConfig {
     fn default() -> Self {
         Self {
-            password: None,
+            gate: Gate::new(None),
+            tls: None,
             timeout: Duration::from_secs(2),
             guests: Guests::new(limits::clients_max()),
             durability: Some(Durability::Sync),

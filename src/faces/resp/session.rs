@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_control::topology::{Datacenter, KeyspaceId, Partition};
+use quorate_control::topology::{
+    Caller, DEFAULT_USER, Datacenter, Denied, KeyspaceId, Partition, Right, Topology,
+};
 use quorate_dynamo::Consistency;
 use quorate_dynamo::op::{Answer, Op, PartitionOp, Receipt, Request, RequestError};
 use quorate_dynamo::protocol::RequestId;
@@ -13,6 +15,7 @@ use tokio::sync::watch;
 use super::refuse::Refused;
 use super::server::Server;
 use super::work::Outcome;
+use crate::faces::gate::{self, NotAdmitted};
 
 /// The longest time a request may be given, in milliseconds.
 pub(crate) const TIMEOUT_MS_MAX: u64 = 60_000;
@@ -121,8 +124,8 @@ pub(crate) struct Session {
     pub server: Arc<Server>,
     /// The number of this connection. Numbers start at 1 and are never reused by a process.
     pub id: u64,
-    /// Whether it may run commands on data.
-    pub authenticated: bool,
+    /// Who the client is.
+    pub caller: Caller,
     /// The keyspace of its keys.
     pub keyspace: KeyspaceId,
     /// The level of its reads.
@@ -152,7 +155,7 @@ impl Session {
             timeout: server.config.timeout,
         };
         Self {
-            authenticated: server.config.password.is_none(),
+            caller: server.config.gate.newcomer(),
             id,
             keyspace: KeyspaceId(0),
             read: level,
@@ -175,28 +178,53 @@ impl Session {
         *self = Self { receipts, ..fresh };
     }
 
-    /// Checks a password and adopts the level that the user name stands for. A refusal changes
+    /// Checks a password and adopts the level that the user name asks for. A refusal changes
     /// nothing.
-    pub(crate) fn authenticate(
+    pub(crate) async fn authenticate(
         &mut self,
         user: Option<&[u8]>,
         password: &[u8],
     ) -> Result<(), Refused> {
-        match (&self.server.config.password, user) {
-            (Some(secret), _) if !secret.matches(password) => return Err(Refused::WrongPass),
-            (None, None) => return Err(Refused::NoPassword),
-            _ => {}
+        let (topology, gate) = (self.server.data.topology(), &self.server.config.gate);
+        if user.is_none() && !gate.has_password() && topology.users.is_empty() {
+            return Err(Refused::NoPassword);
         }
+        let wanted = match user {
+            None => Profile::DEFAULT,
+            Some(text) => Profile::parse(text, &topology).ok_or(Refused::WrongPass)?,
+        };
+        let admitted = gate.admit(&topology, wanted.user, password).await;
+        self.caller = admitted.map_err(|why| match why {
+            NotAdmitted::Wrong => Refused::WrongPass,
+            NotAdmitted::Busy => Refused::TooManyChecks,
+        })?;
         if let Some(user) = user {
-            let consistency = profile(user)?;
-            self.read.consistency = consistency;
-            self.write.consistency = consistency;
+            self.read.consistency = wanted.consistency;
+            self.write.consistency = wanted.consistency;
             self.server.clients.update(self.id, |client| {
                 client.user = String::from_utf8_lossy(user).into_owned();
             });
         }
-        self.authenticated = true;
         Ok(())
+    }
+
+    /// Whether the client need not authenticate, or has done so.
+    pub(crate) fn authenticated(&self) -> bool {
+        self.may(Right::Look).is_ok()
+    }
+
+    /// The name of the user that the client is.
+    pub(crate) fn user(&self) -> &str {
+        gate::name_of(&self.caller)
+    }
+
+    /// Whether the client has the right now: users come and go while it is connected.
+    pub(crate) fn may(&self, right: Right) -> Result<(), Denied> {
+        match self.caller {
+            // The usual case; the answer does not depend on the topology.
+            Caller::Default => Ok(()),
+            _ => self.server.data.topology().allows(&self.caller, right),
+        }
     }
 
     /// Whether the node can take requests. Learns the datacenter on the way.
@@ -258,14 +286,41 @@ impl Session {
     }
 }
 
-/// The level that a user name stands for; `default` stands for the keyspace's own level.
-fn profile(user: &[u8]) -> Result<Option<Consistency>, Refused> {
-    if user == b"default" {
-        return Ok(None);
-    }
-    match std::str::from_utf8(user).map(str::parse) {
-        Ok(Ok(level)) => Ok(Some(level)),
-        _ => Err(Refused::WrongPass),
+/// What a client puts into the place of the user's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Profile<'a> {
+    user: &'a str,
+    /// `None` stands for the keyspace's own level.
+    consistency: Option<Consistency>,
+}
+
+impl<'a> Profile<'a> {
+    const DEFAULT: Self = Self {
+        user: DEFAULT_USER,
+        consistency: None,
+    };
+
+    /// `ann`, `ann+quorum` or, for the user `default`, `quorum` alone. `None` if it is none of
+    /// these.
+    fn parse(text: &'a [u8], topology: &Topology) -> Option<Self> {
+        let text = std::str::from_utf8(text).ok()?;
+        let named = |user, level: &str| {
+            let consistency = Some(level.parse().ok()?);
+            Some(Self { user, consistency })
+        };
+        if topology.users.contains_key(text) {
+            return Some(Self {
+                user: text,
+                consistency: None,
+            });
+        }
+        match text.rsplit_once('+') {
+            Some((user, level)) => named(user, level),
+            None => named(DEFAULT_USER, text).or(Some(Self {
+                user: text,
+                consistency: None,
+            })),
+        }
     }
 }
 

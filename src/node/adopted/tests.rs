@@ -49,6 +49,7 @@ fn topology(cluster: u128, epoch: u64) -> Arc<Topology> {
         epoch: Epoch(epoch),
         nodes,
         keyspaces: [].into(),
+        users: [].into(),
     })
 }
 

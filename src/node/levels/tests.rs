@@ -31,6 +31,7 @@ fn topology(replicas: &[u64], read: &str, write: &str) -> Topology {
         epoch: Epoch(1),
         nodes: (1..=4).map(|id| (NodeId(id), node(id))).collect(),
         keyspaces: BTreeMap::from([(KeyspaceId(0), keyspace)]),
+        users: BTreeMap::new(),
     }
 }
 

@@ -24,6 +24,7 @@ fn topology(names: &[&str]) -> Topology {
             .map(KeyspaceId)
             .zip(names.iter().map(|name| keyspace(name)))
             .collect(),
+        users: BTreeMap::new(),
     }
 }
 

@@ -13,7 +13,7 @@ use quorate_gossip::transport::{JoinGrant, JoinRefusal, JoinRequest};
 use tokio::time::{Instant, sleep};
 
 use super::*;
-use crate::config::{Join, Listen, Secret, TokenSource};
+use crate::config::{Access, Join, Listen, Secret, TokenSource};
 use crate::store::{Durability, Engine};
 
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -36,7 +36,7 @@ fn config(dir: &Path, name: &str, join: Option<Join>) -> NodeConfig {
         join,
         storage: Engine::Fjall,
         durability: Durability::Sync,
-        password: None,
+        access: Access::default(),
         request_timeout: Duration::from_secs(5),
         wide_area: false,
         partitions: Some(16),
@@ -54,6 +54,7 @@ fn entrance_with(node: &Node, token: &str) -> Join {
     Join {
         addresses: vec![node.quic().to_owned()],
         token: Some(TokenSource::Given(Secret::new(token))),
+        replace: None,
     }
 }
 
@@ -227,6 +228,8 @@ async fn ask_to_join(
         datacenter: "dc1".into(),
         rack: "r1".into(),
         quic: "127.0.0.1:1".into(),
+        durable: true,
+        replaces: None,
     };
     let keys = KeyPair::generate().expect("a key");
     join(address, &token, &keys, request).await
@@ -816,6 +819,7 @@ async fn nodes_that_all_come_back_at_other_addresses_form_their_cluster_again() 
         moved.join = Some(Join {
             addresses: vec![addresses[(at + 1) % 3].to_string()],
             token: None,
+            replace: None,
         });
         moved
     };

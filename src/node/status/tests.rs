@@ -31,6 +31,7 @@ fn topology() -> Topology {
         epoch: Epoch(3),
         nodes: all.into_iter().zip(["a", "b", "c"].map(node)).collect(),
         keyspaces: [(KeyspaceId(0), keyspace)].into(),
+        users: [].into(),
     }
 }
 
@@ -208,7 +209,7 @@ fn a_move_says_whom_it_waits_for_and_why() {
         transition: Some(Transition {
             to: vec![NodeId(2), NodeId(3)],
             phase: Phase::Copying,
-            done: std::collections::BTreeSet::new(),
+            done: BTreeSet::new(),
         }),
     };
     let mut filling = says(2, 0, 0);

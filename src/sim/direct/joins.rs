@@ -31,6 +31,7 @@ fn spec(number: usize) -> NodeSpec {
         rack: "rack1".into(),
         quic: format!("10.0.0.{}:7381", number + 1).into(),
         key: key_of(number),
+        durable: true,
     }
 }
 
@@ -49,6 +50,7 @@ fn admit(token: u64, number: usize) -> Command {
     Command::Admit {
         token: TokenId(token),
         node: spec(number),
+        replaces: None,
         at_ms: 0,
     }
 }
@@ -109,6 +111,8 @@ fn refused() -> Verdict {
                 datacenter: "dc1".into(),
                 rack: "rack1".into(),
                 quic: spec(number).quic,
+                durable: true,
+                replaces: None,
             };
             let answer = cluster.network.join(founder, key_of(number), request).await;
             so(

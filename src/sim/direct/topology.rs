@@ -46,5 +46,6 @@ pub(super) fn topology(datacenters: &[u64], held_by: usize) -> Topology {
         epoch: Epoch(1),
         nodes,
         keyspaces: BTreeMap::from([(KeyspaceId(0), keyspace)]),
+        users: BTreeMap::new(),
     }
 }

@@ -1,43 +1,28 @@
 //! Drills on the control group's votes and log, on a slow disk.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use quorate_control::consensus::{ConsensusConfig, ControlGroup, Link, LinkError};
-use quorate_control::state::NodeSpec;
+use quorate_control::consensus::{ConsensusConfig, ControlGroup};
+use quorate_control::state::{ControlState, LogIndex, NodeSpec};
 use quorate_crdt::NodeId;
 use tokio::runtime::Builder;
 use tokio::time::sleep;
 
 use super::drill::{Drills, Verdict, holds};
-use crate::sim::cluster::{founding, key_of};
+use super::group::{Net, admission, spec};
+use crate::sim::cluster::founding;
 use crate::sim::disk::SimDisk;
 
 pub(super) const DRILLS: Drills = &[
     ("vote-unsynced", "leads-by-a-lost-vote", vote),
     ("log-unsynced", "committed-not-durable", entry),
+    ("volatile-votes", "forgetful-voter", forgetful),
 ];
 
 /// How long a sync takes. The vote is written behind the first entry, so it takes two syncs; an
 /// entry of the leader takes one more.
 const SYNC: Duration = Duration::from_millis(400);
-
-/// There are no other nodes.
-struct Alone;
-
-impl Link for Alone {
-    fn call(
-        &self,
-        _: NodeId,
-        _: Bytes,
-        _: Duration,
-    ) -> Pin<Box<dyn Future<Output = Result<Bytes, LinkError>> + Send>> {
-        Box::pin(async { Err(LinkError::Unreachable) })
-    }
-}
 
 /// Whether a group of one has a leader, and what it has applied, at `time` after its founding
 /// began.
@@ -61,21 +46,13 @@ fn after(time: Duration) -> Result<(bool, u64), String> {
             config,
             Arc::new(disk.clone()),
             Arc::new(disk.clone()),
-            Arc::new(Alone),
+            Arc::new(Net::default()),
         )
         .await;
         let group = opened.map_err(|error| error.to_string())?;
         disk.slow_down(SYNC);
-        let quic = "10.0.0.1:7381".into();
-        let spec = NodeSpec {
-            name: "n1".into(),
-            datacenter: "dc1".into(),
-            rack: "rack1".into(),
-            quic,
-            key: key_of(0),
-        };
         let asked = group.clone();
-        let founded = tokio::spawn(async move { asked.found(founding(1, spec)).await.is_ok() });
+        let founded = tokio::spawn(async move { asked.found(founding(1, spec(1))).await.is_ok() });
         sleep(time).await;
         founded.abort();
         let status = group.status();
@@ -101,4 +78,22 @@ fn entry() -> Verdict {
     )?;
     let (_, applied) = after(SYNC * 20)?;
     holds(applied > 0, "nothing is ever committed")
+}
+
+/// A node whose store may forget what it has synchronised must not vote beside one that keeps it.
+fn forgetful() -> Verdict {
+    let mut state = ControlState::default();
+    state.apply(LogIndex(1), founding(1, spec(1)));
+    for number in 2..=3_u64 {
+        let node = NodeSpec {
+            durable: false,
+            ..spec(number)
+        };
+        state.apply(LogIndex(number), admission(node));
+    }
+    let voters: Vec<_> = state.topology().voters().collect();
+    holds(
+        voters == [NodeId(1)] && state.volatile().len() == 2,
+        format!("nodes that may forget their votes are among the voters {voters:?}"),
+    )
 }

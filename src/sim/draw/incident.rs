@@ -64,11 +64,15 @@ pub enum Incident {
     Move,
     /// A node is removed.
     Remove,
+    /// A node dies for good, and another takes its place.
+    Replace,
+    /// A node is drained, and perhaps used again.
+    Drain,
 }
 
 impl Incident {
     /// All kinds, which is what a plan draws from by default.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::Cut,
         Self::Flap,
         Self::Weather,
@@ -94,16 +98,19 @@ impl Incident {
         Self::Join,
         Self::Move,
         Self::Remove,
+        Self::Replace,
+        Self::Drain,
     ];
 }
 
 /// Kinds that destroy a node's copy of the data. A plan has at most one of these, because a
 /// majority must keep what it acknowledged.
-const DESTRUCTIVE: [Incident; 4] = [
+const DESTRUCTIVE: [Incident; 5] = [
     Incident::Wipe,
     Incident::Restore,
     Incident::Rot,
     Incident::Remove,
+    Incident::Replace,
 ];
 
 /// All incidents of a plan that ends at `until`. `only` restricts their kinds, if not empty.
@@ -197,7 +204,12 @@ impl Incidents<'_> {
             Incident::Jump | Incident::Drift | Incident::Freeze | Incident::WrongStart => {
                 self.clock(kind, node, span);
             }
-            Incident::Keyspace | Incident::Join | Incident::Move | Incident::Remove => {
+            Incident::Keyspace
+            | Incident::Join
+            | Incident::Move
+            | Incident::Remove
+            | Incident::Replace
+            | Incident::Drain => {
                 self.topology(kind, node, span);
             }
         }
@@ -391,6 +403,20 @@ impl Incidents<'_> {
                         self.push(from, Action::Crash(node));
                     }
                     self.push(from + 1, Action::Remove { node, lost });
+                }
+            }
+            Incident::Replace => {
+                // Of fewer than three nodes only one votes.
+                if self.nodes >= 3 {
+                    self.push(from, Action::Crash(node));
+                    self.push(from + 1, Action::Replace(node));
+                }
+            }
+            Incident::Drain => {
+                let drain = |drained| Action::Drain { node, drained };
+                self.push(from, drain(true));
+                if self.rng.random_bool(0.5) {
+                    self.push(to, drain(false));
                 }
             }
             _ => {

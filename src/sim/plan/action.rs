@@ -100,6 +100,15 @@ pub enum Action {
     },
     /// One more node joins in this datacenter.
     Join(u8),
+    /// One more node asks for the place of this one, which is dead for good.
+    Replace(u64),
+    /// An administrator takes all partitions from a node, or lets it hold some again.
+    Drain {
+        /// The node.
+        node: u64,
+        /// Whether it is to hold nothing.
+        drained: bool,
+    },
     /// An administrator removes a node.
     Remove {
         /// The node.
@@ -120,7 +129,8 @@ impl Action {
             | Self::MendClock(_)
             | Self::Backup(_)
             | Self::FullDisk(_, false)
-            | Self::Freeze(_, false) => return None,
+            | Self::Freeze(_, false)
+            | Self::Drain { drained: false, .. } => return None,
             Self::Cut { .. } => "cut",
             Self::Weather { .. } => "weather",
             Self::Garble { .. } => "garble",
@@ -142,6 +152,8 @@ impl Action {
             Self::DropKeyspace(_) => "drop-keyspace",
             Self::Replicate { .. } => "replicate",
             Self::Join(_) => "join",
+            Self::Replace(_) => "replace",
+            Self::Drain { .. } => "drain",
             Self::Remove { .. } => "remove",
         })
     }
@@ -217,6 +229,12 @@ impl Action {
                 "keyspace {keyspace} gets these replicas by datacenter: {replicas:?}"
             ),
             Self::Join(datacenter) => write!(f, "a node asks to join dc{datacenter}"),
+            Self::Replace(node) => write!(f, "a node asks for the place of node {node}"),
+            Self::Drain {
+                node,
+                drained: true,
+            } => write!(f, "node {node} is drained"),
+            Self::Drain { node, .. } => write!(f, "node {node} may hold partitions again"),
             Self::Remove { node, lost: true } => {
                 write!(f, "node {node} is removed, its disk is lost")
             }

@@ -201,7 +201,12 @@ impl Stage<'_> {
                     lost: *lost,
                 }
             }
+            Action::Drain { node, drained } => Command::DrainNode {
+                node: NodeId(*node),
+                drained: *drained,
+            },
             Action::Join(datacenter) => return self.newcomer(*datacenter),
+            Action::Replace(node) => return self.replacement(NodeId(*node)),
             _ => return false,
         };
         self.propose(&command)
@@ -244,7 +249,19 @@ impl Stage<'_> {
     /// Lets a node ask to join. It starts once it is admitted.
     fn newcomer(&mut self, datacenter: u8) -> bool {
         let datacenter: Arc<str> = format!("dc{datacenter}").into();
-        self.cluster.invite(&datacenter)
+        self.cluster.invite(&datacenter, None)
+    }
+
+    /// Lets a newcomer ask for the place of a node that does not come back.
+    fn replacement(&mut self, node: NodeId) -> bool {
+        let topology = self.oracle().newest();
+        let Some(info) = topology.as_deref().and_then(|known| known.nodes.get(&node)) else {
+            return false;
+        };
+        self.removed.push(node);
+        self.oracle().destroyed(node, Harm::Gone);
+        self.cluster
+            .invite(&info.datacenter, Some(Arc::clone(&info.name)))
     }
 
     /// Restarts nodes that ended because their disk failed before it was repaired, as a process

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use quorate_crdt::{NodeId, PublicKey, Secret};
 use tokio::time::{Instant, sleep};
 
-use super::super::{ConsensusConfig, ControlGroup, Link, LinkError, OpenError};
+use super::super::{ConsensusConfig, ControlGroup, Link, LinkError, OpenError, Recovery};
 use super::{Command, Response, WAIT};
 use crate::state::{NewToken, NodeSpec, TokenId};
 use crate::store::{Batch, Commit, Done, MemoryStore, Space, Store};
@@ -25,6 +25,8 @@ const HOP: Duration = Duration::from_millis(2);
 
 pub(super) struct World {
     seed: u64,
+    /// Makes each start of a node another life.
+    starts: u64,
     pub(super) snapshot_every: u64,
     net: Arc<Mutex<Net>>,
     disks: BTreeMap<u64, (Arc<MemoryStore>, Arc<Committer>)>,
@@ -131,6 +133,7 @@ pub(super) fn run<T>(seed: u64, scenario: impl AsyncFnOnce(World) -> T) -> T {
         };
         scenario(World {
             seed,
+            starts: 0,
             snapshot_every: 1000,
             net: Arc::new(Mutex::new(net)),
             disks: BTreeMap::new(),
@@ -147,6 +150,7 @@ fn spec(node: u64) -> NodeSpec {
         rack: "r".into(),
         quic: "127.0.0.1:1000".into(),
         key: PublicKey([node as u8; 32]),
+        durable: true,
     }
 }
 
@@ -170,6 +174,7 @@ pub(super) fn admit(node: u64) -> Command {
     Command::Admit {
         token: TokenId(1),
         node: spec(node),
+        replaces: None,
         at_ms: 0,
     }
 }
@@ -177,10 +182,11 @@ pub(super) fn admit(node: u64) -> Command {
 impl World {
     pub(super) async fn try_open(&mut self, node: u64) -> Result<ControlGroup, OpenError> {
         let (store, committer) = self.disks.entry(node).or_default().clone();
+        self.starts += 1;
         let config = ConsensusConfig {
             snapshot_every: self.snapshot_every,
             keep: self.snapshot_every / 4,
-            ..ConsensusConfig::new(NodeId(node), self.seed)
+            ..ConsensusConfig::new(NodeId(node), self.seed + self.starts)
         };
         let link = Arc::new(Wire {
             me: node,
@@ -199,6 +205,33 @@ impl World {
     pub(super) async fn crash(&mut self, node: u64) {
         let group = self.net.lock().unwrap().groups.remove(&node).unwrap();
         group.shutdown().await;
+    }
+
+    /// What a recovery of the stopped node would do.
+    pub(super) fn recovery(&self, node: u64, kept: &[u64]) -> Recovery {
+        let kept = kept.iter().copied().map(NodeId).collect();
+        let store = Arc::clone(&self.disks[&node].0);
+        Recovery::plan(store, NodeId(node), &kept).unwrap()
+    }
+
+    /// A copy of a node's disk.
+    pub(super) fn backup(&self, node: u64) -> Arc<MemoryStore> {
+        let copy = MemoryStore::new();
+        for space in Space::ALL {
+            let mut batch = Batch::default();
+            let store = &self.disks[&node].0;
+            let scanned = store.scan(space, &[], None, &mut |key, value| {
+                batch.put(space, key.to_vec(), value.to_vec());
+                std::ops::ControlFlow::Continue(())
+            });
+            scanned.and_then(|()| copy.apply(batch)).unwrap();
+        }
+        Arc::new(copy)
+    }
+
+    /// Puts a copy in place of the disk of a stopped node.
+    pub(super) fn restore(&mut self, node: u64, copy: Arc<MemoryStore>) {
+        self.disks.insert(node, (copy, Arc::default()));
     }
 
     /// Founds the cluster or goes on from what there is, until it has nodes 1 to `nodes` and

@@ -105,6 +105,7 @@ pub(super) fn topology(datacenters: &[u64]) -> Topology {
         epoch: Epoch(1),
         nodes,
         keyspaces: BTreeMap::from([(KeyspaceId(0), keyspace)]),
+        users: BTreeMap::new(),
     }
 }
 

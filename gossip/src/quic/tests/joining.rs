@@ -36,6 +36,8 @@ fn named(name: &str) -> JoinRequest {
         datacenter,
         rack,
         quic,
+        durable: true,
+        replaces: None,
     }
 }
 

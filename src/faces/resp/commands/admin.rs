@@ -40,7 +40,7 @@ fn settings(session: &Session) -> Vec<(&'static str, String)> {
         ("proto-max-bulk-len", ARGUMENT_BYTES_MAX.to_string()),
         (
             "requirepass",
-            if config.password.is_some() {
+            if config.gate.has_password() {
                 "(hidden)"
             } else {
                 ""

@@ -8,6 +8,7 @@ use crate::faces::resp::encode::{Encoder, Protocol};
 use crate::faces::resp::parse::Args;
 use crate::faces::resp::refuse::Refused;
 use crate::faces::resp::session::Session;
+use crate::faces::resp::table::RunFuture;
 
 /// The Redis version whose replies these are: clients choose features by it.
 pub(crate) const REDIS_VERSION: &str = "7.2.0";
@@ -34,25 +35,33 @@ struct Greeting<'a> {
     name: Option<&'a [u8]>,
 }
 
-pub(crate) fn hello(
-    session: &mut Session,
-    args: Args<'_>,
-    to: &mut Encoder,
-) -> Result<(), Refused> {
-    let greeting = greeting(args)?;
-    if let Some((user, password)) = greeting.credentials {
-        session.authenticate(Some(user), password)?;
-    }
-    if !session.authenticated {
-        return Err(Refused::NoAuthHello);
-    }
-    to.protocol = greeting.protocol.unwrap_or(to.protocol);
-    session.server.clients.update(session.id, |client| {
-        client.protocol = to.protocol;
-        if let Some(name) = greeting.name {
-            client.name = text(name);
+pub(crate) fn hello<'a>(
+    session: &'a mut Session,
+    args: Args<'a>,
+    to: &'a mut Encoder,
+) -> RunFuture<'a> {
+    Box::pin(async move {
+        let greeting = greeting(args)?;
+        if let Some((user, password)) = greeting.credentials {
+            session.authenticate(Some(user), password).await?;
         }
-    });
+        if !session.authenticated() {
+            return Err(Refused::NoAuthHello);
+        }
+        to.protocol = greeting.protocol.unwrap_or(to.protocol);
+        session.server.clients.update(session.id, |client| {
+            client.protocol = to.protocol;
+            if let Some(name) = greeting.name {
+                client.name = text(name);
+            }
+        });
+        describe(session, to);
+        Ok(Vec::new())
+    })
+}
+
+/// What `HELLO` answers.
+fn describe(session: &Session, to: &mut Encoder) {
     to.map(7);
     for (name, value) in [("server", "quorate"), ("version", REDIS_VERSION)] {
         to.bulk(name.as_bytes());
@@ -68,7 +77,6 @@ pub(crate) fn hello(
     }
     to.bulk(b"modules");
     to.array(0);
-    Ok(())
 }
 
 fn greeting(args: Args<'_>) -> Result<Greeting<'_>, Refused> {
@@ -97,14 +105,20 @@ fn greeting(args: Args<'_>) -> Result<Greeting<'_>, Refused> {
     Ok(greeting)
 }
 
-pub(crate) fn auth(session: &mut Session, args: Args<'_>, to: &mut Encoder) -> Result<(), Refused> {
-    match args.len() {
-        2 => session.authenticate(None, args.get(1))?,
-        3 => session.authenticate(Some(args.get(1)), args.get(2))?,
-        _ => return Err(Refused::Syntax),
-    }
-    to.ok();
-    Ok(())
+pub(crate) fn auth<'a>(
+    session: &'a mut Session,
+    args: Args<'a>,
+    to: &'a mut Encoder,
+) -> RunFuture<'a> {
+    Box::pin(async move {
+        match args.len() {
+            2 => session.authenticate(None, args.get(1)).await?,
+            3 => session.authenticate(Some(args.get(1)), args.get(2)).await?,
+            _ => return Err(Refused::Syntax),
+        }
+        to.ok();
+        Ok(Vec::new())
+    })
 }
 
 pub(crate) fn quit(session: &mut Session, _: Args<'_>, to: &mut Encoder) -> Result<(), Refused> {

@@ -1,11 +1,12 @@
 //! `SELECT`: keyspaces as the numbered databases of Redis.
 
-use quorate_control::topology::{KeyspaceId, Topology};
+use quorate_control::topology::{KeyspaceId, Right, Topology};
 
 use super::integer;
 use crate::doors::AdminError;
 use crate::faces::resp::encode::Encoder;
 use crate::faces::resp::parse::Args;
+use crate::faces::resp::permit;
 use crate::faces::resp::refuse::Refused;
 use crate::faces::resp::session::Session;
 use crate::faces::resp::table::RunFuture;
@@ -58,6 +59,10 @@ async fn keyspace(session: &mut Session, wanted: &[u8]) -> Result<KeyspaceId, Re
     if !session.ready() {
         return Err(Refused::Loading);
     }
+    // Whoever selects a number that was never used makes a keyspace.
+    session
+        .may(Right::Cluster)
+        .map_err(|denied| permit::refused(denied, session, "select"))?;
     let opened = session.server.data.open_keyspace(&name).await;
     opened
         .unwrap_or(Err(AdminError::Stopping))

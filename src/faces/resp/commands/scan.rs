@@ -1,13 +1,14 @@
 //! Commands that walk through the keys of a keyspace, or the elements of one key.
 
 use bytes::Bytes;
-use quorate_control::topology::{KeyspaceId, Partition};
+use quorate_control::topology::{KeyspaceId, Partition, Right};
 use quorate_dynamo::op::{MARK_BITS, Op, PartitionOp, Query, Reply, RequestError};
 
 use super::{integer, is};
 use crate::faces::resp::encode::Encoder;
 use crate::faces::resp::glob::Glob;
 use crate::faces::resp::parse::Args;
+use crate::faces::resp::permit;
 use crate::faces::resp::refuse::{Extent, Refused, request_error};
 use crate::faces::resp::session::Session;
 use crate::faces::resp::table::RunFuture;
@@ -331,7 +332,7 @@ pub(crate) fn flushall<'a>(
     to: &'a mut Encoder,
 ) -> RunFuture<'a> {
     Box::pin(async move {
-        let keyspaces = session
+        let keyspaces: Vec<KeyspaceId> = session
             .server
             .data
             .topology()
@@ -339,6 +340,12 @@ pub(crate) fn flushall<'a>(
             .keys()
             .copied()
             .collect();
+        // All or nothing: whoever may not clear one of them clears none.
+        for keyspace in &keyspaces {
+            session
+                .may(Right::Write(*keyspace))
+                .map_err(|denied| permit::refused(denied, session, "flushall"))?;
+        }
         flush(session, args, keyspaces, to).await
     })
 }
@@ -354,6 +361,14 @@ async fn flush(
     if args.len() > 2 || mode.is_some_and(|mode| !is(mode, "ASYNC") && !is(mode, "SYNC")) {
         return Err(Refused::Syntax);
     }
+    let client = session.server.clients.find(session.id);
+    tracing::info!(
+        target: "audit",
+        user = session.user(),
+        from = client.map(|client| tracing::field::display(client.address)),
+        keyspaces = ?keyspaces,
+        "removes all keys"
+    );
     let selected = session.keyspace;
     for keyspace in keyspaces {
         session.keyspace = keyspace;

@@ -24,6 +24,7 @@ fn topology() -> Topology {
         epoch: Epoch(1),
         nodes,
         keyspaces: BTreeMap::new(),
+        users: BTreeMap::new(),
     }
 }
 

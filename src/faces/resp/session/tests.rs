@@ -66,9 +66,23 @@ fn a_bad_spec_is_refused() {
 }
 
 #[test]
-fn users_are_levels() {
-    assert_eq!(profile(b"default"), Ok(None));
-    assert_eq!(profile(b"quorum"), Ok(Some(Consistency::Quorum)));
-    assert_eq!(profile(b"alice"), Err(Refused::WrongPass));
-    assert_eq!(profile(b"\xff"), Err(Refused::WrongPass));
+fn a_user_name_may_be_a_level_or_carry_one() {
+    let topology = Topology {
+        cluster: quorate_control::topology::ClusterId(1),
+        epoch: quorate_control::topology::Epoch(1),
+        nodes: BTreeMap::new(),
+        keyspaces: BTreeMap::new(),
+        users: BTreeMap::new(),
+    };
+    let read = |text: &'static [u8]| {
+        Profile::parse(text, &topology).map(|profile| (profile.user, profile.consistency))
+    };
+    let quorum = Some(Consistency::Quorum);
+    assert_eq!(read(b"default"), Some(("default", None)));
+    assert_eq!(read(b"quorum"), Some(("default", quorum)));
+    assert_eq!(read(b"default+quorum"), Some(("default", quorum)));
+    assert_eq!(read(b"ann"), Some(("ann", None)));
+    assert_eq!(read(b"ann+quorum"), Some(("ann", quorum)));
+    assert_eq!(read(b"ann+quorumm"), None);
+    assert_eq!(read(b"\xff"), None);
 }

@@ -2,7 +2,7 @@
 
 use super::{Flags, Spec};
 use crate::faces::resp::commands::{
-    absent, admin, client, command, connection, database, info, slowlog,
+    absent, acl, admin, client, command, connection, database, info, slowlog,
 };
 
 const MANAGE: Flags = Flags::ADMIN.and(Flags::LOADING);
@@ -11,12 +11,12 @@ const OPEN: Flags = Flags::LOADING.and(Flags::NO_AUTH).and(Flags::FAST);
 pub(super) const CONNECTION: &[Spec] = &[
     Spec::local("ping", -1, "[message]", "Returns PONG, or the message.", connection::ping).flags(Flags::LOADING.and(Flags::FAST)),
     Spec::local("echo", 2, "message", "Returns the message.", connection::echo).flags(Flags::LOADING.and(Flags::FAST)),
-    Spec::local("hello", -1, "[protover [AUTH user password] [SETNAME name]]", "Chooses RESP2 or RESP3.", connection::hello).flags(OPEN),
-    Spec::local(
+    Spec::alone("hello", -1, "[protover [AUTH user password] [SETNAME name]]", "Chooses RESP2 or RESP3.", connection::hello).flags(OPEN),
+    Spec::alone(
         "auth",
         -2,
         "[user] password",
-        "Authenticates. If the user is the name of a level, that becomes the connection's level; the user default stands for the keyspace's own.",
+        "Authenticates. `user+level` chooses the connection's level as well; a level alone stands for the user default at that level.",
         connection::auth,
     )
     .flags(OPEN),
@@ -30,7 +30,42 @@ pub(super) const CONNECTION: &[Spec] = &[
     .flags(Flags::LOADING),
     Spec::local("quit", -1, "", "Closes the connection once the replies so far are sent.", connection::quit).flags(OPEN),
     Spec::local("reset", 1, "", "Returns the connection to its initial state.", connection::reset).flags(OPEN),
+    Spec::about("acl", -2, "subcommand", "Commands about users.", command::container).subcommands(ACL),
     Spec::about("client", -2, "subcommand", "Commands about connections.", command::container).subcommands(CLIENT),
+];
+
+const ACL: &[Spec] = &[
+    HELP,
+    Spec::local(
+        "whoami",
+        2,
+        "",
+        "Returns the name of the user that this connection is.",
+        acl::whoami,
+    ),
+    Spec::local(
+        "list",
+        2,
+        "",
+        "Lists the users and what each may do. Needs the role admin.",
+        acl::list,
+    )
+    .flags(MANAGE),
+    Spec::local(
+        "users",
+        2,
+        "",
+        "Lists the names of the users. Needs the role admin.",
+        acl::users,
+    )
+    .flags(MANAGE),
+    Spec::about(
+        "cat",
+        -2,
+        "[category]",
+        "Lists the categories of commands, or the commands of one.",
+        acl::cat,
+    ),
 ];
 
 /// Part of every list of subcommands.
@@ -70,9 +105,10 @@ const CLIENT: &[Spec] = &[
         "list",
         -2,
         "[TYPE type | ID id [id …]]",
-        "Lists the connections of this node.",
+        "Lists the connections of this node. Needs the role admin.",
         client::list,
-    ),
+    )
+    .flags(MANAGE),
     Spec::local(
         "kill",
         -3,

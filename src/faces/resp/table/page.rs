@@ -14,7 +14,11 @@ Generated from the command table; `UPDATE=1 cargo test -p quorate --lib resp::ta
 
 **Levels.** Every command on data runs at the connection's level for reads or writes. That is the
 keyspace's default, or what `CLIENT CONSISTENCY`, the user name in the URL
-(`redis://quorum@host:7379`) or a `CL` prefix has chosen.
+(`redis://quorum@host:7379`, `redis://shop+quorum:password@host:7379`) or a `CL` prefix has chosen.
+
+**Users.** A command that reads keys needs the role read in the connection's keyspace, one that
+changes keys the role write, and one for operators the role admin in every keyspace. `FLUSHALL`
+needs the role write in every keyspace. A connection may `SELECT` any keyspace.
 
 **Several keys.** A command on several keys is one request per key, submitted together: it is not
 atomic.
@@ -69,6 +73,9 @@ that of a key whose outcome is unknown, if there is one.
 | `TRYAGAIN` | the topology is changing, or the replicas of the level have not seen what a causal token covers; nothing was applied |
 | `DISKSLOW` | the node's own disk did not answer in time; the text says whether a write may have been applied |
 | `CLOCK` | the write needs a clock, and the node's clock differs from the others', or they have not confirmed it since the node started; nothing was applied |
+| `NOAUTH` | the client has not authenticated, or its user was dropped or has another password; nothing was applied |
+| `WRONGPASS` | there is no such user, or the password is another |
+| `NOPERM` | the user does not have the role for it: anywhere (*no permissions to run*), or in this keyspace (*no permissions to access a key*); nothing was applied |
 | `OOM` | the node's disk is full; nothing was applied. Removals still work, and make room |
 | `LOADING` | the node is not ready yet; nothing was applied |
 | `STOPPING` | the node is stopping; a write may have been applied |

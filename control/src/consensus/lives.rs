@@ -1,0 +1,227 @@
+//! Whether this node may vote: not if its directory is older than one that it has run on.
+//!
+//! A directory that was restored from a backup, or a copy that is started elsewhere, has forgotten
+//! votes and entries that the node has promised to keep. With them a node could vote twice in one
+//! term, or elect a leader that lacks a decision. It cannot tell by itself: the directory is in
+//! order.
+//!
+//! So every start is a *life* with a number drawn at random, and a directory remembers its lives. A
+//! node tells every voter of its life before it votes. Whoever is told remembers the newest life of
+//! every node, durably, and objects if it knows one that the directory does not remember. A node
+//! that nobody objects to, and that a majority of the voters knows, may vote. One that somebody
+//! objects to never votes again under its number.
+//!
+//! **Limit:** only those who were told can object. If the last lives of a node were told only to
+//! voters that are gone, an old directory passes.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use openraft::async_runtime::watch::WatchReceiver;
+use quorate_crdt::NodeId;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use super::codec::seal;
+use super::log::Disk;
+use super::machine::Raft;
+use super::messages::{Reply, Request};
+use super::peer::Peer;
+use crate::planted::OLD_DISK_VOTES;
+use crate::quorum::majority;
+use crate::store::{Batch, Space, StoreError};
+
+/// The lives of this node, in its own directory.
+pub(super) const OWN: &[u8] = b"lives";
+/// Before the number of another node: the newest life of it that this node has been told of.
+const OTHER: &[u8] = b"newest-life:";
+/// How many lives a directory remembers. A voter that was away for more starts of a node than this
+/// objects without need. Guess: eight kilobytes.
+const REMEMBERED_MAX: usize = 1000;
+/// How long a voter may take to answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+
+/// What others think of this node's directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VoteTrust {
+    /// Too few voters have been told yet. The node does not vote.
+    InDoubt,
+    /// A majority of the voters knows this life, and nobody objects.
+    Trusted,
+    /// Somebody knows a later life than the directory remembers. The node does not vote any more.
+    Forgetful,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Record {
+    /// Oldest first; the last one is the present life.
+    lives: Vec<u64>,
+    forgetful: bool,
+}
+
+/// The lives of this node, and those of others that it has been told of.
+pub(super) struct Lives {
+    disk: Disk,
+    me: NodeId,
+    record: Record,
+    standing: watch::Sender<VoteTrust>,
+}
+
+impl Lives {
+    /// The record of a node that an administrator trusts all the same, to be written.
+    pub(super) fn pardoned(disk: &Disk) -> Result<Option<Bytes>, StoreError> {
+        let record: Option<Record> = disk.read(OWN, "the node's lives")?;
+        let pardon = |record: Record| {
+            let forgetful = false;
+            seal(
+                OWN,
+                &Record {
+                    forgetful,
+                    ..record
+                },
+            )
+        };
+        let sealed = record.map(pardon).transpose();
+        sealed.map_err(|error| stopped(io::Error::other(error)))
+    }
+
+    /// Begins a life, durably. `life` must differ at every start.
+    pub(super) async fn begin(disk: Disk, me: NodeId, life: u64) -> Result<Self, StoreError> {
+        let mut record: Record = disk.read(OWN, "the node's lives")?.unwrap_or_default();
+        record.lives.push(life);
+        let excess = record.lives.len().saturating_sub(REMEMBERED_MAX);
+        record.lives.drain(..excess);
+        let standing = if record.forgetful {
+            VoteTrust::Forgetful
+        } else {
+            VoteTrust::InDoubt
+        };
+        let lives = Self {
+            disk,
+            me,
+            record,
+            standing: watch::Sender::new(standing),
+        };
+        lives.keep(&lives.record).await.map_err(stopped)?;
+        Ok(lives)
+    }
+
+    pub(super) fn standing(&self) -> VoteTrust {
+        *self.standing.borrow()
+    }
+
+    /// Whether the node may give its vote to anybody.
+    pub(super) fn may_vote(&self) -> bool {
+        self.standing() == VoteTrust::Trusted || OLD_DISK_VOTES.is_planted()
+    }
+
+    async fn keep(&self, record: &Record) -> io::Result<()> {
+        self.disk.write(OWN, record)?;
+        self.disk.durable().await
+    }
+
+    /// Hears of the present life of `node`. Returns whether its directory remembers the newest one
+    /// that was heard of; then the present one is kept as the newest, durably.
+    pub(super) async fn hear(&self, node: NodeId, lives: &[u64]) -> io::Result<bool> {
+        let key = [OTHER, &node.0.to_be_bytes()].concat();
+        let heard = self.disk.read::<u64>(&key, "another node's life");
+        let heard = heard.map_err(io::Error::other)?;
+        if heard.is_some_and(|newest| !lives.contains(&newest)) {
+            return Ok(false);
+        }
+        let present = lives.last().copied();
+        if let Some(present) = present.filter(|_| heard != present) {
+            let mut batch = Batch::default();
+            let sealed = seal(&key, &present).map_err(io::Error::other)?;
+            batch.put(Space::Control, key, sealed);
+            self.disk.store.apply(batch).map_err(io::Error::other)?;
+        }
+        // Also if it is not new: an earlier telling may not be durable yet.
+        self.disk.durable().await?;
+        Ok(true)
+    }
+
+    /// Tells every voter of this life, old ones and those to come, until somebody objects. Lets the
+    /// engine stand for election once a majority knows.
+    pub(super) async fn tell(self: Arc<Self>, raft: Raft, peer: Peer, pause: Duration) {
+        let mut metrics = raft.metrics();
+        let mut told = BTreeSet::from([self.me]);
+        while self.standing() != VoteTrust::Forgetful {
+            let configs = {
+                let metrics = metrics.borrow_watched();
+                metrics
+                    .membership_config
+                    .membership()
+                    .get_joint_config()
+                    .clone()
+            };
+            let voters: BTreeSet<NodeId> = configs.iter().flatten().copied().collect();
+            let ask: BTreeSet<NodeId> = voters.difference(&told).copied().collect();
+            let all_told = ask.is_empty();
+            let mut answers = self.ask(&peer, ask);
+            while let Some(answer) = answers.join_next().await {
+                match answer {
+                    Ok((node, Some(true))) => drop(told.insert(node)),
+                    Ok((node, Some(false))) => return self.forget(&raft, node).await,
+                    Ok((_, None)) | Err(_) => {}
+                }
+            }
+            let knows = |voters: &BTreeSet<NodeId>| {
+                voters.intersection(&told).count() >= majority(voters.len())
+            };
+            if !voters.is_empty() && configs.iter().all(knows) {
+                self.standing.send_replace(VoteTrust::Trusted);
+                raft.runtime_config().elect(true);
+            }
+            if all_told && metrics.changed().await.is_err() {
+                return;
+            }
+            sleep(pause).await;
+        }
+    }
+
+    fn ask(&self, peer: &Peer, voters: BTreeSet<NodeId>) -> JoinSet<(NodeId, Option<bool>)> {
+        let mut answers = JoinSet::new();
+        for target in voters {
+            let (lives, peer) = (self.record.lives.clone(), peer.to(target));
+            answers.spawn(async move {
+                let answer = peer.call(&Request::Life { lives }, ANSWER_WITHIN).await;
+                match answer {
+                    Ok(Reply::Life { remembers }) => (target, Some(remembers)),
+                    _ => (target, None),
+                }
+            });
+        }
+        answers
+    }
+
+    /// Gives up voting for good.
+    async fn forget(&self, raft: &Raft, objector: NodeId) {
+        raft.runtime_config().elect(false);
+        self.standing.send_replace(VoteTrust::Forgetful);
+        tracing::error!(
+            %objector,
+            "the data directory is older than one that this node has run on: a restored backup or a copy? The node does not vote any more; replace it with a new one"
+        );
+        let record = Record {
+            forgetful: true,
+            ..self.record.clone()
+        };
+        if let Err(error) = self.keep(&record).await {
+            tracing::error!(%error, "that this node must not vote could not be written down");
+        }
+    }
+}
+
+fn stopped(error: io::Error) -> StoreError {
+    StoreError::Engine {
+        engine: "control",
+        operation: "write",
+        source: Box::new(error),
+    }
+}

@@ -1,0 +1,243 @@
+//! A control group of a few nodes for drills: real groups in virtual time, over links that can be
+//! cut.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::ops::ControlFlow;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use bytes::Bytes;
+use quorate_control::consensus::{ConsensusConfig, ControlGroup, Link, LinkError};
+use quorate_control::state::{Command, NodeSpec, Response, TokenId};
+use quorate_control::store::{Batch, Commit, Done, MemoryStore, Space, Store};
+use quorate_control::topology::Epoch;
+use quorate_crdt::NodeId;
+use tokio::runtime::Builder;
+use tokio::time::{sleep, timeout};
+
+use crate::sim::cluster::{TOKEN, founding, key_of};
+
+/// Half a round trip.
+const HOP: Duration = Duration::from_millis(2);
+/// How long a decision may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Who can be reached.
+#[derive(Clone, Default)]
+pub(super) struct Net(Arc<Mutex<Reach>>);
+
+#[derive(Default)]
+struct Reach {
+    groups: BTreeMap<NodeId, ControlGroup>,
+    cut_off: BTreeSet<NodeId>,
+}
+
+/// One node's way to the others.
+struct Wire {
+    me: NodeId,
+    net: Net,
+}
+
+impl Net {
+    fn reach(&self) -> MutexGuard<'_, Reach> {
+        self.0
+            .lock()
+            .expect("invariant: no code panics while it holds the network")
+    }
+
+    fn way(&self, from: NodeId, to: NodeId) -> Option<ControlGroup> {
+        let reach = self.reach();
+        let open = !reach.cut_off.contains(&from) && !reach.cut_off.contains(&to);
+        reach.groups.get(&to).filter(|_| open).cloned()
+    }
+}
+
+type Answer = Pin<Box<dyn Future<Output = Result<Bytes, LinkError>> + Send>>;
+
+impl Link for Net {
+    /// For a group of one: there is nobody else.
+    fn call(&self, _: NodeId, _: Bytes, _: Duration) -> Answer {
+        Box::pin(async { Err(LinkError::Unreachable) })
+    }
+}
+
+impl Link for Wire {
+    fn call(&self, to: NodeId, request: Bytes, within: Duration) -> Answer {
+        let (net, me) = (self.net.clone(), self.me);
+        let exchange = async move {
+            sleep(HOP).await;
+            let group = net.way(me, to).ok_or(LinkError::Unreachable)?;
+            let answer = group.serve(me, request).await;
+            sleep(HOP).await;
+            net.way(me, to).map(|_| answer).ok_or(LinkError::TimedOut)
+        };
+        Box::pin(async move {
+            timeout(within, exchange)
+                .await
+                .unwrap_or(Err(LinkError::TimedOut))
+        })
+    }
+}
+
+/// A node of datacenter `dc1` whose store keeps what it has synchronised.
+pub(super) fn spec(number: u64) -> NodeSpec {
+    NodeSpec {
+        name: format!("n{number}").into(),
+        datacenter: "dc1".into(),
+        rack: "rack1".into(),
+        quic: "10.0.0.1:7381".into(),
+        key: key_of(number as usize),
+        durable: true,
+    }
+}
+
+/// The command that admits the node.
+pub(super) fn admission(node: NodeSpec) -> Command {
+    Command::Admit {
+        token: TokenId(TOKEN),
+        node,
+        replaces: None,
+        at_ms: 0,
+    }
+}
+
+/// A disk that keeps everything at once.
+struct AtOnce;
+
+impl Commit for AtOnce {
+    fn commit(&self, done: Done) {
+        done(Ok(()));
+    }
+
+    fn commit_durably(&self, done: Done) {
+        done(Ok(()));
+    }
+}
+
+/// A running control group.
+#[derive(Default)]
+pub(super) struct Group {
+    net: Net,
+    disks: BTreeMap<u64, Arc<MemoryStore>>,
+    /// Makes each start of a node another life.
+    starts: u64,
+}
+
+/// Runs `drill` on a group of `nodes` nodes, of which node 1 leads.
+pub(super) fn with(
+    nodes: u64,
+    drill: impl AsyncFnOnce(Group) -> Result<(), String>,
+) -> Result<(), String> {
+    let runtime = Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .map_err(|error| error.to_string())?;
+    runtime.block_on(async {
+        let mut group = Group::default();
+        for number in 1..=nodes {
+            let here = group.open(number).await?;
+            if number == 1 {
+                let founded = here.found(founding(1, spec(1))).await;
+                founded.map_err(|error| error.to_string())?;
+            } else {
+                group.decide(1, admission(spec(number))).await?;
+            }
+        }
+        sleep(PATIENCE).await;
+        drill(group).await
+    })
+}
+
+impl Group {
+    /// Starts a node on its disk, which is empty at first.
+    pub(super) async fn open(&mut self, number: u64) -> Result<ControlGroup, String> {
+        let node = NodeId(number);
+        let link = Wire {
+            me: node,
+            net: self.net.clone(),
+        };
+        self.starts += 1;
+        let config = ConsensusConfig::new(node, self.starts);
+        let disk = self.disk(number);
+        let opened = ControlGroup::open(config, disk, Arc::new(AtOnce), Arc::new(link)).await;
+        let group = opened.map_err(|error| error.to_string())?;
+        self.net.reach().groups.insert(node, group.clone());
+        Ok(group)
+    }
+
+    /// The disk of a node.
+    pub(super) fn disk(&mut self, number: u64) -> Arc<MemoryStore> {
+        Arc::clone(self.disks.entry(number).or_default())
+    }
+
+    /// A copy of a node's disk.
+    pub(super) fn backup(&mut self, number: u64) -> Result<MemoryStore, String> {
+        let (disk, copy) = (self.disk(number), MemoryStore::new());
+        for space in Space::ALL {
+            let mut batch = Batch::default();
+            let copied = disk.scan(space, &[], None, &mut |key, value| {
+                batch.put(space, key.to_vec(), value.to_vec());
+                ControlFlow::Continue(())
+            });
+            let copied = copied.and_then(|()| copy.apply(batch));
+            copied.map_err(|error| error.to_string())?;
+        }
+        Ok(copy)
+    }
+
+    /// Puts a copy in place of the disk of a stopped node.
+    pub(super) fn restore(&mut self, number: u64, copy: MemoryStore) {
+        self.disks.insert(number, Arc::new(copy));
+    }
+
+    /// Stops a node; its disk stays.
+    pub(super) async fn stop(&self, number: u64) {
+        let stopped = self.net.reach().groups.remove(&NodeId(number));
+        if let Some(group) = stopped {
+            group.shutdown().await;
+        }
+    }
+
+    /// The epoch of the topology that node `at` has applied.
+    pub(super) fn epoch(&self, at: u64) -> Result<Epoch, String> {
+        let group = self.at(at).ok_or("no such node")?;
+        Ok(group.read(|state| state.topology().epoch))
+    }
+
+    /// The leader as node `at` sees it, once there was time for an election.
+    pub(super) async fn leader(&self, at: u64) -> Option<NodeId> {
+        sleep(PATIENCE).await;
+        self.at(at)?.leader()
+    }
+
+    fn at(&self, number: u64) -> Option<ControlGroup> {
+        self.net.reach().groups.get(&NodeId(number)).cloned()
+    }
+
+    /// Has the group decide, through node `at`.
+    pub(super) async fn decide(&self, at: u64, command: Command) -> Result<Response, String> {
+        let group = self.at(at).ok_or("no such node")?;
+        let decided = group.propose(command, PATIENCE).await;
+        decided.map_err(|error| error.to_string())
+    }
+
+    /// Cuts a node off, for good or until [`heal`](Self::heal).
+    pub(super) fn cut_off(&self, node: u64) {
+        self.net.reach().cut_off.insert(NodeId(node));
+    }
+
+    /// Everybody reaches everybody again.
+    pub(super) fn heal(&self) {
+        self.net.reach().cut_off.clear();
+    }
+
+    /// The voters as node `at` sees them, once there was time for every change that can be made.
+    pub(super) async fn voters(&self, at: u64) -> Vec<u64> {
+        sleep(PATIENCE).await;
+        let voters = self.at(at).map(|group| group.status().voters);
+        voters.into_iter().flatten().map(|voter| voter.0).collect()
+    }
+}
