@@ -35,7 +35,7 @@ const fn key(name: &'static str, expected: &'static str) -> Key {
 const NETWORK: &str = "\"local\" or \"wide\"";
 const ADDRESS: &str = "a string with an IP address and a port, such as \"127.0.0.1:7379\"";
 
-pub(super) const KEYS: [Key; 22] = [
+pub(super) const KEYS: [Key; 23] = [
     key("data_dir", "a string with a path"),
     key("node", text::NAME),
     key("datacenter", text::NAME),
