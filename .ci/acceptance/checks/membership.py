@@ -230,7 +230,7 @@ def check_a_lost_majority_is_recovered_from_one_survivor():
             shutil.rmtree(node.data_dir)
         with survivor.connect() as connection:
             try:
-                connection.call("CL", "QUORUM", "SET", "k0", "never")
+                connection.call("CL", "QUORUM", "SET", "another", "1")
             except ReplyError:
                 pass
             else:
