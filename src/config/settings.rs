@@ -81,8 +81,8 @@ pub struct Join {
     pub replace: Option<String>,
 }
 
-/// Where the join token is. It is looked for only by a node that has yet to join, so its file may be
-/// gone later.
+/// Where the join token is. It is looked for only by a node that has yet to join, so its file may
+/// be gone later.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TokenSource {
     /// Here, as text.

@@ -68,8 +68,8 @@ impl StartAs {
     }
 
     fn resume(config: &NodeConfig, disk: &Disk, known: &Identity) -> Result<Self, StartError> {
-        // A token is not needed any more, and its file may be gone. One of another cluster says that
-        // this is not the directory that was meant.
+        // A token is not needed any more, and its file may be gone. One of another cluster says
+        // that this is not the directory that was meant.
         let token = config
             .join
             .as_ref()

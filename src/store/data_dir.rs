@@ -372,7 +372,11 @@ fn make_private(dir: &Path) -> Result<(), DataDirError> {
         };
         if open(&found) {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).map_err(error)?;
-            tracing::warn!(path = %path.display(), was = format_args!("{:o}", found.permissions().mode() & 0o777), "others could read this; now only its owner can");
+            tracing::warn!(
+                path = %path.display(),
+                was = format_args!("{:o}", found.permissions().mode() & 0o777),
+                "others could read this; now only its owner can"
+            );
         }
     }
     Ok(())

@@ -3,10 +3,10 @@
 //! The newcomer has drawn its key before it asks, and the handshake proves it. So a newcomer that
 //! asks again is the same one, whatever happened to its first attempt.
 //!
-//! The newcomer signs its request with the token, and the member checks the signature before it does
-//! anything else. A member in turn vouches for what it grants with what the cluster keeps of the
-//! token. Both cover a number that only the two ends of this connection know, so neither can be used
-//! a second time or passed on, and the token's secret never leaves the newcomer.
+//! The newcomer signs its request with the token, and the member checks the signature before it
+//! does anything else. A member in turn vouches for what it grants with what the cluster keeps of
+//! the token. Both cover a number that only the two ends of this connection know, so neither can be
+//! used a second time or passed on, and the token's secret never leaves the newcomer.
 
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
@@ -145,9 +145,9 @@ pub(super) fn said(bound: &[u8; 32], newcomer: &PublicKey, message: &[u8]) -> Ve
     [&bound[..], &newcomer.0, message].concat()
 }
 
-/// Asks the member at `address` to admit the node that holds `keys`. `request` is what the node says
-/// about itself; its token field is set from `token`. Asking again with the same keys gives the same
-/// answer and uses the token up once.
+/// Asks the member at `address` to admit the node that holds `keys`. `request` is what the node
+/// says about itself; its token field is set from `token`. Asking again with the same keys gives
+/// the same answer and uses the token up once.
 ///
 /// Must run inside a tokio runtime with I/O and time.
 ///

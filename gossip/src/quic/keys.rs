@@ -1,4 +1,5 @@
-//! The keys of a cluster. A node has one, and so has a join token; there is no authority above them.
+//! The keys of a cluster. A node has one, and so has a join token; there is no authority above
+//! them.
 //!
 //! The public half of a node's key stands in the topology, and whoever holds the private half is
 //! that node. So nothing has to be signed, nothing expires, and a node that leaves the topology has

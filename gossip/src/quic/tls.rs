@@ -1,6 +1,6 @@
-//! TLS 1.3 between nodes. Both sides show a raw public key (RFC 7250), and the handshake proves that
-//! each holds the private half. Whether the key is that of a member is decided after the handshake
-//! and before any stream, because only then can the other side be told why it is refused.
+//! TLS 1.3 between nodes. Both sides show a raw public key (RFC 7250), and the handshake proves
+//! that each holds the private half. Whether the key is that of a member is decided after the
+//! handshake and before any stream, because only then can the other side be told why it is refused.
 
 use std::sync::Arc;
 

@@ -23,8 +23,8 @@ pub struct Port {
 }
 
 impl Network {
-    /// Plugs a node in at `address` that shows `key` to the others. Whatever a former life of it had
-    /// in transit is lost, and so is what that had learnt of other nodes' addresses.
+    /// Plugs a node in at `address` that shows `key` to the others. Whatever a former life of it
+    /// had in transit is lost, and so is what that had learnt of other nodes' addresses.
     pub fn plug(
         &self,
         node: NodeId,

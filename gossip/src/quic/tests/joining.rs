@@ -2,8 +2,8 @@ use super::*;
 use crate::token::{TokenError, TokenSecret};
 use crate::wire;
 
-/// A member that lets one newcomer in by the token, as node 2, and then no other; names and times as
-/// a control plane would check them.
+/// A member that lets one newcomer in by the token, as node 2, and then no other; names and times
+/// as a control plane would check them.
 fn member() -> (Node, JoinToken) {
     let token = JoinToken::draw(CLUSTER).unwrap();
     let spent = JoinToken::draw(CLUSTER).unwrap();
