@@ -86,6 +86,17 @@ pub(super) struct Start {
     /// Address for etcd clients. This version does not serve them yet and says so.
     #[arg(long, value_name = "ADDRESS")]
     etcd: Option<String>,
+    #[command(flatten)]
+    entrance: Entrance,
+    #[command(flatten)]
+    door: Door,
+    #[command(flatten)]
+    tuning: Tuning,
+}
+
+/// How the node becomes a member of a cluster.
+#[derive(Debug, Args)]
+struct Entrance {
     /// Make a new cluster, if the data directory holds no node yet.
     #[arg(long)]
     found: bool,
@@ -104,10 +115,6 @@ pub(super) struct Start {
     /// node is filled with what it held. Refused while any member reaches it.
     #[arg(long, value_name = "NAME")]
     replace: Option<String>,
-    #[command(flatten)]
-    door: Door,
-    #[command(flatten)]
-    tuning: Tuning,
 }
 
 /// Who may come in as a client.
@@ -235,12 +242,12 @@ impl Start {
             ("http", globals.http.clone()),
             ("quic", self.quic),
             ("advertise", self.advertise),
-            ("found", self.found.then(|| "true".to_owned())),
+            ("found", self.entrance.found.then(|| "true".to_owned())),
             ("etcd", self.etcd),
-            ("join", self.join),
-            ("token", self.token),
-            ("token_file", self.token_file),
-            ("replace", self.replace),
+            ("join", self.entrance.join),
+            ("token", self.entrance.token),
+            ("token_file", self.entrance.token_file),
+            ("replace", self.entrance.replace),
             ("password", globals.password.clone()),
             ("tls_cert", path(globals.tls_cert.clone())),
             ("tls_key", path(globals.tls_key.clone())),

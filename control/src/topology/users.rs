@@ -14,8 +14,8 @@ use crate::planted::GRANT_EVERYWHERE;
 /// is not in the topology.
 pub const DEFAULT_USER: &str = "default";
 
-/// What a user may do with a keyspace, unlike the `Role` of a member of the control group. Each role
-/// includes those before it.
+/// What a user may do with a keyspace, unlike the `Role` of a member of the control group. Each
+/// role includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Role {
     /// Read keys.

@@ -1,4 +1,4 @@
-//! The handlers for users.
+//! `/v1/users`: lists the users, makes and drops them, and grants them roles in keyspaces.
 
 use axum::body::Body;
 use axum::extract::{Path, State};
