@@ -214,9 +214,15 @@ def check_a_node_is_drained_and_used_again():
         wait_until("c holds partitions", lambda: [m["partitions"] for m in members(cluster[0]) if m["name"] == "c"] != [0], 20)
         cluster.wait_converged(30)
         read_all(cluster[2], "LOCAL_QUORUM", "k")
+        administer(cluster[0], "keyspace", "drop", "made-meanwhile")
         administer(cluster[0], "node", "drain", "a")
         administer(cluster[1], "node", "drain", "b")
-        assert "last node" in administer(cluster[2], "node", "drain", "c", code=1)
+        # The leader is one of the two, so the group may be electing another one.
+        wait_until(
+            "the last node stays",
+            lambda: "last node" in quorate("node", "drain", "c", "--http", cluster[2].ready["http"]).stderr,
+            30,
+        )
 
 
 def check_a_lost_majority_is_recovered_from_one_survivor():
@@ -229,7 +235,7 @@ def check_a_lost_majority_is_recovered_from_one_survivor():
             shutil.rmtree(node.data_dir)
         with survivor.connect() as connection:
             try:
-                connection.call("CL", "QUORUM", "SET", "k0", "never")
+                connection.call("CL", "QUORUM", "SET", "another", "1")
             except ReplyError:
                 pass
             else:
@@ -253,7 +259,8 @@ def check_a_lost_majority_is_recovered_from_one_survivor():
         assert names(survivor) == ["a"]
         with survivor.connect() as connection:
             answers = connection.pipeline([("CL", "QUORUM", "GET", f"k{number}") for number in range(5_000)])
-        assert answers == [str(number).encode() for number in range(5_000)]
+        wrong = [(number, answer) for number, answer in enumerate(answers) if answer != str(number).encode()]
+        assert not wrong, f"{len(wrong)} of 5000 are wrong, such as {wrong[:3]}"
         token = survivor.make_token(2)
         for number, node in enumerate(lost):
             cluster.make(node.name, f"dc{number + 2}").start("--join", survivor.ready["quic"], "--token", token)
