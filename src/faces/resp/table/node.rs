@@ -30,8 +30,8 @@ pub(super) const CONNECTION: &[Spec] = &[
     .flags(Flags::LOADING),
     Spec::local("quit", -1, "", "Closes the connection once the replies so far are sent.", connection::quit).flags(OPEN),
     Spec::local("reset", 1, "", "Returns the connection to its initial state.", connection::reset).flags(OPEN),
-    Spec::about("acl", -2, "subcommand", "Commands about users.", command::container).subcommands(ACL),
     Spec::about("client", -2, "subcommand", "Commands about connections.", command::container).subcommands(CLIENT),
+    Spec::about("acl", -2, "subcommand", "Commands about users.", command::container).subcommands(ACL),
 ];
 
 const ACL: &[Spec] = &[

@@ -52,8 +52,8 @@ runs nothing, until `UNWATCH`.
 
 **Databases.** `SELECT 0` is the keyspace `default`, and `SELECT 1` to `SELECT 15` are the keyspaces
 `db1` to `db15`. One that does not exist is made with the replication and the levels of `default`;
-that needs a majority of the control group, once. Any keyspace can be selected by its name. After a
-refused `SELECT`, commands on data are refused until another succeeds.
+that needs a majority of the control group and the role admin, once. Any keyspace can be selected by
+its name. After a refused `SELECT`, commands on data are refused until another succeeds.
 
 **Cursors.** A cursor of `SCAN` names a place in the order of the keys, which is the same on all
 nodes. A scan can go on through another node, and after a restart.
