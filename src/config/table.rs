@@ -37,7 +37,7 @@ const ADDRESS: &str = "a string with an IP address and a port, such as \"127.0.0
 
 const FILE: &str = "a string with the path of a PEM file";
 
-pub(super) const KEYS: [Key; 24] = [
+pub(super) const KEYS: [Key; 28] = [
     key("data_dir", "a string with a path"),
     key("node", text::NAME),
     key("datacenter", text::NAME),

@@ -31,11 +31,11 @@ fn a_scan_shows_every_key_that_stays_whichever_replica_gives_each_page() {
         }
         let (mut seen, mut from, mut pages) = (BTreeSet::new(), Some(0), 0);
         while let Some(mark) = from {
-            let (keys, next) = page(&mut net, 1 + pages % 3, mark, count);
+            let (keys, after) = page(&mut net, 1 + pages % 3, mark, count);
             assert!(keys.len() <= count as usize + 1, "{count}: {keys:?}");
-            assert!(next.is_none_or(|next| next > mark && next >> MARK_BITS == 0));
+            assert!(after.is_none_or(|after| after > mark && after >> MARK_BITS == 0));
             seen.extend(keys);
-            (from, pages) = (next, pages + 1);
+            (from, pages) = (after, pages + 1);
         }
         let all = keys
             .iter()
