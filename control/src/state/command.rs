@@ -213,7 +213,9 @@ impl Command {
     /// The only member that may propose it; `None` if any may. A node reports only for itself.
     pub fn speaks_for(&self) -> Option<NodeId> {
         match self {
-            Self::MoveNode { node, .. } | Self::ReportMove { node, .. } => Some(*node),
+            Self::MoveNode { node, .. }
+            | Self::ReportMove { node, .. }
+            | Self::Distrust { node } => Some(*node),
             _ => None,
         }
     }
