@@ -33,13 +33,15 @@ fn walk(path: &Path, see: &mut impl FnMut(&str, &str)) {
     }
 }
 
-/// Fails if a file at or below `path` names another module of `root` than those of the ground.
+/// Fails if a file at or below `path` names another module of `root` than those of the ground. The
+/// switches of planted bugs are constants that stand on nothing.
 fn stands_on_the_ground(path: &Path, root: &str) {
     let mut files = 0;
     walk(path, &mut |path, text| {
         files += 1;
         for module in named(text, root) {
-            assert!(GROUND.contains(&module), "{path} names {root}{module}");
+            let allowed = GROUND.contains(&module) || module == "planted";
+            assert!(allowed, "{path} names {root}{module}");
         }
     });
     assert!(files > 0, "no file at {}", path.display());
