@@ -259,7 +259,7 @@ pub(in crate::sim) const NAMES: u8 = 6;
 /// The element or field with this number. The last one has a name longer than the longest key a
 /// store takes.
 pub(in crate::sim) fn name(number: u8) -> Bytes {
-    let length = if number + 1 == NAMES { 60_100 } else { 0 };
+    let length = if number == NAMES - 1 { 60_100 } else { 0 };
     padded(format!("m{number}"), length)
 }
 
