@@ -103,14 +103,15 @@ impl Incident {
     ];
 }
 
-/// Kinds that destroy a node's copy of the data. A plan has at most one of these, because a
-/// majority must keep what it acknowledged.
-const DESTRUCTIVE: [Incident; 5] = [
+/// Kinds that destroy a node's copy of the data, or leave all copies on fewer nodes. A plan has at
+/// most one of these, because a majority must keep what it acknowledged.
+const DESTRUCTIVE: [Incident; 6] = [
     Incident::Wipe,
     Incident::Restore,
     Incident::Rot,
     Incident::Remove,
     Incident::Replace,
+    Incident::Drain,
 ];
 
 /// All incidents of a plan that ends at `until`. `only` restricts their kinds, if not empty.
