@@ -488,6 +488,7 @@ impl Shard {
         );
         (release, failed)
     }
+
     /// Logs a change of a node's clock. Every node that notices logs it once.
     fn say_clock(&self, node: NodeId, offset_ms: Option<i64>) {
         let node = match &self.topology {
