@@ -168,6 +168,8 @@ pub struct JoinRequest {
     /// Whether its store promises that what it has synchronised survives a power loss. Other nodes
     /// vote only if nobody else can.
     pub durable: bool,
+    /// How many partitions it believes a keyspace to have, if it was told a number.
+    pub partitions: Option<u16>,
     /// The name of the dead member whose place it takes.
     pub replaces: Option<Arc<str>>,
 }
@@ -217,6 +219,16 @@ pub enum JoinRefusal {
         "the node to be replaced is in another datacenter: join with its --datacenter, as `quorate node list` shows it"
     )]
     OtherDatacenter,
+    /// It was told another number of partitions than the cluster has.
+    #[error(
+        "the keyspaces of the cluster have {cluster} partitions, and the newcomer was told {told}: leave --partitions out, or give the same number"
+    )]
+    OtherPartitions {
+        /// The number of the cluster.
+        cluster: u16,
+        /// The number that the newcomer was told.
+        told: u16,
+    },
     /// The address that it tells is not a host and a port.
     #[error("the address is not a host and a port")]
     BadAddress,

@@ -22,7 +22,7 @@ use super::clock::Clock;
 use super::figures::Following;
 use super::hub::{Call, ControlDoor, tagged};
 use super::reach::Reach;
-use crate::planted::REFUSED_JOIN_PROPOSED;
+use crate::planted::{OTHER_PARTITIONS_LET_IN, REFUSED_JOIN_PROPOSED};
 
 /// How long a proposal may take: enough for several elections.
 const PROPOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -105,6 +105,7 @@ impl Control {
         key: PublicKey,
         request: JoinRequest,
     ) -> Result<JoinGrant, JoinRefusal> {
+        check_partitions(&self.decided(), request.partitions)?;
         let asked = Entry {
             token: TokenId(request.token),
             replaces: self.named_to_be_replaced(&key, &request)?,
@@ -184,6 +185,17 @@ impl Control {
             return Err(JoinRefusal::StillAnswers);
         }
         Ok(())
+    }
+}
+
+/// A newcomer that was told another number of partitions would not start with the topology of its
+/// admission.
+fn check_partitions(topology: &Topology, told: Option<u16>) -> Result<(), JoinRefusal> {
+    match (topology.usual_partitions(), told) {
+        (Some(cluster), Some(told)) if cluster != told && !OTHER_PARTITIONS_LET_IN.is_planted() => {
+            Err(JoinRefusal::OtherPartitions { cluster, told })
+        }
+        _ => Ok(()),
     }
 }
 

@@ -303,12 +303,13 @@ async fn boot(
 ) -> Result<(Boot, Arc<QuicTransport>), StartError> {
     let seed = u64::from_le_bytes(random_bytes()?);
     let node = start.identity.node();
+    let keeps_data = config.storage.keeps_data();
     let world = World {
         clock: Arc::new(SystemClock::start()),
         store: Arc::clone(&disk.store),
         commit: Arc::clone(&disk.commit) as _,
         gauge: Arc::new(Gauge {
-            dir: disk.dir.clone(),
+            dir: keeps_data.then(|| Arc::clone(&disk.dir)),
             commit: Arc::clone(&disk.commit),
         }),
         onlooker: None,
@@ -320,7 +321,7 @@ async fn boot(
         cores: options.cores.unwrap_or_else(default_cores),
         queues: Queues::default(),
         data: Config {
-            persist: disk.dir.is_some(),
+            persist: keeps_data,
             ..options.data
         },
         consensus: consensus(node, seed, options.wide_area),

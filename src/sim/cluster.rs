@@ -180,6 +180,7 @@ impl Simulation {
                 rack,
                 quic: Arc::clone(&quic),
                 durable: true,
+                partitions: None,
                 replaces: None,
             };
             let (node, topology) = self.join(member, key, request).await?;

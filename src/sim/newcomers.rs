@@ -36,6 +36,7 @@ impl Simulation {
             rack: "rack1".into(),
             quic: Arc::clone(&quic),
             durable: true,
+            partitions: None,
             replaces,
         };
         let (network, datacenter) = (self.network.clone(), Arc::clone(datacenter));

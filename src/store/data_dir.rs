@@ -4,7 +4,7 @@
 //! LOCK       held while a process uses the directory
 //! key        the node's private key, drawn at its first start
 //! identity   cluster, node, name
-//! fjall/     or sled/: the store
+//! fjall/     or sled/: the store; memory/: what a node keeps on disk that has its data in memory
 //! ```
 
 use std::fs::{self, File, TryLockError};
@@ -233,7 +233,7 @@ impl DataDir {
 
     /// The engine that has written data at `path`. Creates nothing.
     pub fn engine_at(path: &Path) -> Option<Engine> {
-        [Engine::Fjall, Engine::Sled]
+        [Engine::Fjall, Engine::Sled, Engine::Memory]
             .into_iter()
             .find(|engine| path.join(engine.name()).exists())
     }
@@ -332,9 +332,7 @@ impl DataDir {
 
     /// The engine that wrote the node's data, if there is any.
     pub fn engine(&self) -> Option<Engine> {
-        [Engine::Fjall, Engine::Sled]
-            .into_iter()
-            .find(|engine| self.path.join(engine.name()).exists())
+        Self::engine_at(&self.path)
     }
 
     /// The directory for the store of `engine`. It may not exist yet.

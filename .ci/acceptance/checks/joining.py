@@ -54,6 +54,20 @@ def check_a_name_that_is_taken():
         assert "name" in said or "taken" in said, said
 
 
+def check_a_node_of_other_partitions_is_refused_at_the_door():
+    with Cluster(1, ["--partitions", "32"]) as cluster:
+        token = cluster[0].make_token(1)
+        node = cluster.make("b", "dc2")
+        join = ["--join", cluster[0].ready["quic"], "--token", token]
+        cluster.arguments, node.arguments = [], ["--datacenter", "dc2"]
+        said = refused(node, *join, "--partitions", "64")
+        assert "32" in said and "64" in said, said
+        assert names(cluster[0]) == ["a"]
+        # The token has not been used, nor has the directory become anybody's.
+        node.start(*join)
+        assert names(cluster[0]) == ["a", "b"]
+
+
 def names(node):
     return sorted(entry["name"] for entry in node.status()["nodes"])
 

@@ -190,6 +190,86 @@ async fn three_real_nodes_join_replicate_and_come_back() {
 }
 
 #[tokio::test]
+async fn a_newcomer_that_was_told_other_partitions_is_refused_at_the_door() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let first = Node::start(config(dir.path(), "a", None), Options::default())
+        .await
+        .expect("founds");
+    let newcomer = config(dir.path(), "b", Some(entrance(&first).await));
+    let misinformed = NodeConfig {
+        partitions: Some(32),
+        ..newcomer.clone()
+    };
+    let said = refused(misinformed).await;
+    let partitions = JoinRefusal::OtherPartitions {
+        cluster: 16,
+        told: 32,
+    };
+    assert!(
+        matches!(&said, StartError::Join(JoinError::Refused(refusal)) if *refusal == partitions),
+        "{said:?}"
+    );
+    assert_eq!(
+        first.data().topology().nodes.len(),
+        1,
+        "nobody was admitted"
+    );
+    // The token has admitted nobody either.
+    let joined = Node::start(newcomer, Options::default()).await;
+    assert!(joined.is_ok(), "{joined:?}");
+}
+
+/// Every node stops once, one after the other, and forgets all data that it had.
+#[tokio::test]
+async fn a_node_with_its_data_in_memory_comes_back_as_itself_and_is_filled() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let in_memory = |name: &str, join: Option<Join>| NodeConfig {
+        storage: Engine::Memory,
+        ..config(dir.path(), name, join)
+    };
+    let start = async |config: NodeConfig| {
+        let node = Node::start(config, Options::default()).await;
+        node.expect("starts")
+    };
+    let mut nodes = vec![start(in_memory("a", None)).await];
+    for name in ["b", "c"] {
+        let join = entrance(&nodes[0]).await;
+        nodes.push(start(in_memory(name, Some(join))).await);
+    }
+    converged(&nodes[2], 3).await;
+    let written = ask_when_reached(&nodes[2], add("one"), Consistency::Quorum).await;
+    assert_eq!(written, Ok(Reply::Integer(1)));
+    for name in ["a", "b", "c"] {
+        let before = nodes.remove(0);
+        let (cluster, number) = (before.cluster(), before.data().node());
+        before.crash().await;
+        // Neither founds, nor has a token.
+        let node = start(NodeConfig {
+            found: false,
+            ..in_memory(name, None)
+        })
+        .await;
+        assert_eq!((node.cluster(), node.data().node()), (cluster, number));
+        converged(&node, 3).await;
+        assert_eq!(members(&node).await, ["one"], "{name} was filled");
+        nodes.push(node);
+    }
+    let status = nodes[0].data().status().await.expect("the node runs");
+    assert_eq!(
+        status.volatile_voters,
+        Vec::<String>::new(),
+        "all keep their votes"
+    );
+    let other = NodeConfig {
+        storage: Engine::Fjall,
+        ..in_memory("a", None)
+    };
+    nodes.remove(0).shutdown().await.expect("stops cleanly");
+    let said = refused(other).await.to_string();
+    assert!(said.contains("was written by memory"), "{said}");
+}
+
+#[tokio::test]
 async fn a_wrong_token_is_refused_and_leaves_nothing() {
     let dir = tempfile::tempdir().expect("a directory");
     let first = Node::start(config(dir.path(), "a", None), Options::default())
@@ -229,6 +309,7 @@ async fn ask_to_join(
         rack: "r1".into(),
         quic: "127.0.0.1:1".into(),
         durable: true,
+        partitions: None,
         replaces: None,
     };
     let keys = KeyPair::generate().expect("a key");

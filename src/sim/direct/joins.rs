@@ -21,6 +21,11 @@ pub(super) const DRILLS: Drills = &[
     ("removed-key-connects", "removed-node-believed", removed),
     ("join-unsigned", "join-without-token", guessed),
     ("refused-join-proposed", "refusal-in-the-log", refused),
+    (
+        "other-partitions-let-in",
+        "a-newcomer-of-other-partitions",
+        misinformed,
+    ),
     ("reports-for-others", "moved-by-another", slandered),
 ];
 
@@ -91,6 +96,49 @@ fn guessed() -> Verdict {
     )
 }
 
+/// What a newcomer says.
+fn request(number: usize) -> JoinRequest {
+    JoinRequest {
+        token: TOKEN,
+        name: format!("n{number}").into(),
+        datacenter: "dc1".into(),
+        rack: "rack1".into(),
+        quic: spec(number).quic,
+        durable: true,
+        partitions: None,
+        replaces: None,
+    }
+}
+
+/// Whoever was told another number of partitions does not become a member.
+fn misinformed() -> Verdict {
+    let (checked, _) = run(1, Layout::new(1, 1), async |cluster| {
+        let founder = NodeId(1);
+        let topology = |cluster: &Simulation| cluster.data(founder).map(|data| data.topology());
+        let usual = topology(cluster)
+            .and_then(|topology| topology.usual_partitions())
+            .ok_or("the founder is up")?;
+        let told = usual * 2;
+        let request = JoinRequest {
+            partitions: Some(told),
+            ..request(1)
+        };
+        let answer = cluster.network.join(founder, key_of(1), request).await;
+        let refused = JoinRefusal::OtherPartitions {
+            cluster: usual,
+            told,
+        };
+        so(
+            answer == Err(refused),
+            format!("the newcomer is told {answer:?}"),
+        )?;
+        let members = topology(cluster).map(|topology| topology.nodes.len());
+        so(members == Some(1), format!("there are {members:?} members"))
+    })
+    .map_err(|error| error.to_string())?;
+    checked
+}
+
 /// A join that is refused leaves nothing in the log.
 fn refused() -> Verdict {
     let (checked, _) = run(1, Layout::new(1, 1), async |cluster| {
@@ -106,13 +154,8 @@ fn refused() -> Verdict {
             .ok_or("the founder is up")?;
         for number in 1..20 {
             let request = JoinRequest {
-                token: TOKEN,
                 name: name.clone(),
-                datacenter: "dc1".into(),
-                rack: "rack1".into(),
-                quic: spec(number).quic,
-                durable: true,
-                replaces: None,
+                ..request(number)
             };
             let answer = cluster.network.join(founder, key_of(number), request).await;
             so(

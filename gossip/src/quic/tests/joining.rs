@@ -37,6 +37,7 @@ fn named(name: &str) -> JoinRequest {
         rack,
         quic,
         durable: true,
+        partitions: None,
         replaces: None,
     }
 }
