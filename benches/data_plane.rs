@@ -29,6 +29,7 @@ fn topology(nodes: u64) -> Arc<Topology> {
         rack: "r1".into(),
         quic: "127.0.0.1:1".into(),
         key: quorate_crdt::PublicKey([0; 32]),
+        next_key: None,
         voter: true,
     };
     let placement = vec![Placement::stable(

@@ -24,7 +24,9 @@
 //! | `hub` | takes what comes from peers and faces to the right shard or to the control group |
 //! | `reach` | whether a node answers anybody |
 //! | `control` | the node's part in the control group, and the admission of new nodes |
+//! | `keys` | the key that a node shows, and the one that it will show instead |
 //! | `shared` | what tasks and doors share |
+//! | `rekey` | takes the steps of a change of keys |
 //! | `detector` | drives the failure detector |
 //! | `levels` | which default levels can be met with the nodes that are reached |
 //! | `members` | the nodes as an operator sees them |
@@ -54,6 +56,7 @@ mod figures;
 mod hub;
 mod identity;
 mod inbox;
+mod keys;
 mod levels;
 mod lines;
 mod members;
@@ -62,6 +65,7 @@ mod outbox;
 mod process;
 mod reach;
 mod recovery;
+mod rekey;
 mod shard;
 mod shared;
 mod slots;

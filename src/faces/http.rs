@@ -21,7 +21,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, any, delete, get, patch};
+use axum::routing::{MethodRouter, any, delete, get, patch, post};
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -219,6 +219,7 @@ fn guarded() -> Vec<(&'static str, Route)> {
             "/v1/nodes/{name}",
             delete(admin::remove_node).patch(admin::drain_node),
         ),
+        ("/v1/key", post(admin::change_key)),
         ("/v1/tokens", get(admin::tokens).post(admin::create_token)),
         ("/v1/tokens/{id}", delete(admin::revoke_token)),
         ("/v1/users", get(users::list).post(users::create)),

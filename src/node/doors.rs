@@ -10,7 +10,7 @@ use quorate_control::state::{Command, CommandRefusal, NewKeyspace, NewToken, Res
 use quorate_control::topology::{
     DEFAULT_PARTITIONS, KeyspaceId, Replication, Topology, is_keyspace_name,
 };
-use quorate_crdt::NodeId;
+use quorate_crdt::{NodeId, PublicKey};
 use quorate_dynamo::op::{Answer, Receipt, Request, RequestError};
 use quorate_gossip::token::JoinToken;
 use tokio::sync::oneshot;
@@ -458,6 +458,29 @@ impl Admin for Doors {
             }
             let response = decide(&shared, Command::DrainNode { node, drained }).await?;
             done(response, &name, &topology)
+        })
+    }
+
+    fn change_key(&self) -> Pending<Result<PublicKey, AdminError>> {
+        let shared = Arc::clone(&self.shared);
+        self.later(async move {
+            let keys = shared.keys.clone().ok_or(AdminError::NoKey)?;
+            let drawn = tokio::task::spawn_blocking(move || keys.draw());
+            let key = drawn
+                .await
+                .map_err(|_node_stopped| AdminError::Stopping)?
+                .map_err(|error| AdminError::KeyNotKept(error.to_string().into()))?;
+            let node = shared.settings.node;
+            let settled = |topology: &Topology| {
+                let info = topology.nodes.get(&node);
+                info.is_some_and(|info| info.key == key && info.next_key.is_none())
+            };
+            shared.acts_on(settled).await;
+            if settled(&shared.hub.topology()) {
+                Ok(key)
+            } else {
+                Err(AdminError::TimedOut)
+            }
         })
     }
 

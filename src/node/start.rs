@@ -23,6 +23,7 @@ use super::disk::{Disk, Gauge};
 use super::doors::Doors;
 use super::error::StartError;
 use super::identity::{Founding, StartAs, advertised};
+use super::keys::Keys;
 use super::world::{Queues, Settings, World};
 use crate::config::NodeConfig;
 use crate::doors::{Admin, Data};
@@ -343,9 +344,12 @@ async fn boot(
         bound = Some(Arc::clone(&transport));
         transport.ask_at(seeds(config));
         let listens = transport.local_addr().map_err(StartError::Port)?;
+        let shown = start.identity.keys().clone();
+        let keys = Keys::open(Arc::clone(&disk.dir), Arc::clone(&transport), shown)?;
         Ok(Plug {
             transport,
             address: advertised(config, listens),
+            keys: Some(Arc::new(keys)),
         })
     })
     .await?;

@@ -201,6 +201,8 @@ impl From<AdminError> for Problem {
             AdminError::NotLost(_) => (StatusCode::CONFLICT, "not_lost"),
             AdminError::Silent(_) => (StatusCode::CONFLICT, "silent"),
             AdminError::BadToken => (StatusCode::BAD_REQUEST, "bad_token"),
+            AdminError::KeyNotKept(_) => (StatusCode::INTERNAL_SERVER_ERROR, "key_not_kept"),
+            AdminError::NoKey => (StatusCode::CONFLICT, "no_key"),
             AdminError::UnknownUser(_) => (StatusCode::NOT_FOUND, "no_user"),
             AdminError::BadPassword { .. } => (StatusCode::BAD_REQUEST, "bad_password"),
             AdminError::NoAdministrator => (StatusCode::CONFLICT, "no_administrator"),

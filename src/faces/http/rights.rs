@@ -93,6 +93,7 @@ mod tests {
                 Right::Administer(carts),
             ),
             (Method::DELETE, "/v1/keyspaces/other", Right::Cluster),
+            (Method::POST, "/v1/key", Right::Cluster),
             (Method::GET, "/v1/tokens", Right::Cluster),
             (Method::POST, "/v1/tokens", Right::Cluster),
             (Method::DELETE, "/v1/tokens/ff", Right::Cluster),

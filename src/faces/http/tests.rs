@@ -129,6 +129,7 @@ impl Data for Fake {
             rack: "r1".into(),
             quic: "127.0.0.1:1".into(),
             key: quorate_crdt::PublicKey([0; 32]),
+            next_key: None,
             voter: true,
         };
         let replication = Replication::Fixed(BTreeMap::from([("oslo".into(), 1)]));
@@ -254,6 +255,11 @@ impl Admin for Fake {
             .unwrap()
             .push(format!("drain {name} {drained}"));
         now(Ok(()))
+    }
+
+    fn change_key(&self) -> Pending<Result<quorate_crdt::PublicKey, AdminError>> {
+        self.done.lock().unwrap().push("change key".to_owned());
+        now(Ok(quorate_crdt::PublicKey([0xAB; 32])))
     }
 
     fn change_user(&self, name: &str, change: UserChange) -> Pending<Result<(), AdminError>> {
@@ -679,6 +685,7 @@ async fn nodes_tokens_and_keyspaces_are_administered_by_name() {
         ("DELETE", "/v1/nodes/b", "", 202),
         ("DELETE", "/v1/nodes/b%2Fc?lost=true", "", 202),
         ("PATCH", "/v1/nodes/b", r#"{"drained":true}"#, 202),
+        ("POST", "/v1/key", "", 200),
         ("DELETE", "/v1/tokens/00ff", "", 204),
         (
             "PATCH",

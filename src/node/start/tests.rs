@@ -189,6 +189,61 @@ async fn three_real_nodes_join_replicate_and_come_back() {
     }
 }
 
+/// A copy of the directory from before is nobody's, and the node goes on, also after a start.
+#[tokio::test]
+async fn a_node_changes_its_key_while_it_serves_and_the_old_one_opens_nothing() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let first = Node::start(config(dir.path(), "a", None), Options::default())
+        .await
+        .expect("founds");
+    let mut join = Some(entrance(&first).await);
+    let second = Node::start(config(dir.path(), "b", join.take()), Options::default())
+        .await
+        .expect("joins");
+    converged(&second, 2).await;
+    let key_of_b = || {
+        let topology = first.data().topology();
+        let (_, info) = topology.node_named("b").expect("a member");
+        (info.key, info.next_key)
+    };
+    let (old, _) = key_of_b();
+    let stolen = std::fs::read(dir.path().join("b/key")).expect("a key");
+    let changed = second.admin().change_key().await;
+    let new = changed.expect("the node runs").expect("is changed");
+    assert_ne!(old, new);
+    let deadline = Instant::now() + PATIENCE;
+    while key_of_b() != (new, None) {
+        assert!(Instant::now() < deadline, "{:?}", key_of_b());
+        sleep(Duration::from_millis(20)).await;
+    }
+    converged(&first, 2).await;
+    let added = ask_when_reached(&second, add("one"), Consistency::All).await;
+    assert_eq!(added, Ok(Reply::Integer(1)));
+    second.shutdown().await.expect("stops cleanly");
+    let silent = || NodeConfig {
+        found: false,
+        ..config(dir.path(), "b", None)
+    };
+    let second = Node::start(silent(), Options::default())
+        .await
+        .expect("comes back");
+    converged(&first, 2).await;
+    second.shutdown().await.expect("stops cleanly");
+
+    std::fs::write(dir.path().join("b/key"), stolen).expect("written");
+    std::fs::remove_file(dir.path().join("b/next-key")).expect("removed");
+    let thief = Node::start(silent(), Options::default())
+        .await
+        .expect("starts alone");
+    sleep(Duration::from_secs(1)).await;
+    let met = thief.data().status().await.expect("it runs");
+    let alive = met
+        .nodes
+        .iter()
+        .filter(|node| node.state == crate::doors::NodeState::Alive);
+    assert_eq!(alive.count(), 1, "it reaches nobody but itself: {met}");
+}
+
 #[tokio::test]
 async fn a_newcomer_that_was_told_other_partitions_is_refused_at_the_door() {
     let dir = tempfile::tempdir().expect("a directory");

@@ -15,6 +15,7 @@ fn topology() -> Topology {
         rack: "r".into(),
         quic: "127.0.0.1:1".into(),
         key: quorate_crdt::PublicKey([0; 32]),
+        next_key: None,
         voter: true,
     };
     let all = vec![NodeId(1), NodeId(2), NodeId(3)];

@@ -87,6 +87,7 @@ pub(super) fn topology(datacenters: &[u64]) -> Topology {
                 rack: "r1".into(),
                 quic: "127.0.0.1:1".into(),
                 key: quorate_crdt::PublicKey([0; 32]),
+                next_key: None,
                 voter: true,
             };
             nodes.insert(node(id), info);
