@@ -1,11 +1,13 @@
 //! Drills: fixed schedules for situations that whole clusters meet too rarely, because the order of
 //! single messages decides them.
 //!
-//! A drill plays its schedule on real cores (see [`cores`]) or a real replica, without a network.
-//! It passes as long as its rule is upheld.
+//! A drill plays its schedule on real cores (see [`cores`]) or a real replica, without a network;
+//! those on connections ([`dials`]) use real sockets, because the simulated network has none of the
+//! rules that they are about. It passes as long as its rule is upheld.
 
 mod bounds;
 mod cores;
+mod dials;
 mod drill;
 mod expiring;
 mod flights;
@@ -26,8 +28,9 @@ mod votes;
 
 use drill::{Drill, Drills};
 
-const ALL: [Drills; 15] = [
+const ALL: [Drills; 16] = [
     bounds::DRILLS,
+    dials::DRILLS,
     flights::DRILLS,
     joins::DRILLS,
     limits::DRILLS,

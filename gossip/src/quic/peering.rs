@@ -32,6 +32,7 @@ use super::reasons::{CloseReason, PeerError};
 use super::tls::{self, Protocol};
 use super::tuning::Tuning;
 use super::whereabouts::{Whereabouts, look_up};
+use crate::planted::{BOTH_DIALS_END, LOWER_DIALS_ALONE};
 use crate::transport::Inbound;
 use crate::wire::VERSION;
 
@@ -273,7 +274,7 @@ impl Peering {
         };
         let own = self.courtship.proposals.get(&node).map(|own| own.clone());
         if let Some(own) = own {
-            if self.identity.node() < node {
+            if self.identity.node() < node && !BOTH_DIALS_END.is_planted() {
                 return CloseReason::Duplicate.close(&connection);
             }
             CloseReason::Duplicate.close(&own);
@@ -361,7 +362,7 @@ impl Peering {
             }
             if self.identity.node() > node {
                 tokio::time::sleep(HEAD_START).await;
-                if self.links.contains_key(&node) {
+                if self.links.contains_key(&node) || LOWER_DIALS_ALONE.is_planted() {
                     continue;
                 }
             }
