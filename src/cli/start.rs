@@ -149,6 +149,10 @@ struct Tuning {
     /// How long a request that names no timeout may take [default: 5s].
     #[arg(long, value_name = "TIME")]
     request_timeout: Option<String>,
+    /// A command of a Redis client that takes longer than this is kept in the slow log [default:
+    /// 10ms].
+    #[arg(long, value_name = "TIME")]
+    slow_command: Option<String>,
     /// Round trips between nodes: local (up to about 30 ms) or wide (up to 450 ms). Use the same
     /// setting on all nodes [default: local].
     #[arg(long)]
@@ -258,6 +262,7 @@ impl Start {
             ("durability", tuning.durability),
             ("durability_interval", tuning.durability_interval),
             ("request_timeout", tuning.request_timeout),
+            ("slow_command", tuning.slow_command),
             ("network", tuning.network),
             ("partitions", tuning.partitions),
             ("log", tuning.log),
@@ -428,6 +433,7 @@ impl Faces {
             tls: tls.clone(),
             timeout: config.request_timeout,
             durability: kept(config),
+            slow: config.slow_command,
             ..RespConfig::default()
         };
         let http_config = HttpConfig {

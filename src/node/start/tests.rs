@@ -13,7 +13,7 @@ use quorate_gossip::transport::{JoinGrant, JoinRefusal, JoinRequest};
 use tokio::time::{Instant, sleep};
 
 use super::*;
-use crate::config::{Access, Join, Listen, Secret, TokenSource};
+use crate::config::{Access, Join, Listen, SLOW_COMMAND, Secret, TokenSource};
 use crate::store::{Durability, Engine};
 
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -38,6 +38,7 @@ fn config(dir: &Path, name: &str, join: Option<Join>) -> NodeConfig {
         durability: Durability::Sync,
         access: Access::default(),
         request_timeout: Duration::from_secs(5),
+        slow_command: SLOW_COMMAND,
         wide_area: false,
         partitions: Some(16),
     }
