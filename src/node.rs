@@ -11,7 +11,6 @@
 //! | `clock` | where a node reads the time |
 //! | `adopted` | the topology that a node acts on: the newest that it has made durable |
 //! | `disk_guard` | a failed disk stops the whole node, whoever notices |
-//! | `process` | what the process uses |
 //! | `figures` | what a node tells another about itself |
 //! | `meter` | what a node counts about itself |
 //! | `commits` | batches of a shard on their way to the disk |
@@ -62,7 +61,6 @@ mod lines;
 mod members;
 mod meter;
 mod outbox;
-mod process;
 mod reach;
 mod recovery;
 mod rekey;

@@ -12,9 +12,9 @@ use quorate_gossip::wire;
 use serde::{Deserialize, Serialize};
 
 use super::error::StartError;
-use super::process::ProcessFigures;
 use super::world::DiskGauge;
 use crate::config::NodeConfig;
+use crate::process::ProcessFigures;
 use crate::store::{DataDir, GroupCommit, Identity, StoreConfig, free_bytes, open};
 
 /// The founding of a cluster that was begun and is not finished.

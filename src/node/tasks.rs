@@ -313,7 +313,7 @@ impl Shared {
         self.hub.load.store(Arc::new(Load {
             store_bytes: store.stats().bytes,
             free_bytes: gauge.free_bytes(),
-            memory_bytes: gauge.process().map(|process| process.resident_bytes),
+            memory_bytes: gauge.process().map(|process| process.taken.resident_bytes),
             requests_per_s,
         }));
     }
