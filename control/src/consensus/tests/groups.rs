@@ -216,7 +216,7 @@ fn a_lease_begins_anew_under_another_leader() {
         let cut_off = Instant::now();
         events.recv().await.unwrap();
         let took = cut_off.elapsed();
-        assert!(took >= Duration::from_millis(2000), "{took:?}");
-        assert!(took < Duration::from_millis(4000), "{took:?}");
+        assert!(took >= Duration::from_secs(2), "{took:?}");
+        assert!(took < Duration::from_secs(4), "{took:?}");
     });
 }
