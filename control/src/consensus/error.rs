@@ -69,7 +69,7 @@ pub enum ProposeError {
 /// A query without an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
-pub enum ReadError {
+pub enum QueryError {
     /// Nobody on this side can show in time that what it knows is fresh enough: there is no
     /// majority of the voters.
     #[error("the group has no leader on this side that could answer")]

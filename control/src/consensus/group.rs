@@ -12,7 +12,7 @@ use quorate_crdt::NodeId;
 use tokio::sync::{broadcast, watch};
 
 use super::codec::{decode, encode};
-use super::error::{ProposeError, ReadError};
+use super::error::{ProposeError, QueryError};
 use super::hosted::Hosted;
 use super::lives::VoteTrust;
 use super::machine::{GroupId, Machine, ReadLevel};
@@ -24,7 +24,8 @@ use crate::topology::Topology;
 /// engine again.
 pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// This node's part in a group, and the way to the whole group. Cheap to clone.
+/// This node's part in a Raft group, and the way to the whole group. Cheap to clone. Unlike the
+/// `Group` of `quorum`, it does not count answers: the engine does.
 pub struct Group<M: Machine> {
     pub(super) part: Part,
     pub(super) hosted: Arc<Hosted<M>>,
@@ -115,19 +116,19 @@ impl<M: Machine> Group<M> {
     /// Asks the group. Any node may ask, whether or not it has a part in the group.
     ///
     /// # Errors
-    /// [`ReadError`], after `timeout` at the latest.
+    /// [`QueryError`], after `timeout` at the latest.
     pub fn query(
         &self,
         query: &M::Query,
         level: ReadLevel,
         timeout: Duration,
-    ) -> Boxed<'static, Result<M::Answer, ReadError>> {
+    ) -> Boxed<'static, Result<M::Answer, QueryError>> {
         let encoded = encode(query);
         let (engine, topology) = (Arc::clone(&self.part.engine), self.topology.clone());
         Box::pin(async move {
-            let query = encoded.map_err(|_codec| ReadError::Malformed)?;
+            let query = encoded.map_err(|_codec| QueryError::Malformed)?;
             let answer = engine.query(query, level, &topology, timeout).await?;
-            decode(&answer).map_err(|_codec| ReadError::Malformed)
+            decode(&answer).map_err(|_codec| QueryError::Malformed)
         })
     }
 

@@ -87,8 +87,8 @@ impl Part {
         reply.map_err(|_fatal| ServeError::Stopping)
     }
 
-    /// Whether `from` may ask it. The link has proved who sent it, and no node may lead, campaign or
-    /// report for another.
+    /// Whether `from` may ask it. The link has proved who sent it, and no node may lead, campaign
+    /// or report for another.
     fn may_ask(&self, from: NodeId, ask: &Ask) -> Result<bool, ServeError> {
         let is_of = |vote: &Vote| *vote.leader_id().node_id() == from;
         Ok(match ask {

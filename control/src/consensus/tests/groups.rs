@@ -159,7 +159,7 @@ fn a_strong_read_on_a_side_without_a_majority_is_not_answered() {
         for level in [ReadLevel::Strong, ReadLevel::Lease] {
             let read = cut_off.query(&1, level, SECOND).await;
             assert!(
-                matches!(read, Err(ReadError::NoLeader | ReadError::TimedOut)),
+                matches!(read, Err(QueryError::NoLeader | QueryError::TimedOut)),
                 "{level:?}: {read:?}"
             );
             assert_eq!(counter.query(&1, level, WAIT).await, Ok(2));
