@@ -17,6 +17,7 @@ mod memory;
 mod places;
 mod repairs;
 mod replicas;
+mod splits;
 mod streams;
 mod topology;
 mod trust;
@@ -26,7 +27,7 @@ mod votes;
 
 use drill::{Drill, Drills};
 
-const ALL: [Drills; 15] = [
+const ALL: [Drills; 16] = [
     bounds::DRILLS,
     flights::DRILLS,
     joins::DRILLS,
@@ -41,6 +42,7 @@ const ALL: [Drills; 15] = [
     trust::DRILLS,
     memory::DRILLS,
     places::DRILLS,
+    splits::DRILLS,
     users::DRILLS,
 ];
 
