@@ -20,6 +20,7 @@ mod memory;
 mod places;
 mod repairs;
 mod replicas;
+mod splits;
 mod streams;
 mod sums;
 mod topology;
@@ -30,7 +31,7 @@ mod votes;
 
 use drill::{Drill, Drills};
 
-const ALL: [Drills; 17] = [
+const ALL: [Drills; 18] = [
     bounds::DRILLS,
     dials::DRILLS,
     flights::DRILLS,
@@ -47,6 +48,7 @@ const ALL: [Drills; 17] = [
     trust::DRILLS,
     memory::DRILLS,
     places::DRILLS,
+    splits::DRILLS,
     users::DRILLS,
 ];
 

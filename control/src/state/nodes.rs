@@ -11,7 +11,7 @@ use crate::planted::{
     JOIN_RETRY_UNKNOWN, KEY_OF_ANOTHER, OLD_KEY_KEPT, REPLACED_IS_AWAITED, TOKEN_USE_COUNTED_TWICE,
 };
 use crate::topology::{
-    ClusterId, DEFAULT_KEYSPACE, Epoch, NodeInfo, Replication, is_address, is_name,
+    ClusterId, DEFAULT_KEYSPACE, Epoch, NodeInfo, Replication, SplitPolicy, is_address, is_name,
 };
 
 /// How a newcomer asks to be let in.
@@ -49,6 +49,7 @@ impl ControlState {
             partitions,
             read: level.into(),
             write: level.into(),
+            split: SplitPolicy::default(),
         };
         self.insert_keyspace(epoch, DEFAULT_KEYSPACE, default);
         self.choose_voters();
