@@ -7,9 +7,9 @@ use std::time::Duration;
 use quorate_control::topology::KeyspaceId;
 use quorate_dynamo::Consistency;
 use quorate_dynamo::op::{Mutation, Op, Query, Reply, Request, RequestError};
-use quorate_gossip::quic::{JoinError, KeyPair, join};
+use quorate_gossip::quic::{BindError, JoinError, KeyPair, join};
 use quorate_gossip::token::JoinToken;
-use quorate_gossip::transport::{JoinGrant, JoinRefusal, JoinRequest};
+use quorate_gossip::transport::{Expected, JoinGrant, JoinRefusal, JoinRequest};
 use tokio::time::{Instant, sleep};
 
 use super::*;
@@ -211,6 +211,64 @@ async fn a_wrong_token_is_refused_and_leaves_nothing() {
     );
 }
 
+#[tokio::test]
+async fn a_newcomer_that_would_not_start_does_not_become_a_member() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let first = Node::start(config(dir.path(), "a", None), Options::default())
+        .await
+        .expect("founds");
+    let newcomer = config(dir.path(), "b", Some(entrance(&first).await));
+    let taken = first.quic().parse().expect("an address");
+    let (mut other, mut open, mut bound, mut afar) = (
+        newcomer.clone(),
+        newcomer.clone(),
+        newcomer.clone(),
+        newcomer.clone(),
+    );
+    other.partitions = Some(32);
+    open.listen.resp = ([0, 0, 0, 0], 0).into();
+    bound.listen.quic = taken;
+    afar.join.as_mut().expect("it joins").addresses = vec!["192.0.2.1:7381".to_owned()];
+
+    let refused = Node::start(other, Options::default()).await;
+    let others = JoinRefusal::OtherPartitions { partitions: 16 };
+    assert!(
+        matches!(&refused, Err(StartError::Join(JoinError::Refused(why))) if *why == others),
+        "{refused:?}"
+    );
+    let refused = Node::start(open, Options::default()).await;
+    assert!(
+        matches!(
+            refused,
+            Err(StartError::Join(JoinError::Refused(JoinRefusal::NoUsers)))
+        ),
+        "{refused:?}"
+    );
+    let refused = Node::start(bound, Options::default()).await;
+    assert!(
+        matches!(&refused, Err(StartError::Bind(BindError::Socket { address, .. })) if *address == taken),
+        "{refused:?}"
+    );
+    let refused = Node::start(afar, Options::default()).await;
+    assert!(
+        matches!(refused, Err(StartError::OnlyHere { .. })),
+        "{refused:?}"
+    );
+    assert_eq!(
+        first.data().topology().nodes.len(),
+        1,
+        "nobody was admitted"
+    );
+
+    let second = Node::start(newcomer, Options::default())
+        .await
+        .expect("the token is not used up, and the directory is not spoilt");
+    converged(&first, 2).await;
+    for node in [first, second] {
+        node.shutdown().await.expect("stops cleanly");
+    }
+}
+
 /// The last entry of the control log, as this node has it.
 fn last_log(node: &Node) -> u64 {
     node.up.doors.shared.control.group().status().last_log.0
@@ -230,6 +288,7 @@ async fn ask_to_join(
         quic: "127.0.0.1:1".into(),
         durable: true,
         replaces: None,
+        expects: Expected::default(),
     };
     let keys = KeyPair::generate().expect("a key");
     join(address, &token, &keys, request).await

@@ -6,7 +6,7 @@ use quorate_control::state::{
 use quorate_crdt::{NodeId, Secret};
 use quorate_gossip::quic::holds;
 use quorate_gossip::token::JoinToken;
-use quorate_gossip::transport::{JoinRefusal, JoinRequest};
+use quorate_gossip::transport::{Expected, JoinRefusal, JoinRequest};
 
 use super::drill::{Drills, Verdict, holds as so};
 use crate::sim::cluster::{TOKEN, founding, key_of};
@@ -21,6 +21,7 @@ pub(super) const DRILLS: Drills = &[
     ("removed-key-connects", "removed-node-believed", removed),
     ("join-unsigned", "join-without-token", guessed),
     ("refused-join-proposed", "refusal-in-the-log", refused),
+    ("unfit-admitted", "unfit-member", unfit),
     ("reports-for-others", "moved-by-another", slandered),
 ];
 
@@ -113,6 +114,7 @@ fn refused() -> Verdict {
                 quic: spec(number).quic,
                 durable: true,
                 replaces: None,
+                expects: Expected::default(),
             };
             let answer = cluster.network.join(founder, key_of(number), request).await;
             so(
@@ -125,6 +127,48 @@ fn refused() -> Verdict {
             before == after,
             format!("the log has grown from {before:?} to {after:?}"),
         )
+    })
+    .map_err(|error| error.to_string())?;
+    checked
+}
+
+/// A newcomer that would not start in the cluster does not become a member of it.
+fn unfit() -> Verdict {
+    let (checked, _) = run(1, Layout::new(1, 1), async |cluster| {
+        let founder = NodeId(1);
+        let topology = cluster.data(founder).ok_or("the founder is up")?.topology();
+        let partitions = topology.usual_partitions().ok_or("it is founded")?;
+        let (others, users) = (
+            Expected {
+                partitions: Some(2 * partitions),
+                users: false,
+            },
+            Expected {
+                partitions: Some(partitions),
+                users: true,
+            },
+        );
+        for (expects, refusal) in [
+            (others, JoinRefusal::OtherPartitions { partitions }),
+            (users, JoinRefusal::NoUsers),
+        ] {
+            let request = JoinRequest {
+                token: TOKEN,
+                name: "late".into(),
+                datacenter: "dc1".into(),
+                rack: "rack1".into(),
+                quic: spec(1).quic,
+                durable: true,
+                replaces: None,
+                expects,
+            };
+            let answer = cluster.network.join(founder, key_of(1), request).await;
+            so(
+                answer == Err(refusal),
+                format!("a newcomer that expects {expects:?} is told {answer:?}"),
+            )?;
+        }
+        Ok::<(), String>(())
     })
     .map_err(|error| error.to_string())?;
     checked
