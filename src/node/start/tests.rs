@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use quorate_control::topology::KeyspaceId;
+use quorate_control::topology::{KeyspaceId, Replication};
 use quorate_dynamo::Consistency;
 use quorate_dynamo::op::{Mutation, Op, Query, Reply, Request, RequestError};
 use quorate_gossip::quic::{BindError, JoinError, KeyPair, join};
@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use super::*;
 use crate::config::{Access, Join, Listen, Secret, TokenSource};
+use crate::doors::{AdminError, KeyspaceChange, KeyspaceSpec};
 use crate::store::{Durability, Engine};
 
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -245,10 +246,10 @@ async fn a_newcomer_that_would_not_start_does_not_become_a_member() {
         "{refused:?}"
     );
     let refused = Node::start(bound, Options::default()).await;
-    assert!(
-        matches!(&refused, Err(StartError::Bind(BindError::Socket { address, .. })) if *address == taken),
-        "{refused:?}"
-    );
+    let Err(StartError::Bind(BindError::Socket { address, .. })) = &refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!(*address, taken);
     let refused = Node::start(afar, Options::default()).await;
     assert!(
         matches!(refused, Err(StartError::OnlyHere { .. })),
@@ -441,6 +442,42 @@ async fn a_newcomer_killed_before_it_knows_who_it_is_joins_under_its_name_with_i
 }
 
 #[tokio::test]
+async fn a_default_level_that_could_never_be_met_is_refused() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let node = Node::start(config(dir.path(), "a", None), Options::default())
+        .await
+        .expect("founds");
+    let two = Consistency::Numeric { read: 1, write: 2 };
+    let needs_two = AdminError::Unsatisfiable {
+        level: two,
+        required: 2,
+        replicas: 1,
+    };
+    let spec = |write| KeyspaceSpec {
+        name: "later".into(),
+        replication: Replication::Auto,
+        partitions: Some(8),
+        read: Some(Consistency::Quorum),
+        write: Some(write),
+    };
+    let created = node.admin().create_keyspace(spec(two)).await;
+    assert_eq!(created.expect("the node runs"), Err(needs_two.clone()));
+    let created = node.admin().create_keyspace(spec(Consistency::All)).await;
+    assert!(created.expect("the node runs").is_ok());
+    let change = |read, write| KeyspaceChange {
+        replication: None,
+        read,
+        write,
+    };
+    let alter = |change| node.admin().alter_keyspace("later", change);
+    let altered = alter(change(None, Some(two))).await;
+    assert_eq!(altered.expect("the node runs"), Err(needs_two));
+    let altered = alter(change(Some(two), None)).await;
+    assert_eq!(altered.expect("the node runs"), Ok(()), "it reads from one");
+    node.shutdown().await.expect("stops cleanly");
+}
+
+#[tokio::test]
 async fn a_node_that_is_back_alone_keeps_what_it_held_of_a_keyspace_made_after_its_join() {
     let dir = tempfile::tempdir().expect("a directory");
     let first = Node::start(config(dir.path(), "a", None), Options::default())
@@ -453,9 +490,9 @@ async fn a_node_that_is_back_alone_keeps_what_it_held_of_a_keyspace_made_after_i
     .await
     .expect("joins");
     converged(&second, 2).await;
-    let spec = crate::doors::KeyspaceSpec {
+    let spec = KeyspaceSpec {
         name: "later".into(),
-        replication: quorate_control::topology::Replication::Auto,
+        replication: Replication::Auto,
         partitions: Some(8),
         read: None,
         write: None,
