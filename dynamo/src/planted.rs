@@ -33,6 +33,9 @@ quorate_crdt::bugs! {
     APPEND_UNBOUNDED = "append-unbounded": "a value grows beyond the limit";
     /// A write with a token drops whatever happens to be there.
     TOKEN_UNSEEN = "token-unseen": "a value that the token covers, but its node has not seen, comes back as a sibling";
+    /// Each row that is told to a replica which has missed it is told under all that the sender has
+    /// seen.
+    TOLD_UNDER_EVERYTHING = "told-under-everything": "a replica that has missed n events of a partition takes memory for n times n when it comes back";
     /// A token is read however long it is.
     TOKEN_UNBOUNDED = "token-unbounded": "a client stops a shard for seconds with a long token";
     /// A write with an old token always stays beside what it has not seen.
