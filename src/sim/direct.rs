@@ -10,6 +10,7 @@ mod drill;
 mod expiring;
 mod flights;
 mod group;
+mod groups;
 mod joins;
 mod keeping;
 mod limits;
@@ -18,6 +19,7 @@ mod places;
 mod repairs;
 mod replicas;
 mod streams;
+mod sums;
 mod topology;
 mod trust;
 mod users;
@@ -26,7 +28,7 @@ mod votes;
 
 use drill::{Drill, Drills};
 
-const ALL: [Drills; 15] = [
+const ALL: [Drills; 16] = [
     bounds::DRILLS,
     flights::DRILLS,
     joins::DRILLS,
@@ -37,6 +39,7 @@ const ALL: [Drills; 15] = [
     replicas::DRILLS,
     votes::DRILLS,
     voters::DRILLS,
+    groups::DRILLS,
     repairs::DRILLS,
     trust::DRILLS,
     memory::DRILLS,
