@@ -15,6 +15,7 @@ mod status;
 pub use admin::{
     Admin, AdminError, KeyspaceChange, KeyspaceSpec, Lost, Member, RoleIn, TokenInfo, UserChange,
 };
+pub(crate) use data::TIMEOUT_MAX;
 pub use data::{Data, name_of, short_name_of};
 pub use explain::{Explanation, HeldEntry, HeldKey, HeldRow, Holding, Printable};
 pub use pending::Pending;

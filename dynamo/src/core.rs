@@ -45,6 +45,8 @@ mod request;
 mod routes;
 mod seat;
 mod turns;
+mod wait;
+mod waiters;
 mod wake;
 mod worth;
 mod write;
@@ -60,9 +62,8 @@ use quorate_control::store::{Batch, Store, StoreError};
 use quorate_control::topology::Topology;
 use quorate_crdt::{Hlc, NodeId, Now, ReplicaId};
 
-use crate::op::Receipt;
 use crate::planted;
-use crate::protocol::{Config, Effect, Input, Message, Place, Ticket, Timer};
+use crate::protocol::{Config, Effect, Input, Message, Place, Timer};
 use crate::replica::{Delta, Held, Replica, restore};
 use crate::seen::At;
 
@@ -77,16 +78,10 @@ pub use kept::Kept;
 use places::Places;
 use routes::Routes;
 pub use seat::Seat;
+use waiters::{Waiter, Waiters};
 
 /// How often deadlines are checked while requests are in flight.
 const SWEEP_EVERY: Duration = Duration::from_millis(10);
-
-struct Waiter {
-    ticket: Ticket,
-    receipts: Vec<Receipt>,
-    replicas: u32,
-    deadline: Duration,
-}
 
 /// One core of a node's data plane. Pure: see [`handle`](Self::handle).
 pub struct Dynamo {
@@ -98,7 +93,7 @@ pub struct Dynamo {
     healing: Healing,
     clocks: Clocks,
     places: Places,
-    waiters: Vec<Waiter>,
+    waiters: Waiters,
     counters: Counters,
     /// Partitions whose replicas may have changes that [`drain`](Self::drain) must write.
     dirty: BTreeSet<At>,
@@ -127,7 +122,7 @@ impl Dynamo {
             flights: Flights::new(&seat),
             healing: Healing::default(),
             places: Places::default(),
-            waiters: Vec::new(),
+            waiters: Waiters::default(),
             counters: Counters::default(),
             dirty: BTreeSet::new(),
             disk_full: false,
@@ -174,14 +169,13 @@ impl Dynamo {
                 replicas,
                 timeout,
             } => {
-                self.waiters.push(Waiter {
+                let waiter = Waiter {
                     ticket,
                     receipts,
                     replicas,
                     deadline: now.monotonic.saturating_add(timeout),
-                });
-                self.look_after_waiters(now, effects);
-                self.keep_sweeping(effects);
+                };
+                self.on_wait(now, waiter, effects);
             }
             Input::Message { from, message } => self.on_message(now, from, message, effects),
             Input::Timer(Timer::Sweep) => self.on_sweep(now, effects),
@@ -365,57 +359,18 @@ impl Dynamo {
         self.flights.sweeping = false;
         self.go_on_doubting(now, effects);
         self.expire_flights(now, effects);
-        self.look_after_waiters(now, effects);
+        self.end_waits(now, effects);
         self.keep_sweeping(effects);
     }
 
     fn keep_sweeping(&mut self, effects: &mut Vec<Effect>) {
-        let wanted = self.flights.len() > 0 || !self.waiters.is_empty() || self.is_in_doubt();
+        let wanted = self.flights.len() > 0 || self.waiters.len() > 0 || self.is_in_doubt();
         if wanted && !std::mem::replace(&mut self.flights.sweeping, true) {
             effects.push(Effect::Arm {
                 after: SWEEP_EVERY,
                 timer: Timer::Sweep,
             });
         }
-    }
-
-    fn look_after_waiters(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        if self.waiters.is_empty() {
-            return;
-        }
-        let mut waiters = std::mem::take(&mut self.waiters);
-        waiters.retain(|waiter| {
-            let known = waiter
-                .receipts
-                .iter()
-                .map(|receipt| self.known_elsewhere(receipt))
-                .min()
-                .unwrap_or(0);
-            let done = known >= waiter.replicas || now.monotonic >= waiter.deadline;
-            if done {
-                effects.push(Effect::Waited {
-                    ticket: waiter.ticket,
-                    replicas: known,
-                });
-            }
-            !done
-        });
-        self.waiters = waiters;
-    }
-
-    /// How many other holders of the partition are known to have the event.
-    fn known_elsewhere(&self, receipt: &Receipt) -> u32 {
-        let Some(replica) = self.replicas.get(&(receipt.keyspace, receipt.partition)) else {
-            return 0;
-        };
-        let holders = self
-            .routes
-            .placement((receipt.keyspace, receipt.partition))
-            .map_or_else(Vec::new, quorate_control::topology::Placement::holders);
-        holders
-            .into_iter()
-            .filter(|node| *node != self.seat.me && replica.knows(*node, receipt.dot))
-            .count() as u32
     }
 
     /// The replica of a place.

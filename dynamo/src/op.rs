@@ -21,6 +21,11 @@ pub const VALUE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// elements fit into one command, and the result stays far below the message limit.
 pub const OUTCOME_BYTES_MAX: usize = 128 * 1024 * 1024;
 
+/// The longest causal token, in bytes. It comes from the client, and reading it costs a hundred
+/// times as much for each byte as storing a value does. Guess: a counter that was counted on in
+/// five thousand lives of its nodes has a shorter one.
+pub const TOKEN_BYTES_MAX: usize = 64 * 1024;
+
 /// The most concurrent values that a write with a token may leave behind in one string. Together
 /// they may be no longer than a single value. Riak refuses at the same number.
 pub const SIBLINGS_MAX: usize = 100;

@@ -33,6 +33,11 @@ quorate_crdt::bugs! {
     APPEND_UNBOUNDED = "append-unbounded": "a value grows beyond the limit";
     /// A write with a token drops whatever happens to be there.
     TOKEN_UNSEEN = "token-unseen": "a value that the token covers, but its node has not seen, comes back as a sibling";
+    /// Each row that is told to a replica which has missed it is told under all that the sender has
+    /// seen.
+    TOLD_UNDER_EVERYTHING = "told-under-everything": "a replica that has missed n events of a partition takes memory for n times n when it comes back";
+    /// A token is read however long it is.
+    TOKEN_UNBOUNDED = "token-unbounded": "a client stops a shard for seconds with a long token";
     /// A write with an old token always stays beside what it has not seen.
     SIBLINGS_UNBOUNDED = "siblings-unbounded": "concurrent values pile up without bound";
     /// A row's name is used as a key of the store, however long it is.
@@ -51,6 +56,8 @@ quorate_crdt::bugs! {
     REWRITE_COUNTS_UNSENT = "rewrite-counts-unsent": "after a change of the topology, nodes that were never sent a write count as having acknowledged it";
     /// A write ends without an answer when its keyspace is dropped.
     ANSWER_LOST_WHEN_KEYSPACE_GONE = "answer-lost-when-keyspace-gone": "a write whose keyspace is dropped is never answered";
+    /// Every acknowledgement looks at everybody.
+    EVERY_WAITER_LOOKED_AT = "every-waiter-looked-at": "clients that wait for a dead replica slow every write down";
     /// A single refusal ends a request.
     REFUSED_IS_FAILED = "refused-is-failed": "one replica's refusal fails a request that others could still satisfy";
     /// Answered writes are remembered without bound and count as in flight.

@@ -10,6 +10,7 @@ mod metrics;
 mod openapi;
 mod problem;
 mod rights;
+mod typed;
 mod uri;
 mod users;
 

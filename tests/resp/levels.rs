@@ -283,6 +283,25 @@ async fn keyspaces_by_number_and_by_name() {
     );
 }
 
+/// An answer that names no keys would look like that of an empty keyspace.
+#[tokio::test]
+async fn a_walk_through_a_dropped_keyspace_is_an_error() {
+    let face = Face::start().await;
+    let mut raw = face.raw().await;
+    raw.ask("SELECT carts", "+OK/").await;
+    face.fake.change(|topology| {
+        topology.keyspaces.remove(&KeyspaceId(2));
+    });
+    for command in ["DBSIZE", "KEYS *", "SCAN 0", "FLUSHDB"] {
+        raw.ask(
+            command,
+            "-ERR the keyspace no longer exists; SELECT another/",
+        )
+        .await;
+    }
+    raw.ask("FLUSHALL", "+OK/").await;
+}
+
 #[tokio::test]
 async fn a_database_number_is_a_keyspace_that_is_made_when_it_is_selected() {
     let face = Face::start().await;

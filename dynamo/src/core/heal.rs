@@ -72,6 +72,7 @@ impl Dynamo {
         self.hand_off_late(effects);
         self.let_go();
         self.wake(now, effects);
+        self.look_after_waiters(now, effects);
         self.report_moves(effects);
     }
 
@@ -165,6 +166,7 @@ impl Dynamo {
                 self.places.renewal.want();
             }
             self.counters.digest_mismatches += u64::from(replica.compare(from, &seen));
+            self.may_have_spread(now, at, effects);
             let Some(epoch) = self.routes.placement(at).map(|placement| placement.epoch) else {
                 continue;
             };
@@ -190,7 +192,6 @@ impl Dynamo {
             });
         }
         self.let_go();
-        self.look_after_waiters(now, effects);
     }
 
     /// Tells the control plane which phases of moves this node has finished. Repeated each tick

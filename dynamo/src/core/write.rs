@@ -14,6 +14,7 @@ use crate::planted;
 use crate::preference::{Access, groups};
 use crate::protocol::{Effect, FlightId, Message, Place};
 use crate::replica::Delta;
+use crate::seen::At;
 
 impl Dynamo {
     /// Sends the delta to every other writer, or a hint to a fallback for a writer that cannot be
@@ -209,6 +210,7 @@ impl Dynamo {
         replica: ReplicaId,
         effects: &mut Vec<Effect>,
     ) {
+        let (somebody_waits, mut spread) = (self.waiters.len() > 0, None);
         let decided = match self.flights.get_mut(id) {
             Some((flight, Stage::Writing(writing))) => {
                 if !writing.ledger.answered(from) {
@@ -218,6 +220,7 @@ impl Dynamo {
                 if let Some(held) = self.replicas.get_mut(&at) {
                     held.acknowledged(from, replica, &writing.events);
                 }
+                spread = somebody_waits.then(|| (at, writing.events.clone()));
                 writing.ledger.verdict() != Verdict::Pending
             }
             Some((_, Stage::Repairing(repairing))) => {
@@ -226,11 +229,13 @@ impl Dynamo {
             }
             Some(_) => false,
             None => {
-                self.on_late_acknowledgement(from, id, replica);
+                spread = self.on_late_acknowledgement(from, id, replica);
                 false
             }
         };
-        self.look_after_waiters(now, effects);
+        if let Some((at, events)) = spread {
+            self.have_spread(now, at, &events, effects);
+        }
         if decided {
             self.resume(now, id, effects, |core, flight, stage, _| match stage {
                 Stage::Writing(writing) => core.go_on_writing(id, flight, writing),
@@ -241,13 +246,17 @@ impl Dynamo {
     }
 
     /// Nobody waits for this acknowledgement any longer, but it tells what that replica has.
-    fn on_late_acknowledgement(&mut self, from: NodeId, id: FlightId, replica: ReplicaId) {
-        if self.flights.is_mine(id)
-            && let Some((place, events)) = self.flights.owed.paid(id, from)
-            && let Some(held) = self.replicas.get_mut(&place.at())
-        {
-            held.acknowledged(from, replica, &events);
-        }
+    fn on_late_acknowledgement(
+        &mut self,
+        from: NodeId,
+        id: FlightId,
+        replica: ReplicaId,
+    ) -> Option<(At, CausalContext)> {
+        let mine = self.flights.is_mine(id);
+        let (place, events) = mine.then(|| self.flights.owed.paid(id, from)).flatten()?;
+        let held = self.replicas.get_mut(&place.at())?;
+        held.acknowledged(from, replica, &events);
+        Some((place.at(), events))
     }
 
     /// Answers a write as soon as its level is decided. It is then no longer in flight; who still

@@ -21,9 +21,10 @@ use serde_json::json as document;
 
 use super::face::{Face, Shared, json, read_body};
 use super::problem::Problem;
+use super::typed::{self, Held};
 use super::uri;
 use crate::config::parse_duration;
-use crate::doors::Printable;
+use crate::doors::TIMEOUT_MAX;
 
 /// The causal token of the values of a key, in base64. A read with `siblings=true` returns it; a
 /// write that replaces those values sends it back.
@@ -56,7 +57,7 @@ pub(super) async fn get(State(face): Shared, uri: Uri) -> Result<Response, Probl
     let query = match target.shape {
         Shape::Raw => Query::Get,
         Shape::Siblings => Query::Siblings,
-        Shape::Typed => return typed(&face, &target).await,
+        Shape::Typed => return of_any_kind(&face, &target).await,
     };
     let reply = submit(&face, &target, Op::Query(target.key.clone(), query), None).await?;
     match reply {
@@ -86,7 +87,7 @@ fn no_such_key() -> Problem {
 }
 
 /// Asks what the key holds, and then for that.
-async fn typed(face: &Face, target: &Target) -> Result<Response, Problem> {
+async fn of_any_kind(face: &Face, target: &Target) -> Result<Response, Problem> {
     let ask = |query| submit(face, target, Op::Query(target.key.clone(), query), None);
     let Reply::Kind(Some(kind)) = ask(Query::Kind).await? else {
         return Err(no_such_key());
@@ -96,27 +97,17 @@ async fn typed(face: &Face, target: &Target) -> Result<Response, Problem> {
         Kind::Hash => Query::Entries,
         Kind::Set => Query::Members,
     };
-    let mut document = match ask(query).await? {
-        Reply::Value(value) => document!({ "type": "string", "value": Printable::of(&value) }),
-        Reply::Pairs(pairs) => {
-            let field = |(field, value): &(Bytes, Bytes)| {
-                let (field, value) = (Printable::of(field), Printable::of(value));
-                document!({ "field": field, "value": value })
-            };
-            let fields: Vec<_> = pairs.iter().map(field).collect();
-            document!({ "type": "hash", "fields": fields })
-        }
-        Reply::List(members) => {
-            let members: Vec<_> = members.iter().map(|member| Printable::of(member)).collect();
-            document!({ "type": "set", "members": members })
-        }
+    let held = match ask(query).await? {
+        Reply::Value(value) => Held::String(value),
+        Reply::Pairs(fields) => Held::Hash(fields),
+        Reply::List(members) => Held::Set(members),
         _ => return Err(no_such_key()),
     };
-    document["expires"] = match ask(Query::Expiry).await? {
-        Reply::Expiry(Expiry::At(at)) => at.into(),
-        _ => document!(null),
+    let expires = match ask(Query::Expiry).await? {
+        Reply::Expiry(Expiry::At(at)) => Some(at),
+        _ => None,
     };
-    Ok(json(StatusCode::OK, &document))
+    Ok(typed::document(held, expires))
 }
 
 /// `GET /v1/explain/{keyspace}/{key}`: what every replica holds of the key.
@@ -201,7 +192,10 @@ fn target(face: &Face, uri: &Uri) -> Result<Target, Problem> {
     let timeout = match timeout {
         None => face.config.timeout,
         Some(text) => parse_duration(&text)
-            .ok_or_else(|| bad("timeout must be a number with a unit, such as 500ms".to_owned()))?,
+            .filter(|timeout| *timeout <= TIMEOUT_MAX)
+            .ok_or_else(|| {
+                bad("timeout must be a time such as 500ms or 2s, at most 60s".to_owned())
+            })?,
     };
     let flag = |name: &str, text: Option<String>| match text.as_deref() {
         None | Some("false") => Ok(false),

@@ -193,6 +193,7 @@ impl From<AdminError> for Problem {
             AdminError::BadName | AdminError::BadUserName => (StatusCode::BAD_REQUEST, "bad_name"),
             AdminError::BadPartitions { .. } => (StatusCode::BAD_REQUEST, "bad_partitions"),
             AdminError::TooFewNodes { .. } => (StatusCode::CONFLICT, "too_few_nodes"),
+            AdminError::Unsatisfiable { .. } => (StatusCode::BAD_REQUEST, "unsatisfiable"),
             AdminError::UnknownDatacenter { .. } => (StatusCode::BAD_REQUEST, "no_datacenter"),
             AdminError::NoReplicas { .. } => (StatusCode::CONFLICT, "no_replicas"),
             AdminError::UnknownKeyspace(_) => (StatusCode::NOT_FOUND, "no_keyspace"),

@@ -608,6 +608,7 @@ async fn bad_requests_are_refused_before_the_node_is_asked() {
         ("/v1/kv/other/k", 404, "no_keyspace"),
         ("/v1/kv/default/k?consistency=MOST", 400, "bad_parameter"),
         ("/v1/kv/default/k?timeout=5", 400, "bad_parameter"),
+        ("/v1/kv/default/k?timeout=61s", 400, "bad_parameter"),
         ("/v1/kv/default/k?siblings=1", 400, "bad_parameter"),
         ("/v1/kv/default/k?levle=ONE", 400, "bad_parameter"),
         (

@@ -319,8 +319,10 @@ impl Connection {
                 self.settle().await?;
                 self.output.encoder.error(&refused.to_string());
                 let errors = mem::take(&mut self.output.encoder.errors);
-                let number = table::commands().resolve(command.args(0));
-                let number = number.map(|(number, _)| number);
+                let found = table::commands().resolve(command.args(0));
+                // Whatever it was refused for, the client may believe that it has chosen.
+                self.session.unselected |= found.is_some_and(|(_, spec)| spec.name == "select");
+                let number = found.map(|(number, _)| number);
                 self.session.server.stats.rejected(number, errors);
                 Ok(())
             }

@@ -64,6 +64,8 @@ pub(crate) enum Refused {
     KeyspaceNumber,
     #[error("ERR invalid DB index")]
     KeyspaceName,
+    #[error("ERR the keyspace no longer exists; SELECT another")]
+    KeyspaceGone,
     #[error("ERR the keyspace {name} does not exist and could not be made: {error}")]
     NoKeyspace { name: String, error: AdminError },
     #[error("ERR {0}")]
