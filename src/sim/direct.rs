@@ -8,6 +8,7 @@ mod bounds;
 mod cores;
 mod drill;
 mod expiring;
+mod fencing;
 mod flights;
 mod group;
 mod joins;
@@ -26,8 +27,9 @@ mod votes;
 
 use drill::{Drill, Drills};
 
-const ALL: [Drills; 15] = [
+const ALL: [Drills; 16] = [
     bounds::DRILLS,
+    fencing::DRILLS,
     flights::DRILLS,
     joins::DRILLS,
     limits::DRILLS,

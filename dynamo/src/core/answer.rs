@@ -1,10 +1,10 @@
 //! Answers the coordinators of other nodes: they ask this node's replicas what they have, and give
 //! them writes to join.
 
-use quorate_crdt::{CausalContext, NodeId, Now};
+use quorate_crdt::{NodeId, Now};
 
 use super::Dynamo;
-use super::flight::Sent;
+use super::flight::{Asked, Sent};
 use crate::planted;
 use crate::protocol::{Effect, FlightId, Message, Place, Refusal};
 use crate::replica::{Delta, Range};
@@ -17,26 +17,31 @@ impl Dynamo {
         from: NodeId,
         id: FlightId,
         place: Place,
-        ranges: &[Range],
-        digest: u128,
-        context: Option<&CausalContext>,
+        asked: Asked<'_>,
         effects: &mut Vec<Effect>,
     ) {
         let message = self
-            .read_here(id, place, ranges, digest, context)
+            .read_here(id, place, asked)
             .unwrap_or_else(|reason| Message::Refused { id, reason });
         effects.push(Effect::Send { to: from, message });
     }
 
     fn read_here(
-        &self,
+        &mut self,
         id: FlightId,
         place: Place,
-        ranges: &[Range],
-        digest: u128,
-        context: Option<&CausalContext>,
+        asked: Asked<'_>,
     ) -> Result<Message, Refusal> {
+        let Asked {
+            ranges,
+            digest,
+            context,
+            claim,
+        } = asked;
         self.serving(place)?;
+        if let Some(claim) = claim {
+            self.admit_asked(place, &claim)?;
+        }
         let replica = self.replica(place).ok_or(Refusal::NotServing)?;
         if replica.filling() || self.is_waking(place) {
             return Err(Refusal::Filling);
@@ -102,6 +107,12 @@ impl Dynamo {
         if let Err(reason) = self.serving(place) {
             self.counters.epoch_refused += u64::from(matches!(reason, Refusal::Epoch(_)));
             return Err(reason);
+        }
+        if let Some(claim) = sent.claim {
+            let admitted = self.admit_asked(place, &claim);
+            if !planted::COORDINATOR_ONLY.is_planted() {
+                admitted?;
+            }
         }
         if !self.has_room_for(place, delta) {
             return Err(Refusal::DiskFull);

@@ -29,24 +29,35 @@ impl Dynamo {
     ) -> Next {
         let place = flight.place;
         let id = self.flights.name(flight);
-        let stamped_at = matches!(&flight.request.op, Op::Mutate(_, mutation) if mutation.stamps())
-            .then_some(now.unix_millis);
+        let claim = flight.request.claim;
+        let stamps = claim.is_some()
+            || matches!(&flight.request.op, Op::Mutate(_, mutation) if mutation.stamps());
+        let stamped_at = stamps.then_some(now.unix_millis);
         let events = delta
             .parts
             .iter()
             .flat_map(crate::replica::Part::events)
             .collect::<CausalContext>();
         let adds = matches!(&flight.request.op, Op::Mutate(_, mutation) if mutation.adds())
-            && !flight.retried;
+            && !flight.retried
+            && claim.is_none();
         let mut writing = Writing {
             answer,
             delta: Arc::new(delta),
             events,
             stamped_at,
             adds,
+            claim,
             ledger,
         };
-        for (owner, fallback) in self.absent_writers(place) {
+        // What a hint brings late would come from an earlier life of this node: under a token there
+        // are none.
+        let absent = if claim.is_none() {
+            self.absent_writers(place)
+        } else {
+            Vec::new()
+        };
+        for (owner, fallback) in absent {
             effects.push(Effect::Send {
                 to: fallback,
                 message: Message::Hint {
@@ -106,6 +117,7 @@ impl Dynamo {
                         delta: Arc::clone(&writing.delta),
                         stamped_at: writing.stamped_at,
                         adds: writing.adds,
+                        claim: writing.claim,
                     },
                 });
             }

@@ -79,6 +79,10 @@ pub(crate) enum Refused {
     },
     #[error("ERR a request name must have 1 to 32 bytes")]
     RequestName,
+    #[error(
+        "ERR FENCE takes the key of a lock, its token and, if they are known, SEQ and SINCE: numbers, the token above 0 and SINCE not above SEQ"
+    )]
+    Fence,
     /// A named command that could not be promised to run only once.
     #[error(
         "ERR REQ cannot precede '{name}': only commands that change keys can be named; nothing was applied"
@@ -323,6 +327,9 @@ pub(crate) fn request_error(error: &RequestError, extent: Extent, topology: &Top
             )
         }
         RequestError::DiskFull => format!("OOM the disk of the node is full{}", nothing()),
+        RequestError::Fenced { may_be_applied, .. } => {
+            format!("FENCED {error}{}", extent.describe(*may_be_applied))
+        }
         other => format!("ERR {other}"),
     };
     line.retain(|symbol| symbol != '\r' && symbol != '\n');
