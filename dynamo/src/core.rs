@@ -227,12 +227,14 @@ impl Dynamo {
                 delta,
                 stamped_at,
                 adds,
+                hides,
                 claim,
             } => {
                 let sent = Sent {
                     delta: &delta,
                     stamped_at,
                     adds,
+                    hides,
                     claim,
                 };
                 self.on_write(now, from, id, place, sent, effects);

@@ -199,6 +199,15 @@ impl Mutation {
         )
     }
 
+    /// Whether it puts values without looking at what other replicas hold, so that it may be hidden
+    /// behind one that was written under a lock and that the executing replica has missed.
+    pub(crate) fn may_be_hidden(&self) -> bool {
+        matches!(
+            self,
+            Self::Set { .. } | Self::SetWith { .. } | Self::Add(_) | Self::SetFields(_)
+        )
+    }
+
     /// Whether its meaning lies in what it drops. Such a mutation first looks at what a quorum
     /// holds, and so takes two rounds instead of one.
     pub fn observes(&self) -> bool {

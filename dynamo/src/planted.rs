@@ -231,6 +231,8 @@ quorate_crdt::bugs! {
     STREAM_LOSES_FENCE = "stream-loses-fence": "after a move, an earlier holder is admitted again";
     /// A replica counts as filled when a single other has told it what it has.
     REFILL_FROM_ONE = "refill-from-one": "a replica that was filled by one that a later holder had not reached admits an earlier one";
+    /// A write without a token does not ask whether something hides it.
+    HIDDEN_UNSEEN = "hidden-unseen": "a write without a token is acknowledged, and hidden behind one under a lock that its node has missed";
     /// Reports to an earlier life of a replica count for the present one.
     OLD_LIFE = "old-life": "a replica counts as filled by a report from before what it had acknowledged";
 }

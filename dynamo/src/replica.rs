@@ -210,6 +210,11 @@ impl Replica {
         self.rows.keys_expiring(unix_millis)
     }
 
+    /// Whether anything was written under a fencing token, or over something that was.
+    pub fn is_guarded(&self) -> bool {
+        self.rows.is_guarded()
+    }
+
     /// All keys, in order, with their live rows.
     pub fn keys(&self) -> impl Iterator<Item = (&Bytes, &KeyRows)> {
         self.rows.keys()

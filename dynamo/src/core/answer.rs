@@ -7,7 +7,7 @@ use super::Dynamo;
 use super::flight::{Asked, Sent};
 use crate::planted;
 use crate::protocol::{Effect, FlightId, Message, Place, Refusal};
-use crate::replica::{Delta, Range};
+use crate::replica::{Delta, Range, RowKey, RowKind};
 use crate::value;
 
 impl Dynamo {
@@ -104,6 +104,11 @@ impl Dynamo {
         {
             return Ok(Message::Different { id, delta, digest });
         }
+        if sent.hides
+            && let Some((delta, digest)) = self.hidden_unseen(place, delta)
+        {
+            return Ok(Message::Different { id, delta, digest });
+        }
         if let Err(reason) = self.serving(place) {
             self.counters.epoch_refused += u64::from(matches!(reason, Refusal::Epoch(_)));
             return Err(reason);
@@ -145,6 +150,29 @@ impl Dynamo {
             .map(|(name, _)| &name.key)
             .find(|key| value::expired_unseen(replica, key, now.unix_millis, &delta.context))?;
         let ranges = [Range::Key(key.clone())];
+        Some((
+            replica.difference(&ranges, None)?,
+            replica.digest_of(&ranges),
+        ))
+    }
+
+    /// If something here hides what `delta` puts, and its writer had not seen that: what this replica
+    /// has of those rows, with their digest.
+    fn hidden_unseen(&self, place: Place, delta: &Delta) -> Option<(Delta, u128)> {
+        let replica = self.replica(place).filter(|replica| replica.is_guarded())?;
+        let rows = delta.parts.iter().flat_map(|part| &part.rows);
+        let hidden: Vec<&RowKey> = rows
+            .map(|(name, _)| name)
+            .filter(|name| value::hidden_unseen(replica, name, &delta.context))
+            .collect();
+        let first = hidden.first()?;
+        let mut ranges = vec![Range::Row(RowKey::string(first.key.clone()))];
+        ranges.extend(
+            hidden
+                .into_iter()
+                .filter(|name| name.kind != RowKind::String)
+                .map(|name| Range::Row(name.clone())),
+        );
         Some((
             replica.difference(&ranges, None)?,
             replica.digest_of(&ranges),

@@ -176,6 +176,8 @@ pub(super) struct Writing {
     pub(super) stamped_at: Option<u64>,
     /// Whether it adds to a key without having seen what others hold.
     pub(super) adds: bool,
+    /// Whether what it puts may be hidden behind something that this node has not seen.
+    pub(super) hides: bool,
     pub(super) claim: Option<Claim>,
     pub(super) ledger: Ledger,
 }
@@ -186,6 +188,7 @@ pub(super) struct Sent<'a> {
     pub(super) delta: &'a Delta,
     pub(super) stamped_at: Option<u64>,
     pub(super) adds: bool,
+    pub(super) hides: bool,
     pub(super) claim: Option<Claim>,
 }
 

@@ -56,6 +56,7 @@ impl Dynamo {
                         delta: Arc::clone(&repairing.delta),
                         stamped_at: None,
                         adds: false,
+                        hides: false,
                         claim: flight.request.claim,
                     };
                     effects.push(Effect::Send { to, message });

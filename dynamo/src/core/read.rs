@@ -234,7 +234,7 @@ impl Dynamo {
     ) {
         self.resume(now, id, effects, |core, flight, mut stage, effects| {
             if let Stage::Writing(writing) = stage {
-                return core.added_to_expired(now, from, delta, id, flight, writing);
+                return core.executed_unseen(now, from, delta, id, flight, writing);
             }
             let Stage::Reading(reading) = &mut stage else {
                 return Next::Wait(id, stage);
@@ -410,6 +410,7 @@ impl Dynamo {
                     delta: Arc::clone(&repairing.delta),
                     stamped_at: None,
                     adds: false,
+                    hides: false,
                     claim: flight.request.claim,
                 },
             });

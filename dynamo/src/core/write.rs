@@ -9,7 +9,7 @@ use quorate_crdt::{CausalContext, NodeId, Now, ReplicaId};
 use super::Dynamo;
 use super::flight::{Flight, Next, Stage, Writing};
 use super::ledger::Ledger;
-use crate::op::{Answer, Op, RequestError};
+use crate::op::{Answer, Mutation, Op, RequestError};
 use crate::planted;
 use crate::preference::{Access, groups};
 use crate::protocol::{Effect, FlightId, Message, Place};
@@ -38,15 +38,17 @@ impl Dynamo {
             .iter()
             .flat_map(crate::replica::Part::events)
             .collect::<CausalContext>();
-        let adds = matches!(&flight.request.op, Op::Mutate(_, mutation) if mutation.adds())
-            && !flight.retried
-            && claim.is_none();
+        let first = claim.is_none() && !flight.retried;
+        let is = |what: fn(&Mutation) -> bool| matches!(&flight.request.op, Op::Mutate(_, mutation) if what(mutation));
+        let adds = first && is(Mutation::adds);
+        let hides = first && is(Mutation::may_be_hidden) && !planted::HIDDEN_UNSEEN.is_planted();
         let mut writing = Writing {
             answer,
             delta: Arc::new(delta),
             events,
             stamped_at,
             adds,
+            hides,
             claim,
             ledger,
         };
@@ -117,6 +119,7 @@ impl Dynamo {
                         delta: Arc::clone(&writing.delta),
                         stamped_at: writing.stamped_at,
                         adds: writing.adds,
+                        hides: writing.hides,
                         claim: writing.claim,
                     },
                 });
@@ -190,10 +193,10 @@ impl Dynamo {
         self.go_on_writing(id, flight, writing)
     }
 
-    /// A replica knows that the key to which this write has added had expired, and says how. What
-    /// the write added disappears with the expired key, so the mutation is executed once more and
-    /// sees the expiry.
-    pub(super) fn added_to_expired(
+    /// A replica knows that the key to which this write has added had expired, or that something
+    /// hides what it has put, and says how. What the write added would disappear with the expired
+    /// key, so the mutation is executed once more and sees the expiry, or takes over the rank.
+    pub(super) fn executed_unseen(
         &mut self,
         now: Now,
         from: NodeId,
@@ -203,7 +206,7 @@ impl Dynamo {
         writing: Writing,
     ) -> Next {
         if !writing.ledger.owes(from)
-            || !writing.adds
+            || !(writing.adds || writing.hides)
             || flight.retried
             || !self.join(now, flight.place, delta)
         {

@@ -32,6 +32,10 @@ pub enum Message {
         /// receiver knows that the key has expired and the coordinator did not, it joins nothing
         /// and answers [`Different`](Self::Different) with what it has.
         adds: bool,
+        /// Whether what the write puts may be hidden behind something that was written under a lock
+        /// and that the coordinator has not seen. If the receiver has that, it joins nothing and
+        /// answers [`Different`](Self::Different), too.
+        hides: bool,
         /// The lock under which the request acts for which this is done. The receiver joins nothing
         /// if a later holder has been there.
         claim: Option<Claim>,

@@ -50,6 +50,8 @@ pub(super) struct Rows {
     count: u64,
     /// Keys of which more is left than an expiry or remembered requests.
     valued: u64,
+    /// Rows with guarded entries.
+    guarded: u64,
     /// Roughly the memory that all rows take.
     bytes: usize,
     digest: u128,
@@ -252,6 +254,11 @@ impl Rows {
         self.digest
     }
 
+    /// Whether any row has a guarded entry.
+    pub(super) fn is_guarded(&self) -> bool {
+        self.guarded > 0
+    }
+
     pub(super) fn key(&self, key: &Bytes) -> Option<&KeyRows> {
         self.keys.get(&Position::of(key))
     }
@@ -309,8 +316,9 @@ impl Rows {
         let was_guarded = is_guarded(row);
         let result = change(row);
         let (is_live, after) = (!row.is_empty(), row_digest(&mut self.scratch, name, row));
-        rows.guarded += u32::from(is_guarded(row));
-        rows.guarded -= u32::from(was_guarded);
+        let now_guarded = is_guarded(row);
+        rows.guarded = rows.guarded + u32::from(now_guarded) - u32::from(was_guarded);
+        self.guarded = self.guarded + u64::from(now_guarded) - u64::from(was_guarded);
         let weight_after = row_weight(name, row);
         rows.bytes = rows.bytes + weight_after - weight;
         self.bytes = self.bytes + weight_after - weight;

@@ -102,6 +102,17 @@ pub(crate) fn overtaken(
     Some(above).filter(|above| *above > rank)
 }
 
+/// Whether an entry that is not in `seen` hides what is put into this row without a token.
+pub(crate) fn hidden_unseen(replica: &Replica, name: &RowKey, seen: &CausalContext) -> bool {
+    let Some(rows) = replica.key(&name.key).filter(|rows| rows.is_guarded()) else {
+        return false;
+    };
+    let row = rows.get(name.kind, &name.field);
+    let entries = rows.head().into_iter().chain(row).flat_map(Row::iter);
+    let mut guarded = entries.filter(|(_, payload)| payload.guarded().is_some());
+    guarded.any(|(dot, _)| !seen.contains(dot))
+}
+
 fn highest(row: &Row) -> Rank {
     let ranks = row.iter().map(|(_, payload)| payload.rank());
     ranks.max().unwrap_or_default()

@@ -45,6 +45,7 @@ pub(super) const DRILLS: Drills = &[
     ("filling-answers", "earlier-holder-succeeds", not_yet_filled),
     ("refill-from-one", "earlier-holder-succeeds", filled_by_one),
     ("wipe-loses-fence", "earlier-holder-succeeds", filled_again),
+    ("hidden-unseen", "acknowledged-and-hidden", hidden),
     ("old-life", "earlier-holder-succeeds", late_report),
     ("stream-loses-fence", "earlier-holder-succeeds", moved),
     ("joint-ignored", "earlier-holder-succeeds", during_a_move),
@@ -208,6 +209,19 @@ fn fast_clock() -> Verdict {
     works(&net.ask_under(2, set("k", "y"), b(2)))?;
     let read = net.ask_under(1, get(), b(3));
     holds(is(&read, "y"), format!("{read:?}"))
+}
+
+/// n3 has missed what was written under the lock, and takes a write without one.
+fn hidden() -> Verdict {
+    let mut net = Cores::three();
+    net.cut(&[3], &[1, 2]);
+    works(&net.ask_under(1, set("k", "v"), b(1)))?;
+    net.heal();
+    holds(net.set(3, "k", "plain", C::Quorum), "not written")?;
+    holds(
+        net.reads(1, "k", C::Quorum, "plain"),
+        "acknowledged, and hidden",
+    )
 }
 
 /// B gives up a write that is at n1 alone, and reads.

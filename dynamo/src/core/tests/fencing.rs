@@ -480,6 +480,32 @@ fn what_is_written_without_a_token_over_a_guarded_value_takes_over_its_rank() {
 }
 
 #[test]
+fn what_is_written_without_a_token_is_not_hidden_behind_what_its_node_has_missed() {
+    let elements = || vec![Bytes::from("e")];
+    let cases = [
+        (set("v"), set("plain"), get(), value("plain")),
+        (
+            change(Mutation::Delete),
+            change(Mutation::Add(elements())),
+            Op::Query("k".into(), Query::Contains(elements())),
+            Reply::Integers(vec![1]),
+        ),
+    ];
+    for (guarded, plain, look, found) in cases {
+        let mut net = Net::new(&[3]);
+        net.cut(&[3], &[1, 2]);
+        net.ask_under(1, guarded, claim(2, 1, 1))
+            .expect("n1 and n2");
+        net.heal();
+        let written = net.ask(3, plain.clone(), C::Quorum);
+        assert!(written.is_ok(), "{plain:?}: {written:?}");
+        assert_eq!(net.ask(1, look.clone(), C::Quorum), Ok(found.clone()));
+        net.settle_down();
+        assert_eq!(net.ask(2, look, C::One), Ok(found), "{plain:?}");
+    }
+}
+
+#[test]
 fn increments_under_a_token_are_counted_once_beside_those_of_others() {
     let mut net = Net::new(&[3]);
     net.mutate(3, "k", Mutation::Increment(5), C::All)
@@ -631,6 +657,10 @@ fn each_broken_rule_is_noticed() {
         (
             &WIPE_LOSES_FENCE,
             a_replica_that_was_filled_again_has_the_fences,
+        ),
+        (
+            &HIDDEN_UNSEEN,
+            what_is_written_without_a_token_is_not_hidden_behind_what_its_node_has_missed,
         ),
         (&OLD_LIFE, a_report_to_an_earlier_life_fills_nobody),
     ]);

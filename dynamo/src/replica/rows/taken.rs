@@ -226,12 +226,18 @@ impl Rows {
         let (due, valued, kept) = (
             &mut self.due,
             &mut self.valued,
-            (&mut self.digest, &mut self.bytes, &mut self.count),
+            (
+                &mut self.digest,
+                &mut self.bytes,
+                &mut self.count,
+                &mut self.guarded,
+            ),
         );
         let mut forget = |rows: &KeyRows| {
             *kept.0 = kept.0.wrapping_sub(rows.digest);
             *kept.1 -= rows.bytes;
             *kept.2 -= rows.len() as u64;
+            *kept.3 -= u64::from(rows.guarded);
         };
         let every = |_: &Row| true;
         let whole = self.keys.extract_if(bounds, |position, rows| {
