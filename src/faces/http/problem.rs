@@ -131,6 +131,7 @@ impl From<RequestError> for Problem {
                 (StatusCode::SERVICE_UNAVAILABLE, "clock")
             }
             RequestError::DiskSlow { .. } => (StatusCode::GATEWAY_TIMEOUT, "disk_slow"),
+            RequestError::ReadOnly { .. } => (StatusCode::SERVICE_UNAVAILABLE, "read_only"),
             RequestError::DiskFull => (StatusCode::INSUFFICIENT_STORAGE, "disk_full"),
             RequestError::Fenced { .. } => (StatusCode::PRECONDITION_FAILED, "fenced"),
             RequestError::BadClaim => (StatusCode::BAD_REQUEST, "bad_fence"),

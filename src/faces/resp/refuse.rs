@@ -235,6 +235,7 @@ impl Extent {
 /// what is now true.
 pub(crate) fn request_error(error: &RequestError, extent: Extent, topology: &Topology) -> String {
     let nothing = || extent.describe(false);
+    let so_far = || extent.describe(error.may_be_applied());
     let mut line = match error {
         RequestError::WrongKind => {
             return "WRONGTYPE Operation against a key holding the wrong kind of value".to_owned();
@@ -317,19 +318,13 @@ pub(crate) fn request_error(error: &RequestError, extent: Extent, topology: &Top
         RequestError::Clock { .. } | RequestError::ClockUnconfirmed => {
             format!("CLOCK {error}{}", nothing())
         }
-        RequestError::DiskSlow {
-            millis,
-            may_be_applied,
-        } => {
-            format!(
-                "DISKSLOW the disk of the node has not answered for {millis} ms{}",
-                extent.describe(*may_be_applied)
-            )
-        }
+        RequestError::DiskSlow { millis, .. } => format!(
+            "DISKSLOW the disk of the node has not answered for {millis} ms{}",
+            so_far()
+        ),
+        RequestError::ReadOnly { .. } => format!("READONLY {error}{}", nothing()),
         RequestError::DiskFull => format!("OOM the disk of the node is full{}", nothing()),
-        RequestError::Fenced { may_be_applied, .. } => {
-            format!("FENCED {error}{}", extent.describe(*may_be_applied))
-        }
+        RequestError::Fenced { .. } => format!("FENCED {error}{}", so_far()),
         other => format!("ERR {other}"),
     };
     line.retain(|symbol| symbol != '\r' && symbol != '\n');

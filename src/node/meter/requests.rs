@@ -198,7 +198,8 @@ fn outcome(result: &Result<Answer, RequestError>) -> usize {
             RequestError::Unavailable { .. }
             | RequestError::Refused { .. }
             | RequestError::Fenced { .. }
-            | RequestError::Moving,
+            | RequestError::Moving
+            | RequestError::ReadOnly { .. },
         ) => 2,
         Err(RequestError::TimedOut { .. } | RequestError::DiskSlow { .. }) => 3,
         Err(RequestError::Overloaded | RequestError::DiskFull) => 4,
