@@ -1,4 +1,5 @@
-//! Fencing tokens: what a request under a lock carries, and how what it reads and writes is ordered.
+//! Fencing tokens: what a request under a lock carries, and how what it reads and writes is
+//! ordered.
 //!
 //! Locks live elsewhere. They give strictly increasing tokens, and a client that holds one passes
 //! it with its requests as a [`Claim`]. Every replica refuses claims below the highest that it has
@@ -165,8 +166,8 @@ impl Claim {
         }
     }
 
-    /// Whether a lock can have given the token, and the holder can have sent the request: it has not
-    /// given up the request itself.
+    /// Whether a lock can have given the token, and the holder can have sent the request: it has
+    /// not given up the request itself.
     pub fn is_valid(&self) -> bool {
         self.token > 0 && self.since <= self.sequence
     }

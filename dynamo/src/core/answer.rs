@@ -156,8 +156,8 @@ impl Dynamo {
         ))
     }
 
-    /// If something here hides what `delta` puts, and its writer had not seen that: what this replica
-    /// has of those rows, with their digest.
+    /// If something here hides what `delta` puts, and its writer had not seen that: what this
+    /// replica has of those rows, with their digest.
     fn hidden_unseen(&self, place: Place, delta: &Delta) -> Option<(Delta, u128)> {
         let replica = self.replica(place).filter(|replica| replica.is_guarded())?;
         let rows = delta.parts.iter().flat_map(|part| &part.rows);

@@ -1,11 +1,11 @@
 //! Requests under a fencing token.
 //!
-//! **Why each step.** Every replica that takes part, as reader or writer, first raises its fence, so
-//! that of two holders of a lock the earlier one fails wherever the later one has been. What the
+//! **Why each step.** Every replica that takes part, as reader or writer, first raises its fence,
+//! so that of two holders of a lock the earlier one fails wherever the later one has been. What the
 //! later one finds by then it writes once more under its own token before it answers, because an
-//! earlier write that reached a single replica may still arrive. So every read and write of a holder
-//! looks at a majority that refuses what is older, in every set of replicas that counts: the first
-//! phase of Paxos, in which the lock has already chosen who proposes.
+//! earlier write that reached a single replica may still arrive. So every read and write of a
+//! holder looks at a majority that refuses what is older, in every set of replicas that counts: the
+//! first phase of Paxos, in which the lock has already chosen who proposes.
 //!
 //! A replica that has lost its memory, or is not sure of it, takes no part: its fence may be lost.
 

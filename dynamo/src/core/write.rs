@@ -39,7 +39,10 @@ impl Dynamo {
             .flat_map(crate::replica::Part::events)
             .collect::<CausalContext>();
         let first = claim.is_none() && !flight.retried;
-        let is = |what: fn(&Mutation) -> bool| matches!(&flight.request.op, Op::Mutate(_, mutation) if what(mutation));
+        let is = |what: fn(&Mutation) -> bool| match &flight.request.op {
+            Op::Mutate(_, mutation) => what(mutation),
+            _ => false,
+        };
         let adds = first && is(Mutation::adds);
         let hides = first && is(Mutation::may_be_hidden) && !planted::HIDDEN_UNSEEN.is_planted();
         let mut writing = Writing {

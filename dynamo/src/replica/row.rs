@@ -46,8 +46,8 @@ impl RowKind {
 /// or for a counter, where each replica has one.
 pub type Row = DotFun<Payload>;
 
-/// What one event put into a row. It never decides a join: reading folds the live entries, and takes
-/// the one with the greatest `(stamp, dot)`.
+/// What one event put into a row. It never decides a join: reading folds the live entries, and
+/// takes the one with the greatest `(stamp, dot)`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Payload {
     /// A value.

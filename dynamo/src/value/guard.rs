@@ -11,8 +11,8 @@
 //! look at a row writes what it found once more, under the token of the one that looks. A removal
 //! leaves an entry that says so for the same reason.
 //!
-//! **Without a token.** What is written over a guarded entry takes over its rank; otherwise it would
-//! be hidden behind it.
+//! **Without a token.** What is written over a guarded entry takes over its rank; otherwise it
+//! would be hidden behind it.
 
 use bytes::Bytes;
 use quorate_crdt::{CausalContext, Dot};
@@ -118,8 +118,8 @@ fn highest(row: &Row) -> Rank {
     ranks.max().unwrap_or_default()
 }
 
-/// What a mutation under a token looks at before it is executed: all that it builds on. A `SET` that
-/// replaces everything builds on nothing.
+/// What a mutation under a token looks at before it is executed: all that it builds on. A `SET`
+/// that replaces everything builds on nothing.
 pub(crate) fn must_look(replica: &Replica, key: &Bytes, mutation: &Mutation) -> Option<Vec<Range>> {
     let (kind, names) = match mutation {
         Mutation::Set {

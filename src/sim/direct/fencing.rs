@@ -1,5 +1,5 @@
-//! Drills on fencing tokens. A holds token 1, is paused, and goes on; B has token 2. In each drill a
-//! simpler rule would break what B was told. Replicas are n1, n2 and n3.
+//! Drills on fencing tokens. A holds token 1, is paused, and goes on; B has token 2. In each drill
+//! a simpler rule would break what B was told. Replicas are n1, n2 and n3.
 
 use std::time::Duration;
 
