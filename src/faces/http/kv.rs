@@ -22,6 +22,7 @@ use serde_json::json as document;
 
 use super::face::{Face, Shared, json, read_body};
 use super::problem::Problem;
+use super::rights::FENCE;
 use super::uri;
 use crate::config::parse_duration;
 use crate::doors::Printable;
@@ -29,8 +30,6 @@ use crate::doors::Printable;
 /// The causal token of the values of a key, in base64. A read with `siblings=true` returns it; a
 /// write that replaces those values sends it back.
 const CONTEXT: HeaderName = HeaderName::from_static("quorate-context");
-/// The lock under which the request acts, with its fencing token.
-const FENCE: HeaderName = HeaderName::from_static("quorate-fence");
 /// The client's name for a change, so that it is done once however often it is sent.
 const REQUEST: HeaderName = HeaderName::from_static("quorate-request");
 

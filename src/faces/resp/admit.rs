@@ -94,7 +94,8 @@ pub(crate) fn admit<'a>(session: &mut Session, args: Args<'a>) -> Result<Admitte
     if let Some(level) = asked.filter(|level| flags.has(Flags::ONE_REPLICA) && !asks_one(*level)) {
         return Err(Refused::OneReplica { name, level });
     }
-    permit(session, admitted.spec, admitted.args)?;
+    let under_lock = admitted.claim.is_some();
+    permit(session, admitted.spec, admitted.args, under_lock)?;
     ready(session, admitted.spec)?;
     Ok(admitted)
 }
