@@ -81,6 +81,7 @@ fn request(op: Op, level: Consistency) -> Input {
         timeout: Duration::from_secs(1),
         datacenter: "dc1".into(),
         id: None,
+        claim: None,
     };
     Input::Request {
         ticket: Ticket(1),

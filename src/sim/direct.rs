@@ -10,6 +10,7 @@ mod cores;
 mod dials;
 mod drill;
 mod expiring;
+mod fencing;
 mod flights;
 mod group;
 mod groups;
@@ -31,9 +32,10 @@ mod votes;
 
 use drill::{Drill, Drills};
 
-const ALL: [Drills; 18] = [
+const ALL: [Drills; 19] = [
     bounds::DRILLS,
     dials::DRILLS,
+    fencing::DRILLS,
     flights::DRILLS,
     joins::DRILLS,
     limits::DRILLS,

@@ -2,6 +2,7 @@
 //! what to do next.
 
 use std::borrow::Cow;
+use std::num::NonZeroU64;
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -19,7 +20,7 @@ use crate::doors::{AdminError, name_of};
 pub(super) struct Problem {
     title: &'static str,
     status: u16,
-    detail: Cow<'static, str>,
+    detail: Box<str>,
     /// A stable word for programs.
     code: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -34,6 +35,9 @@ pub(super) struct Problem {
     /// The nodes that refused, and why.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     refused: Box<[Refused]>,
+    /// The highest fencing token that is known of the lock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<NonZeroU64>,
     may_be_applied: bool,
 }
 
@@ -52,13 +56,14 @@ impl Problem {
         Self {
             title: status.canonical_reason().unwrap_or("Error"),
             status: status.as_u16(),
-            detail: detail.into(),
+            detail: detail.into().into_owned().into(),
             code,
             required: None,
             acked: None,
             alive: None,
             missing: Box::default(),
             refused: Box::default(),
+            token: None,
             may_be_applied: false,
         }
     }
@@ -128,6 +133,10 @@ impl From<RequestError> for Problem {
             RequestError::DiskSlow { .. } => (StatusCode::GATEWAY_TIMEOUT, "disk_slow"),
             RequestError::ReadOnly { .. } => (StatusCode::SERVICE_UNAVAILABLE, "read_only"),
             RequestError::DiskFull => (StatusCode::INSUFFICIENT_STORAGE, "disk_full"),
+            RequestError::Fenced { .. } => (StatusCode::PRECONDITION_FAILED, "fenced"),
+            RequestError::BadClaim => (StatusCode::BAD_REQUEST, "bad_fence"),
+            RequestError::BelowQuorum { .. } => (StatusCode::BAD_REQUEST, "below_quorum"),
+            RequestError::NotUnderToken => (StatusCode::BAD_REQUEST, "not_under_token"),
             _ => (StatusCode::INTERNAL_SERVER_ERROR, "failed"),
         };
         let may_be_applied = error.may_be_applied();
@@ -145,6 +154,7 @@ impl Problem {
         let mut problem = Self::from(error.clone());
         match error {
             RequestError::Unsatisfiable { required, .. } => problem.required = Some(required),
+            RequestError::Fenced { token, .. } => problem.token = NonZeroU64::new(token),
             RequestError::Unavailable {
                 required,
                 alive,

@@ -10,6 +10,7 @@ use quorate_control::topology::{
 };
 use quorate_crdt::NodeId;
 use quorate_dynamo::Consistency;
+use quorate_dynamo::fence::Claim;
 use quorate_dynamo::op::{
     Answer, Expiry, Kind, Mutation, Op, Query, Receipt, Reply, Request, RequestError,
 };
@@ -527,6 +528,38 @@ async fn the_level_and_the_timeout_reach_the_node() {
         (&*asked[0].datacenter, asked[0].keyspace),
         ("oslo", KeyspaceId(0))
     );
+}
+
+#[tokio::test]
+async fn the_lock_of_a_request_reaches_the_node() {
+    let server = start(None, true).await;
+    let job = Claim::new(b"a=b", 7);
+    for (method, fence, claim) in [
+        ("PUT", "a%3Db=7", job),
+        ("DELETE", "a=b=7;seq=3", job.numbered(3, 0)),
+        ("GET", "a=b=7; seq=4; since=2", job.numbered(4, 2)),
+    ] {
+        let header = format!("Quorate-Fence: {fence}\r\n");
+        server.call(method, "/v1/kv/default/k", &header, b"v").await;
+        let asked = server.fake.asked.lock().unwrap();
+        assert_eq!(asked.last().unwrap().claim, Some(claim), "{fence}");
+    }
+    for fence in [
+        "job",
+        "job=x",
+        "job=0",
+        "job=7;seq",
+        "job=7;seq=1;since=2",
+        "%zz=7",
+    ] {
+        let header = format!("Quorate-Fence: {fence}\r\n");
+        let refused = server.call("GET", "/v1/kv/default/k", &header, b"").await;
+        assert_eq!(
+            (refused.status, refused.document()["code"].as_str()),
+            (400, Some("bad_fence")),
+            "{fence}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -241,6 +241,7 @@ fn request(op: Op, consistency: Consistency) -> Request {
         timeout: Duration::from_millis(200),
         datacenter: "dc1".into(),
         id: None,
+        claim: None,
     }
 }
 

@@ -68,6 +68,7 @@ async fn ask(node: &Node, op: Op, level: Consistency) -> Result<Reply, RequestEr
         timeout: Duration::from_secs(5),
         datacenter: "dc1".into(),
         id: None,
+        claim: None,
     };
     node.data()
         .submit(request)
@@ -624,6 +625,7 @@ async fn a_node_that_is_back_alone_keeps_what_it_held_of_a_keyspace_made_after_i
         timeout: Duration::from_secs(5),
         datacenter: "dc1".into(),
         id: None,
+        claim: None,
     };
     for key in 0..20 {
         let op = Op::Mutate(format!("key{key}").into(), Mutation::Add(vec!["x".into()]));
