@@ -6,7 +6,7 @@
 //! to what the topology says. All groups share the node's store and one connection per peer.
 //!
 //! ```text
-//! config            times and sizes
+//! config            sizes, and where the pace comes from
 //! error             why something was not done
 //! link              the way to other nodes, provided by the driver
 //! codec             messages and records as bytes
@@ -23,6 +23,7 @@
 //! lives             whether this node may vote
 //! engine            one group's engine on this node
 //! propose           proposals, here or at the leader
+//! pace              heartbeats and elections as fast as the network allows
 //! read              queries at three strengths, here or at the leader
 //! attend            a part in a group of voters, as long as the node votes
 //! serve             answers to other nodes of a group
@@ -46,6 +47,7 @@ mod log;
 mod machine;
 mod members;
 mod messages;
+mod pace;
 mod peer;
 mod propose;
 mod read;
@@ -55,7 +57,7 @@ mod serve;
 mod topology_machine;
 mod types;
 
-pub use config::{ConsensusConfig, ConsensusConfigError};
+pub use config::{ConsensusConfig, ConsensusConfigError, Pace};
 pub use error::{FoundError, OpenError, ProposeError, ReadError};
 pub use group::{Boxed, Group, GroupStatus, Role};
 pub use link::{Link, LinkError};

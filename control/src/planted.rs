@@ -42,6 +42,8 @@ quorate_crdt::bugs! {
     REMOVED_KEY_CONNECTS = "removed-key-connects": "a key that is not in the topology is believed";
     /// A member can say that another has moved, or has done what it has not.
     REPORTS_FOR_OTHERS = "reports-for-others": "a member may report for another one";
+    /// Over a long distance nothing is ever decided.
+    PACE_UNMEASURED = "pace-unmeasured": "the leader does not look how far the others are away";
     /// Two groups take each other's log for theirs.
     GROUPS_SHARE_A_LOG = "groups-share-a-log": "the records of all groups have the same keys";
     /// A leader that was cut off answers with what was replaced meanwhile.

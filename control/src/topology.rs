@@ -13,6 +13,7 @@ use crate::planted::REMOVED_KEY_CONNECTS;
 mod access;
 mod ids;
 mod limits;
+mod timing;
 mod users;
 
 pub use ids::{ClusterId, DEFAULT_KEYSPACE, Epoch, KeyspaceId, Partition};
@@ -20,6 +21,7 @@ pub use limits::{
     DEFAULT_PARTITIONS, NAME_BYTES_MAX, PARTITIONS_MAX, is_address, is_keyspace_name, is_name,
     is_partition_count,
 };
+pub use timing::Timing;
 pub use users::{Caller, DEFAULT_USER, Denied, PasswordHash, Right, Role, User, is_user_name};
 
 #[cfg(test)]
@@ -43,6 +45,8 @@ pub struct Topology {
     pub keyspaces: BTreeMap<KeyspaceId, Keyspace>,
     /// All users, by name.
     pub users: BTreeMap<Arc<str>, User>,
+    /// The pace of the Raft groups.
+    pub timing: Timing,
 }
 
 /// An admitted node: its place in the cluster and its address.

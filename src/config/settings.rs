@@ -45,9 +45,6 @@ pub struct NodeConfig {
     pub access: Access,
     /// Timeout of a request that names none.
     pub request_timeout: Duration,
-    /// Whether round trips between nodes may exceed about 30 ms: then elections and failure
-    /// detection take longer. All nodes of a cluster need the same value.
-    pub wide_area: bool,
     /// Partitions of the keyspace `default`, and of every keyspace that is created without a
     /// number: a power of two. The founder decides, by default for [`PARTITIONS`]; another node
     /// that names a number must name the same.

@@ -192,7 +192,6 @@ impl Cluster {
         Options {
             shape: Some(self.wan.shape()),
             profile: Profile::Wan,
-            wide_area: true,
             cores: Some(1),
             ..Options::default()
         }
@@ -213,7 +212,6 @@ fn config(home: &Path, site: usize, number: usize, listen: Listen) -> NodeConfig
         durability: Durability::Sync,
         access: Access::default(),
         request_timeout: REQUEST_TIMEOUT,
-        wide_area: true,
         partitions: Some(PARTITIONS),
     }
 }

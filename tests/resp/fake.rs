@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use quorate::doors::{AdminError, Data, Explanation, Pending, Room, Shortfall, Status};
 use quorate_control::topology::{
-    ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Partition, Placement, Replication, Topology,
+    ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Partition, Placement, Replication, Timing, Topology,
 };
 use quorate_crdt::{Dot, NodeId, ReplicaId};
 use quorate_dynamo::op::{
@@ -112,6 +112,7 @@ impl Fake {
                 (KeyspaceId(2), keyspace("carts")),
             ]),
             users: BTreeMap::new(),
+            timing: Timing::default(),
         };
         Arc::new(Self {
             topology: Mutex::new(Arc::new(topology)),

@@ -18,7 +18,7 @@ use super::lives::VoteTrust;
 use super::machine::{GroupId, Machine, ReadLevel};
 use super::serve::Part;
 use crate::state::LogIndex;
-use crate::topology::Topology;
+use crate::topology::{Timing, Topology};
 
 /// A boxed future. What is inside is compiled in this crate, so a caller does not compile the
 /// engine again.
@@ -147,6 +147,11 @@ impl<M: Machine> Group<M> {
     /// reader that is too slow is told that it has missed some, and should look at the state.
     pub fn events(&self) -> broadcast::Receiver<(LogIndex, M::Event)> {
         self.hosted.events()
+    }
+
+    /// The pace of heartbeats and elections at which this node's part runs.
+    pub fn timing(&self) -> Timing {
+        self.part.engine.timing()
     }
 
     /// Which group it is.

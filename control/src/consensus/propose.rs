@@ -96,7 +96,7 @@ impl Proposer {
                 Attempt::NotApplied { learnt } if learnt && may_hurry => may_hurry = false,
                 Attempt::NotApplied { .. } => {
                     may_hurry = true;
-                    let pause = self.engine.config.heartbeat;
+                    let pause = self.engine.timing().heartbeat();
                     if Instant::now() + pause >= until {
                         return Err(ProposeError::NoLeader);
                     }

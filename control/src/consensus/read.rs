@@ -63,7 +63,7 @@ impl Engine {
                     Ok(_) | Err(_) => drop(self.hint.send_replace(None)),
                 }
             }
-            let pause = self.config.heartbeat;
+            let pause = self.timing().heartbeat();
             if Instant::now() + pause >= until {
                 return Err(ReadError::NoLeader);
             }
@@ -79,7 +79,7 @@ impl Engine {
         let policy = match level {
             ReadLevel::Strong => Some(LinearizerOption::from(ReadPolicy::ReadIndex)),
             ReadLevel::Lease => {
-                let lease = self.config.lease();
+                let lease = self.lease();
                 let option = LinearizerOption::new(Some(lease), false);
                 Some(option.with_wait_timeout(Duration::ZERO))
             }

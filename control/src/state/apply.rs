@@ -84,6 +84,12 @@ impl ControlState {
             Command::SetPassword { user, password } => self.set_password(epoch, &user, password),
             Command::Grant { user, grant } => self.grant(&user, &grant),
             Command::DropUser(user) => self.drop_user(&user),
+            Command::SetTiming(timing) => {
+                if self.topology.timing != timing {
+                    self.topology_mut().timing = timing;
+                }
+                Ok(Response::Done)
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use quorate_crdt::{NodeId, PublicKey, Secret};
 use serde::{Deserialize, Serialize};
 
 use crate::topology::{
-    ClusterId, Datacenter, Epoch, KeyspaceId, Partition, PasswordHash, Replication, Role,
+    ClusterId, Datacenter, Epoch, KeyspaceId, Partition, PasswordHash, Replication, Role, Timing,
 };
 
 /// A position in the control group's log. Strictly increasing and never reused, so every [`Epoch`]
@@ -207,6 +207,9 @@ pub enum Command {
     },
     /// Drops a user, but not the last one who administers the cluster. Answer: [`Response::Done`].
     DropUser(Arc<str>),
+    /// Changes the pace of the Raft groups; the leader has measured that another one suits. Answer:
+    /// [`Response::Done`].
+    SetTiming(Timing),
 }
 
 impl Command {
@@ -259,6 +262,7 @@ impl fmt::Display for Command {
             Self::SetPassword { user, .. } => write!(f, "set the password of user {user}"),
             Self::Grant { user, .. } => write!(f, "grant a role to user {user}"),
             Self::DropUser(user) => write!(f, "drop user {user}"),
+            Self::SetTiming(timing) => write!(f, "set the heartbeat to {:?}", timing.heartbeat()),
         }
     }
 }

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_control::topology::{ClusterId, Epoch, Keyspace, KeyspaceId, Replication};
+use quorate_control::topology::{ClusterId, Epoch, Keyspace, KeyspaceId, Replication, Timing};
 use quorate_dynamo::Consistency;
 use quorate_dynamo::op::{Op, Query, Reply};
 
@@ -25,6 +25,7 @@ fn topology(names: &[&str]) -> Topology {
             .zip(names.iter().map(|name| keyspace(name)))
             .collect(),
         users: BTreeMap::new(),
+        timing: Timing::default(),
     }
 }
 

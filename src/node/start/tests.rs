@@ -38,7 +38,6 @@ fn config(dir: &Path, name: &str, join: Option<Join>) -> NodeConfig {
         durability: Durability::Sync,
         access: Access::default(),
         request_timeout: Duration::from_secs(5),
-        wide_area: false,
         partitions: Some(16),
     }
 }

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use quorate_control::topology::{ClusterId, Epoch, Partition, Phase, Placement, Transition};
+use quorate_control::topology::{ClusterId, Epoch, Partition, Phase, Placement, Timing, Transition};
 use quorate_dynamo::protocol::ReplicaSummary;
 
 use super::super::figures::Following;
@@ -32,6 +32,7 @@ fn topology() -> Topology {
         nodes: all.into_iter().zip(["a", "b", "c"].map(node)).collect(),
         keyspaces: [(KeyspaceId(0), keyspace)].into(),
         users: [].into(),
+        timing: Timing::default(),
     }
 }
 

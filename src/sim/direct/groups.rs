@@ -1,5 +1,7 @@
 //! Drills on a second Raft group beside the one of the topology.
 
+use std::time::Duration;
+
 use quorate_control::consensus::ReadLevel;
 use quorate_control::state::Command;
 use quorate_crdt::NodeId;
@@ -12,6 +14,7 @@ use super::sums::Add;
 pub(super) const DRILLS: Drills = &[
     ("groups-share-a-log", "groups-mixed-up", apart),
     ("reads-without-a-majority", "old-strong-read", cut_off),
+    ("pace-unmeasured", "far-and-silent", apart_in_space),
     ("leaves-before-the-others-agree", "left-too-early", drained),
 ];
 
@@ -49,6 +52,17 @@ fn apart() -> Verdict {
             now == epoch,
             format!("the topology is of {now:?}, not {epoch:?}"),
         )
+    })
+}
+
+/// Nodes that are moved far apart go on deciding, at another pace.
+fn apart_in_space() -> Verdict {
+    group::with(3, async |group| {
+        add(&group, 1, 1).await?;
+        group.move_apart(Duration::from_millis(150));
+        sleep(PATIENCE * 3).await;
+        let sum = add(&group, 2, 1).await?;
+        holds(sum == 2, format!("the sum is {sum}, not 2"))
     })
 }
 

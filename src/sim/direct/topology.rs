@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use quorate_control::topology::{
-    ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Placement, Replication, Topology,
+    ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Placement, Replication, Timing, Topology,
 };
 use quorate_crdt::NodeId;
 
@@ -47,5 +47,6 @@ pub(super) fn topology(datacenters: &[u64], held_by: usize) -> Topology {
         nodes,
         keyspaces: BTreeMap::from([(KeyspaceId(0), keyspace)]),
         users: BTreeMap::new(),
+        timing: Timing::default(),
     }
 }

@@ -220,3 +220,46 @@ fn a_lease_begins_anew_under_another_leader() {
         assert!(took < Duration::from_millis(4000), "{took:?}");
     });
 }
+
+fn heartbeats(world: &World) -> Vec<Duration> {
+    let agreed = world.groups().map(|(_, group)| group.published().borrow().timing.heartbeat());
+    let run = world.groups().map(|(_, group)| group.timing().heartbeat());
+    let counted = world.counters().map(|(_, counter)| counter.timing().heartbeat());
+    agreed.chain(run).chain(counted).collect()
+}
+
+#[test]
+fn the_pace_follows_the_network_and_both_groups_go_on_deciding() {
+    run(28, async |mut world: World| {
+        grown(&mut world, 3).await;
+        let millis = Duration::from_millis;
+        assert_eq!(heartbeats(&world), [millis(50); 9]);
+        // The nodes are moved apart: no append is answered within three quarters of a heartbeat.
+        world.set_hop(millis(75));
+        world
+            .until("all are slower", |world| heartbeats(world) == [millis(400); 9])
+            .await;
+        for (node, counter) in world.counters() {
+            assert_eq!(counter.propose(&Count::Add(1, 1), WAIT).await, Ok(node));
+        }
+        let term = world.group(1).status().term;
+        sleep(SECOND * 30).await;
+        assert_eq!(world.group(1).status().term, term, "nobody is disturbed");
+        // And together again.
+        world.set_hop(millis(2));
+        sleep(SECOND * 70).await;
+        world
+            .until("all are fast again", |world| heartbeats(world) == [millis(50); 9])
+            .await;
+        assert_eq!(world.counter(1).propose(&Count::Add(1, 1), WAIT).await, Ok(4));
+    });
+}
+
+#[test]
+fn a_node_far_away_joins() {
+    run(29, async |mut world: World| {
+        world.set_hop(Duration::from_millis(150));
+        grown(&mut world, 3).await;
+        assert_eq!(world.counter(3).propose(&Count::Add(1, 1), WAIT).await, Ok(1));
+    });
+}

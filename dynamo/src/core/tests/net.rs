@@ -8,7 +8,7 @@ use bytes::Bytes;
 use quorate_control::store::{MemoryStore, Store};
 use quorate_control::topology::{
     ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Partition, Phase, Placement, Replication,
-    Topology, Transition,
+    Timing, Topology, Transition,
 };
 use quorate_crdt::{NodeId, Now};
 
@@ -106,6 +106,7 @@ pub(super) fn topology(datacenters: &[u64]) -> Topology {
         nodes,
         keyspaces: BTreeMap::from([(KeyspaceId(0), keyspace)]),
         users: BTreeMap::new(),
+        timing: Timing::default(),
     }
 }
 
