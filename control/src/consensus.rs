@@ -24,6 +24,8 @@
 //! engine            one group's engine on this node
 //! propose           proposals, here or at the leader
 //! pace              heartbeats and elections as fast as the network allows
+//! hand_over         handing the leadership to another voter
+//! details           what operators want to know; the tail of the log
 //! read              queries at three strengths, here or at the leader
 //! attend            a part in a group of voters, as long as the node votes
 //! serve             answers to other nodes of a group
@@ -37,9 +39,11 @@ mod apply;
 mod attend;
 mod codec;
 mod config;
+mod details;
 mod engine;
 mod error;
 mod group;
+mod hand_over;
 mod hosted;
 mod link;
 mod lives;
@@ -58,13 +62,15 @@ mod topology_machine;
 mod types;
 
 pub use config::{ConsensusConfig, ConsensusConfigError, Pace};
-pub use error::{FoundError, OpenError, ProposeError, ReadError};
-pub use group::{Boxed, Group, GroupStatus, Role};
+pub use details::{FollowerDetails, GroupDetails, GroupStatus, LogLine, LogLineKind, Role};
+pub use error::{FoundError, HandOverError, OpenError, ProposeError, ReadError};
+pub use group::{Boxed, Group};
 pub use link::{Link, LinkError};
 pub use lives::VoteTrust;
 pub use machine::{GroupId, Machine, ReadLevel};
+pub use propose::CommitTimes;
 pub use recovery::{Recovery, RecoveryError};
-pub use registry::{Consensus, ControlGroup};
+pub use registry::{Consensus, ControlGroup, GroupReport};
 
 #[cfg(test)]
 mod tests;

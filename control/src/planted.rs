@@ -42,6 +42,8 @@ quorate_crdt::bugs! {
     REMOVED_KEY_CONNECTS = "removed-key-connects": "a key that is not in the topology is believed";
     /// A member can say that another has moved, or has done what it has not.
     REPORTS_FOR_OTHERS = "reports-for-others": "a member may report for another one";
+    /// While the next leader fetches what it lacks, nothing is decided.
+    HANDS_OVER_BLINDLY = "hands-over-blindly": "the leadership is handed to a voter that lacks entries";
     /// Over a long distance nothing is ever decided.
     PACE_UNMEASURED = "pace-unmeasured": "the leader does not look how far the others are away";
     /// Two groups take each other's log for theirs.

@@ -148,6 +148,7 @@ impl Data for Doors {
             nodes: shared.hub.topology().nodes.len() as u64,
             peers: shared.hub.connected_peers(),
             raft_term: shared.control.group().status().term,
+            groups: shared.control.consensus().reports(),
             process: shared.world.gauge.process(),
         })
     }

@@ -42,6 +42,9 @@ pub(super) trait Host: Send + Sync {
 
     fn answer(&self, query: &[u8]) -> Result<Bytes, CodecError>;
 
+    /// The command in words, without its secrets.
+    fn in_words(&self, command: &[u8]) -> Result<String, CodecError>;
+
     fn awaits_time(&self) -> bool;
 
     fn commands_per_entry(&self) -> usize;
@@ -152,6 +155,10 @@ impl<M: Machine> Host for Hosted<M> {
     fn answer(&self, query: &[u8]) -> Result<Bytes, CodecError> {
         let query = decode(query)?;
         encode(&self.state.borrow().answer(&query))
+    }
+
+    fn in_words(&self, command: &[u8]) -> Result<String, CodecError> {
+        Ok(decode::<M::Command>(command)?.to_string())
     }
 
     fn awaits_time(&self) -> bool {

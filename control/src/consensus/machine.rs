@@ -54,7 +54,7 @@ pub trait Machine: Clone + Default + Serialize + DeserializeOwned + Send + Sync 
     /// load.
     const COMMANDS_PER_ENTRY: usize = 1024;
 
-    /// What may be proposed.
+    /// What may be proposed. In words, for logs, it tells no secret.
     type Command: Display + Serialize + DeserializeOwned + Send + Sync + 'static;
     /// What comes of a command.
     type Outcome: Serialize + DeserializeOwned + Send + 'static;

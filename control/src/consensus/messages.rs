@@ -10,7 +10,7 @@ use openraft::raft::{
 use quorate_crdt::NodeId;
 use serde::{Deserialize, Serialize};
 
-use super::error::{ProposeError, ReadError};
+use super::error::{HandOverError, ProposeError, ReadError};
 use super::machine::{GroupId, ReadLevel};
 use super::types::{SnapshotMeta, Types, Vote};
 
@@ -45,6 +45,11 @@ pub(super) enum Ask {
     },
     /// Whether the sender has no part in the group any more, for certain.
     Excluded,
+    /// To be done by the receiver if it leads.
+    HandOver {
+        to: Option<NodeId>,
+        timeout: Duration,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -57,6 +62,7 @@ pub(super) enum Reply {
     Proposed(Result<Vec<Bytes>, ProposeError>),
     Answered(Result<Bytes, ReadError>),
     Excluded(bool),
+    HandedOver(Result<NodeId, HandOverError>),
     /// The node does not lead, so it has done nothing. It knows of this leader.
     Elsewhere(Option<NodeId>),
     Failed(ServeError),

@@ -2,6 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -53,8 +54,37 @@ struct Waiting {
     answer: oneshot::Sender<Attempt>,
 }
 
+/// What a node has had a group decide since its start, as the leader.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CommitTimes {
+    /// How many entries were committed and applied.
+    pub commits: u64,
+    /// How many commands were in them.
+    pub commands: u64,
+    /// How long that took, all in all.
+    pub took: Duration,
+}
+
+/// The same while it is counted.
+#[derive(Debug, Default)]
+struct Counted {
+    commits: AtomicU64,
+    commands: AtomicU64,
+    nanos: AtomicU64,
+}
+
+impl Counted {
+    fn add(&self, commands: usize, took: Duration) {
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        self.commands.fetch_add(commands as u64, Ordering::Relaxed);
+        self.nanos.fetch_add(nanos, Ordering::Relaxed);
+    }
+}
+
 /// The way to the task that proposes.
 pub(super) struct Proposer {
+    counted: Arc<Counted>,
     engine: Arc<Engine>,
     queue: mpsc::Sender<Waiting>,
 }
@@ -66,13 +96,29 @@ impl Proposer {
         topology: watch::Receiver<Arc<Topology>>,
     ) -> (Self, impl Future<Output = ()> + Send + use<>) {
         let (queue, waiting) = mpsc::channel(WAITING_MAX);
+        let counted = Arc::<Counted>::default();
         let work = Work {
+            counted: Arc::clone(&counted),
             engine: Arc::clone(&engine),
             topology,
             flights: JoinSet::new(),
             stamp: None,
         };
-        (Self { engine, queue }, work.run(waiting))
+        let proposer = Self {
+            counted,
+            engine,
+            queue,
+        };
+        (proposer, work.run(waiting))
+    }
+
+    pub(super) fn times(&self) -> CommitTimes {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        CommitTimes {
+            commits: count(&self.counted.commits),
+            commands: count(&self.counted.commands),
+            took: Duration::from_nanos(count(&self.counted.nanos)),
+        }
     }
 
     /// Has the group decide on a command, and returns the outcome. A command that may have been
@@ -144,6 +190,7 @@ impl Proposer {
 
 /// The task that proposes what waits.
 struct Work {
+    counted: Arc<Counted>,
     engine: Arc<Engine>,
     topology: watch::Receiver<Arc<Topology>>,
     flights: JoinSet<()>,
@@ -260,11 +307,16 @@ impl Work {
             elapsed_ms,
             commands,
         };
+        let counted = Arc::clone(&self.counted);
         match raft.client_write_many([proposal]).await {
             Ok(mut results) => drop(self.flights.spawn(async move {
+                let begun = Instant::now();
                 let next = poll_fn(|context| results.as_mut().poll_next(context));
                 let attempt = match next.await {
-                    Some(Ok(Ok(written))) => return split(waiting, written.response),
+                    Some(Ok(Ok(written))) => {
+                        counted.add(written.response.0.len(), begun.elapsed());
+                        return split(waiting, written.response);
+                    }
                     Some(Ok(Err(ClientWriteError::LogEntryDiscarded(_)))) => {
                         Attempt::Done(Err(ProposeError::LeaderChanged))
                     }

@@ -12,6 +12,7 @@ use tokio::task::AbortHandle;
 use super::attend::{FOUNDER, attend, initialize};
 use super::codec::{decode, encode};
 use super::config::{ConsensusConfig, Pace};
+use super::details::{GroupDetails, GroupStatus};
 use super::engine::{Engine, Purpose};
 use super::error::{FoundError, OpenError};
 use super::group::{Boxed, Group};
@@ -24,7 +25,7 @@ use super::members::{Attendance, reconcile};
 use super::messages::{Reply, Request, ServeError};
 use super::pace;
 use super::peer::Peer;
-use super::propose::Proposer;
+use super::propose::{CommitTimes, Proposer};
 use super::serve::Part;
 use crate::state::{Command, ControlState, Response};
 use crate::store::{Commit, Store};
@@ -71,6 +72,21 @@ impl fmt::Debug for Consensus {
             .field("topology", self.topology())
             .finish_non_exhaustive()
     }
+}
+
+/// What a node knows of one of its groups.
+#[derive(Clone, Debug)]
+pub struct GroupReport {
+    /// The group.
+    pub group: GroupId,
+    /// Who leads and who votes.
+    pub status: GroupStatus,
+    /// The log and the other members.
+    pub details: GroupDetails,
+    /// The pace of heartbeats and elections.
+    pub timing: Timing,
+    /// How long decisions took.
+    pub times: CommitTimes,
 }
 
 /// A group whose tasks do not run yet.
@@ -225,6 +241,19 @@ impl Consensus {
     /// The group that decides the topology.
     pub fn topology(&self) -> &ControlGroup {
         &self.inner.topology
+    }
+
+    /// What this node knows of all its groups, in the order of their numbers.
+    pub fn reports(&self) -> Vec<GroupReport> {
+        let parts = self.inner.parts.borrow();
+        let report = |(&group, part): (&GroupId, &Part)| GroupReport {
+            group,
+            status: part.engine.status(),
+            details: part.engine.details(),
+            timing: part.engine.timing(),
+            times: part.proposer.times(),
+        };
+        parts.iter().map(report).collect()
     }
 
     /// Makes a topology group of this node alone and founds the cluster in it. After a crash in

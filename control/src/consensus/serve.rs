@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use openraft::vote::RaftLeaderId;
 use quorate_crdt::NodeId;
+use tokio::time::Instant;
 
 use super::engine::Engine;
 use super::messages::{Ask, Reply, ServeError};
@@ -39,6 +40,13 @@ impl Part {
             Ask::Excluded => {
                 let excluded = engine.excludes(from).await;
                 Ok(excluded.map_or_else(|| self.elsewhere(from), Reply::Excluded))
+            }
+            Ask::HandOver { .. } if engine.leader() != Some(engine.me()) => {
+                Ok(self.elsewhere(from))
+            }
+            Ask::HandOver { to, timeout } => {
+                let until = Instant::now() + timeout;
+                Ok(Reply::HandedOver(engine.hand_over_here(to, until).await))
             }
             ask => self.serve_engine(ask).await,
         }
@@ -80,7 +88,10 @@ impl Part {
                     .map_err(|_fatal| ServeError::Stopping);
             }
             // Answered before.
-            Ask::Propose { .. } | Ask::Query { .. } | Ask::Excluded => {
+            Ask::Propose { .. }
+            | Ask::Query { .. }
+            | Ask::Excluded
+            | Ask::HandOver { .. } => {
                 return Err(ServeError::Malformed);
             }
         };
@@ -96,7 +107,7 @@ impl Part {
             Ask::Vote(rpc) | Ask::PreVote(rpc) => is_of(&rpc.vote),
             Ask::Snapshot { vote, .. } => is_of(vote),
             Ask::Transfer(rpc) => is_of(rpc.from_leader()),
-            Ask::Query { .. } | Ask::Excluded => true,
+            Ask::Query { .. } | Ask::Excluded | Ask::HandOver { .. } => true,
             Ask::Propose { commands, .. } => {
                 for command in commands {
                     let speaks_for = self.engine.parts.host.speaks_for(command);
