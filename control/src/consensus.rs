@@ -1,9 +1,9 @@
 //! The Raft groups of the cluster, on openraft. Nothing of openraft shows outside this module.
 //!
-//! The *topology* group runs [`crate::state`]. Every node that is not a voter of it is a learner, so
-//! every node reads the topology locally. Every other group has the same voters and no learners:
-//! other nodes keep nothing of it and ask its leader. Each group's leader keeps its membership equal
-//! to what the topology says. All groups share the node's store and one connection per peer.
+//! The *topology* group runs [`crate::state`]. Every node that is not a voter of it is a learner,
+//! so every node reads the topology locally. Every other group has the same voters and no learners:
+//! other nodes keep nothing of it and ask its leader. Each group's leader keeps its membership
+//! equal to what the topology says. All groups share the node's store and one connection per peer.
 //!
 //! ```text
 //! config            sizes, and where the pace comes from
@@ -63,7 +63,7 @@ mod types;
 
 pub use config::{ConsensusConfig, ConsensusConfigError, Pace};
 pub use details::{FollowerDetails, GroupDetails, GroupStatus, LogLine, LogLineKind, Role};
-pub use error::{FoundError, HandOverError, OpenError, ProposeError, ReadError};
+pub use error::{FoundError, HandOverError, OpenError, ProposeError, QueryError};
 pub use group::{Boxed, Group};
 pub use link::{Link, LinkError};
 pub use lives::VoteTrust;

@@ -263,7 +263,11 @@ mod tests {
         ];
         for (second, round_trip, changes) in looks {
             let now = begun + Duration::from_secs(second);
-            assert_eq!(distance.look(ms(round_trip), now), changes, "second {second}");
+            assert_eq!(
+                distance.look(ms(round_trip), now),
+                changes,
+                "second {second}"
+            );
         }
         assert!(!distance.far);
     }

@@ -76,7 +76,7 @@ impl RaftStateMachine<Types> for StateMachine {
             let (entry, responder) = next?;
             let id = entry.log_id();
             let index = LogIndex(id.index);
-            applied.send_modify(|applied| applied.last = Some(id.clone()));
+            applied.send_modify(|applied| applied.last = Some(id));
             let outcomes = match entry.payload {
                 EntryPayload::Blank => Outcomes::default(),
                 EntryPayload::Membership(membership) => {
@@ -125,7 +125,7 @@ impl RaftStateMachine<Types> for StateMachine {
         keep(log, writing, stored).await?;
         host.install(&snapshot).map_err(unreadable)?;
         applied.send_replace(Applied {
-            last: meta.last_log_id.clone(),
+            last: meta.last_log_id,
             membership: meta.last_membership.clone(),
         });
         Arc::clone(host).publish(&*log.disk.commit);

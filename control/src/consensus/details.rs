@@ -3,10 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use openraft::{EntryPayload, Instant as _, ServerState};
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::entry::RaftEntry;
 use openraft::vote::RaftLeaderId;
+use openraft::{EntryPayload, Instant as _, ServerState};
 use quorate_crdt::NodeId;
 
 use super::engine::Engine;

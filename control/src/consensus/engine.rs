@@ -253,7 +253,10 @@ impl Engine {
 
 /// The voter to lead next if this node, which leads, stops: one that has all entries.
 pub(super) fn heir(metrics: &RaftMetrics<Types>) -> Option<NodeId> {
-    let progress = metrics.replication.as_ref().filter(|_| metrics.state.is_leader())?;
+    let progress = metrics
+        .replication
+        .as_ref()
+        .filter(|_| metrics.state.is_leader())?;
     let last = metrics.last_log_index?;
     let has_all = |node: &NodeId| {
         let matched = progress.get(node).and_then(Option::as_ref);

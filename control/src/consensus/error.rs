@@ -1,4 +1,5 @@
-//! Why a group does not start, a cluster is not founded, or a proposal or a query has no answer, or nobody else leads.
+//! Why a group does not start, a cluster is not founded, a proposal or a query has no answer, or
+//! nobody else leads.
 
 use quorate_crdt::NodeId;
 use serde::{Deserialize, Serialize};
@@ -69,7 +70,7 @@ pub enum ProposeError {
 /// A query without an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
-pub enum ReadError {
+pub enum QueryError {
     /// Nobody on this side can show in time that what it knows is fresh enough: there is no
     /// majority of the voters.
     #[error("the group has no leader on this side that could answer")]

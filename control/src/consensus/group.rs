@@ -11,7 +11,7 @@ use tokio::sync::{broadcast, watch};
 
 use super::codec::{decode, encode};
 use super::details::{GroupDetails, GroupStatus, LogLine};
-use super::error::{HandOverError, ProposeError, ReadError};
+use super::error::{HandOverError, ProposeError, QueryError};
 use super::hosted::Hosted;
 use super::machine::{GroupId, Machine, ReadLevel};
 use super::propose::CommitTimes;
@@ -24,7 +24,8 @@ use crate::topology::{Timing, Topology};
 /// engine again.
 pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// This node's part in a group, and the way to the whole group. Cheap to clone.
+/// This node's part in a Raft group, and the way to the whole group. Cheap to clone. Unlike the
+/// `Group` of `quorum`, it does not count answers: the engine does.
 pub struct Group<M: Machine> {
     pub(super) part: Part,
     pub(super) hosted: Arc<Hosted<M>>,
@@ -76,25 +77,25 @@ impl<M: Machine> Group<M> {
     /// Asks the group. Any node may ask, whether or not it has a part in the group.
     ///
     /// # Errors
-    /// [`ReadError`], after `timeout` at the latest.
+    /// [`QueryError`], after `timeout` at the latest.
     pub fn query(
         &self,
         query: &M::Query,
         level: ReadLevel,
         timeout: Duration,
-    ) -> Boxed<'static, Result<M::Answer, ReadError>> {
+    ) -> Boxed<'static, Result<M::Answer, QueryError>> {
         let encoded = encode(query);
         let (engine, topology) = (Arc::clone(&self.part.engine), self.topology.clone());
         Box::pin(async move {
-            let query = encoded.map_err(|_codec| ReadError::Malformed)?;
+            let query = encoded.map_err(|_codec| QueryError::Malformed)?;
             let answer = engine.query(query, level, &topology, timeout).await?;
-            decode(&answer).map_err(|_codec| ReadError::Malformed)
+            decode(&answer).map_err(|_codec| QueryError::Malformed)
         })
     }
 
     /// Has the leader hand its leadership to `to`, or to any other voter that has all entries, and
-    /// returns who leads then. Any node may ask. A voter that lacks entries is waited for: if it led
-    /// before it had them, nobody could decide anything meanwhile.
+    /// returns who leads then. Any node may ask. A voter that lacks entries is waited for: if it
+    /// led before it had them, nobody could decide anything meanwhile.
     ///
     /// # Errors
     /// [`HandOverError`], after `timeout` at the latest.
@@ -107,8 +108,8 @@ impl<M: Machine> Group<M> {
         Box::pin(async move { engine.hand_over(to, timeout).await })
     }
 
-    /// Has this node stand for election now, if a majority of the voters would elect it: they do not
-    /// while they hear from a leader.
+    /// Has this node stand for election now, if a majority of the voters would elect it: they do
+    /// not while they hear from a leader.
     ///
     /// # Errors
     /// [`ProposeError::Stopping`] if this node's part of the group does not run.

@@ -17,8 +17,8 @@ use super::types::Types;
 use crate::planted::HANDS_OVER_BLINDLY;
 
 impl Engine {
-    /// Has the leader hand its leadership to `to`, or to any voter that has all entries, and returns
-    /// who leads then.
+    /// Has the leader hand its leadership to `to`, or to any voter that has all entries, and
+    /// returns who leads then.
     pub(super) async fn hand_over(
         &self,
         to: Option<NodeId>,

@@ -37,7 +37,8 @@ pub enum ReadLevel {
     /// still leads (Raft dissertation, §6.4); queries at the same time share the round trip.
     Strong,
     /// As strong, without a round trip, while a majority has answered the leader within nine tenths
-    /// of the longest election timeout. It relies on clocks whose rates differ by less than a tenth.
+    /// of the longest election timeout. It relies on clocks whose rates differ by less than a
+    /// tenth.
     Lease,
     /// What the node that answers has applied, which may be old.
     Stale,

@@ -10,7 +10,7 @@ use openraft::raft::{
 use quorate_crdt::NodeId;
 use serde::{Deserialize, Serialize};
 
-use super::error::{HandOverError, ProposeError, ReadError};
+use super::error::{HandOverError, ProposeError, QueryError};
 use super::machine::{GroupId, ReadLevel};
 use super::types::{SnapshotMeta, Types, Vote};
 
@@ -60,7 +60,7 @@ pub(super) enum Reply {
     Transfer(TransferLeaderResponse<Types>),
     /// The outcomes, one for each command.
     Proposed(Result<Vec<Bytes>, ProposeError>),
-    Answered(Result<Bytes, ReadError>),
+    Answered(Result<Bytes, QueryError>),
     Excluded(bool),
     HandedOver(Result<NodeId, HandOverError>),
     /// The node does not lead, so it has done nothing. It knows of this leader.

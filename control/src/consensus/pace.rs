@@ -112,7 +112,12 @@ pub(super) async fn follow(
     mut floor: watch::Receiver<Timing>,
 ) {
     loop {
-        let mut wanted = || topology.borrow_and_update().timing.max(*floor.borrow_and_update());
+        let mut wanted = || {
+            topology
+                .borrow_and_update()
+                .timing
+                .max(*floor.borrow_and_update())
+        };
         if wanted() != engine.timing() {
             if engine.leader() == Some(engine.me()) {
                 sleep(LEADER_LATER).await;

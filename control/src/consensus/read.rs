@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::engine::Engine;
-use super::error::ReadError;
+use super::error::QueryError;
 use super::machine::ReadLevel;
 use super::messages::{Ask, Reply};
 use crate::planted::READS_WITHOUT_A_MAJORITY;
@@ -26,7 +26,7 @@ pub(super) enum Said {
     Answer(Bytes),
     /// It cannot answer as freshly as it was asked to. It knows of this leader.
     Elsewhere(Option<NodeId>),
-    Failed(ReadError),
+    Failed(QueryError),
 }
 
 impl Engine {
@@ -37,11 +37,11 @@ impl Engine {
         level: ReadLevel,
         topology: &watch::Receiver<Arc<Topology>>,
         timeout: Duration,
-    ) -> Result<Bytes, ReadError> {
+    ) -> Result<Bytes, QueryError> {
         let until = Instant::now() + timeout;
         loop {
             let known = match timeout_at(until, self.answer_here(&query, level)).await {
-                Err(_elapsed) => return Err(ReadError::TimedOut),
+                Err(_elapsed) => return Err(QueryError::TimedOut),
                 Ok(Said::Answer(answer)) => return Ok(answer),
                 Ok(Said::Failed(error)) => return Err(error),
                 Ok(Said::Elsewhere(leader)) => leader.or(*self.hint.borrow()),
@@ -65,7 +65,7 @@ impl Engine {
             }
             let pause = self.timing().heartbeat();
             if Instant::now() + pause >= until {
-                return Err(ReadError::NoLeader);
+                return Err(QueryError::NoLeader);
             }
             sleep(pause).await;
         }
@@ -100,12 +100,12 @@ impl Engine {
                 Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => {
                     return Said::Elsewhere(None);
                 }
-                Err(RaftError::Fatal(_)) => return Said::Failed(ReadError::Stopping),
+                Err(RaftError::Fatal(_)) => return Said::Failed(QueryError::Stopping),
             }
         }
         match self.parts.host.answer(query) {
             Ok(answer) => Said::Answer(answer),
-            Err(_codec) => Said::Failed(ReadError::Malformed),
+            Err(_codec) => Said::Failed(QueryError::Malformed),
         }
     }
 

@@ -191,8 +191,8 @@ impl<M: Machine> Rewritten<M> {
         let membership = openraft::Membership::new_with_defaults(vec![alone], []);
         let snapshot = StoredSnapshot {
             meta: SnapshotMeta {
-                last_log_id: Some(next.clone()),
-                last_membership: Membership::new(Some(next.clone()), membership),
+                last_log_id: Some(*next),
+                last_membership: Membership::new(Some(*next), membership),
             },
             state: encode(&self.state)?,
         };

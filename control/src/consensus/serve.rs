@@ -88,18 +88,15 @@ impl Part {
                     .map_err(|_fatal| ServeError::Stopping);
             }
             // Answered before.
-            Ask::Propose { .. }
-            | Ask::Query { .. }
-            | Ask::Excluded
-            | Ask::HandOver { .. } => {
+            Ask::Propose { .. } | Ask::Query { .. } | Ask::Excluded | Ask::HandOver { .. } => {
                 return Err(ServeError::Malformed);
             }
         };
         reply.map_err(|_fatal| ServeError::Stopping)
     }
 
-    /// Whether `from` may ask it. The link has proved who sent it, and no node may lead, campaign or
-    /// report for another.
+    /// Whether `from` may ask it. The link has proved who sent it, and no node may lead, campaign
+    /// or report for another.
     fn may_ask(&self, from: NodeId, ask: &Ask) -> Result<bool, ServeError> {
         let is_of = |vote: &Vote| *vote.leader_id().node_id() == from;
         Ok(match ask {

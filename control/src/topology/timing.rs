@@ -15,8 +15,8 @@ const LAST: u8 = 5;
 /// within three quarters of a heartbeat is given up.
 const ROUND_TRIPS: u32 = 2;
 
-/// The pace of all Raft groups, which the cluster agrees on. It has few steps, each twice as slow as
-/// the one before, so that it changes seldom.
+/// The pace of all Raft groups, which the cluster agrees on. It has few steps, each twice as slow
+/// as the one before, so that it changes seldom.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]

@@ -218,7 +218,10 @@ impl State {
     }
 
     pub(super) fn read(&self, readings: Readings) {
-        readings.groups.iter().for_each(|group| self.groups.read(group));
+        readings
+            .groups
+            .iter()
+            .for_each(|group| self.groups.read(group));
         self.disk_bytes.set(signed(readings.disk_bytes));
         self.free_bytes
             .set(signed(readings.free_bytes.unwrap_or(0)));

@@ -1,6 +1,8 @@
 use std::sync::Arc;
 
-use quorate_control::topology::{ClusterId, Epoch, Partition, Phase, Placement, Timing, Transition};
+use quorate_control::topology::{
+    ClusterId, Epoch, Partition, Phase, Placement, Timing, Transition,
+};
 use quorate_dynamo::protocol::ReplicaSummary;
 
 use super::super::figures::Following;

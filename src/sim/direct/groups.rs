@@ -77,7 +77,10 @@ fn lagging() -> Verdict {
         let sums = group.sums(leader.0)?;
         let refused = sums.hand_over(Some(heir), PATIENCE / 10).await;
         let behind = matches!(refused, Err(HandOverError::Behind { .. }));
-        holds(behind, format!("the hand-over to a voter that lacks entries: {refused:?}"))?;
+        holds(
+            behind,
+            format!("the hand-over to a voter that lacks entries: {refused:?}"),
+        )?;
         add(&group, leader.0, 1).await.map(drop)
     })
 }

@@ -160,7 +160,7 @@ fn a_strong_read_on_a_side_without_a_majority_is_not_answered() {
         for level in [ReadLevel::Strong, ReadLevel::Lease] {
             let read = cut_off.query(&1, level, SECOND).await;
             assert!(
-                matches!(read, Err(ReadError::NoLeader | ReadError::TimedOut)),
+                matches!(read, Err(QueryError::NoLeader | QueryError::TimedOut)),
                 "{level:?}: {read:?}"
             );
             assert_eq!(counter.query(&1, level, WAIT).await, Ok(2));
@@ -217,15 +217,19 @@ fn a_lease_begins_anew_under_another_leader() {
         let cut_off = Instant::now();
         events.recv().await.unwrap();
         let took = cut_off.elapsed();
-        assert!(took >= Duration::from_millis(2000), "{took:?}");
-        assert!(took < Duration::from_millis(4000), "{took:?}");
+        assert!(took >= Duration::from_secs(2), "{took:?}");
+        assert!(took < Duration::from_secs(4), "{took:?}");
     });
 }
 
 fn heartbeats(world: &World) -> Vec<Duration> {
-    let agreed = world.groups().map(|(_, group)| group.published().borrow().timing.heartbeat());
+    let agreed = world
+        .groups()
+        .map(|(_, group)| group.published().borrow().timing.heartbeat());
     let run = world.groups().map(|(_, group)| group.timing().heartbeat());
-    let counted = world.counters().map(|(_, counter)| counter.timing().heartbeat());
+    let counted = world
+        .counters()
+        .map(|(_, counter)| counter.timing().heartbeat());
     agreed.chain(run).chain(counted).collect()
 }
 
@@ -238,7 +242,9 @@ fn the_pace_follows_the_network_and_both_groups_go_on_deciding() {
         // The nodes are moved apart: no append is answered within three quarters of a heartbeat.
         world.set_hop(millis(75));
         world
-            .until("all are slower", |world| heartbeats(world) == [millis(400); 9])
+            .until("all are slower", |world| {
+                heartbeats(world) == [millis(400); 9]
+            })
             .await;
         for (node, counter) in world.counters() {
             assert_eq!(counter.propose(&Count::Add(1, 1), WAIT).await, Ok(node));
@@ -250,9 +256,14 @@ fn the_pace_follows_the_network_and_both_groups_go_on_deciding() {
         world.set_hop(millis(2));
         sleep(SECOND * 70).await;
         world
-            .until("all are fast again", |world| heartbeats(world) == [millis(50); 9])
+            .until("all are fast again", |world| {
+                heartbeats(world) == [millis(50); 9]
+            })
             .await;
-        assert_eq!(world.counter(1).propose(&Count::Add(1, 1), WAIT).await, Ok(4));
+        assert_eq!(
+            world.counter(1).propose(&Count::Add(1, 1), WAIT).await,
+            Ok(4)
+        );
     });
 }
 
@@ -261,7 +272,10 @@ fn a_node_far_away_joins() {
     run(29, async |mut world: World| {
         world.set_hop(Duration::from_millis(150));
         grown(&mut world, 3).await;
-        assert_eq!(world.counter(3).propose(&Count::Add(1, 1), WAIT).await, Ok(1));
+        assert_eq!(
+            world.counter(3).propose(&Count::Add(1, 1), WAIT).await,
+            Ok(1)
+        );
     });
 }
 
