@@ -11,7 +11,7 @@ use quorate_crdt::NodeId;
 
 use super::engine::Engine;
 use super::lives::VoteTrust;
-use super::types::{Entry, LogId};
+use super::types::{Entry, LogId, Proposal};
 use crate::state::LogIndex;
 use crate::store::StoreError;
 
@@ -100,14 +100,12 @@ pub enum LogLineKind {
     Leader,
     /// The voters; during a change, those of both sets.
     Members(Vec<NodeId>),
-    /// Commands in words, without their secrets, and the milliseconds that pass before them. A
-    /// command of another version is left out.
-    Commands {
-        /// The commands.
-        commands: Vec<String>,
-        /// How many milliseconds pass before them.
-        elapsed_ms: u64,
-    },
+    /// A command in words, without its secrets.
+    Command(String),
+    /// Nothing but time: so many milliseconds.
+    Time(u64),
+    /// A command that this version of the program does not know.
+    Unknown,
 }
 
 impl fmt::Display for LogLineKind {
@@ -118,11 +116,9 @@ impl fmt::Display for LogLineKind {
                 let voters: Vec<String> = voters.iter().map(NodeId::to_string).collect();
                 write!(f, "voters {}", voters.join(", "))
             }
-            Self::Commands {
-                commands,
-                elapsed_ms,
-            } if commands.is_empty() => write!(f, "{elapsed_ms} ms pass"),
-            Self::Commands { commands, .. } => write!(f, "{}", commands.join("; ")),
+            Self::Command(words) => f.write_str(words),
+            Self::Time(millis) => write!(f, "{millis} ms pass"),
+            Self::Unknown => write!(f, "a command of another version"),
         }
     }
 }
@@ -194,6 +190,16 @@ impl Engine {
         }
     }
 
+    fn in_words(&self, proposal: &Proposal) -> LogLineKind {
+        match &proposal.command {
+            None => LogLineKind::Time(proposal.elapsed_ms),
+            Some(command) => {
+                let words = self.parts.host.in_words(command);
+                words.map_or(LogLineKind::Unknown, LogLineKind::Command)
+            }
+        }
+    }
+
     /// The last entries of this node's log, oldest first.
     pub(super) fn tail(&self, entries: u64) -> Result<Vec<LogLine>, StoreError> {
         let last = self.raft().and_then(|raft| {
@@ -215,14 +221,7 @@ impl Engine {
                     EntryPayload::Membership(membership) => {
                         LogLineKind::Members(membership.voter_ids().collect())
                     }
-                    EntryPayload::Normal(proposal) => LogLineKind::Commands {
-                        commands: proposal
-                            .commands
-                            .iter()
-                            .filter_map(|command| self.parts.host.in_words(command).ok())
-                            .collect(),
-                        elapsed_ms: proposal.elapsed_ms,
-                    },
+                    EntryPayload::Normal(proposal) => self.in_words(&proposal),
                 },
             }
         };

@@ -58,8 +58,8 @@ pub(super) enum Reply {
     Vote(VoteResponse<Types>),
     Snapshot(SnapshotResponse<Types>),
     Transfer(TransferLeaderResponse<Types>),
-    /// The outcomes, one for each command.
-    Proposed(Result<Vec<Bytes>, ProposeError>),
+    /// What came of each command; `None` if the node does not lead and has done nothing with it.
+    Proposed(Vec<Option<Result<Bytes, ProposeError>>>),
     Answered(Result<Bytes, QueryError>),
     Excluded(bool),
     HandedOver(Result<NodeId, HandOverError>),

@@ -29,8 +29,12 @@ impl Part {
         }
         match ask {
             Ask::Propose { commands, timeout } => {
-                let proposed = self.proposer.propose_once(commands, timeout).await;
-                Ok(proposed.map_or_else(|| self.elsewhere(from), Reply::Proposed))
+                let outcomes = self.proposer.propose_once(commands, timeout).await;
+                Ok(if outcomes.iter().all(Option::is_none) {
+                    self.elsewhere(from)
+                } else {
+                    Reply::Proposed(outcomes)
+                })
             }
             Ask::Query { query, level } => Ok(match engine.answer_here(&query, level).await {
                 Said::Answer(answer) => Reply::Answered(Ok(answer)),

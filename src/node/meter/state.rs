@@ -91,8 +91,8 @@ struct Groups {
     applied: Family<GroupLabel, Gauge>,
     behind: Family<GroupLabel, Gauge>,
     heartbeat: Family<GroupLabel, Seconds>,
-    commits: Family<GroupLabel, Counter>,
-    commands: Family<GroupLabel, Counter>,
+    batches: Family<GroupLabel, Counter>,
+    entries: Family<GroupLabel, Counter>,
     took: Family<GroupLabel, Counter<f64, AtomicU64>>,
 }
 
@@ -335,17 +335,17 @@ impl Groups {
         );
         registry.register(
             "quorate_group_commits",
-            "Entries that a Raft group has committed under this node",
-            self.commits.clone(),
+            "Batches of entries that a Raft group has committed under this node",
+            self.batches.clone(),
         );
         registry.register(
-            "quorate_group_commands",
-            "Commands in these entries",
-            self.commands.clone(),
+            "quorate_group_entries",
+            "Entries in these batches",
+            self.entries.clone(),
         );
         registry.register(
             "quorate_group_commit_seconds",
-            "Time that these entries took from their proposal until they were applied",
+            "Time that these batches took from their proposal until they were applied",
             self.took.clone(),
         );
     }
@@ -371,8 +371,8 @@ impl Groups {
         set(&self.behind, behind.max().unwrap_or(0));
         let heartbeat = self.heartbeat.get_or_create(&label);
         heartbeat.set(timing.heartbeat().as_secs_f64());
-        raise(&self.commits.get_or_create(&label), times.commits);
-        raise(&self.commands.get_or_create(&label), times.commands);
+        raise(&self.batches.get_or_create(&label), times.batches);
+        raise(&self.entries.get_or_create(&label), times.entries);
         let took = self.took.get_or_create(&label);
         took.inc_by((times.took.as_secs_f64() - took.get()).max(0.0));
     }
