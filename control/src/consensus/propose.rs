@@ -328,10 +328,10 @@ impl Work {
             .iter()
             .map(|waiting| Some(waiting.command.clone()))
             .collect();
+        let entries = commands.len() as u64;
         if commands.is_empty() {
             commands.push(None);
         }
-        let entries = commands.len() as u64;
         let proposals = commands.into_iter().map(|command| Proposal {
             elapsed_ms: std::mem::take(&mut elapsed_ms),
             command,
@@ -353,7 +353,9 @@ impl Work {
                     // Whoever proposed may have given up.
                     drop(waiting.answer.send(attempt));
                 }
-                counted.add(entries, begun.elapsed());
+                if entries > 0 {
+                    counted.add(entries, begun.elapsed());
+                }
             })),
             Err(_fatal) => answer(waiting, &Attempt::Done(Err(ProposeError::Stopping))),
         }
