@@ -78,9 +78,6 @@ pub enum QueryError {
     /// No answer came in time.
     #[error("the group did not answer in time")]
     TimedOut,
-    /// The node that was asked is stopping, or its disk has failed.
-    #[error("the node that was asked is stopping")]
-    Stopping,
     /// Another version of the program does not know the query or the answer.
     #[error("the group does not know the query")]
     Malformed,

@@ -357,7 +357,8 @@ impl Work {
                     counted.add(entries, begun.elapsed());
                 }
             })),
-            Err(_fatal) => answer(waiting, &Attempt::Done(Err(ProposeError::Stopping))),
+            // The engine was stopped before it took them; it may be started again.
+            Err(_fatal) => answer(waiting, &Attempt::NotApplied { learnt: false }),
         }
     }
 }

@@ -7,6 +7,7 @@ use quorate_crdt::NodeId;
 use tokio::time::Instant;
 
 use super::engine::Engine;
+use super::error::QueryError;
 use super::messages::{Ask, Reply, ServeError};
 use super::propose::Proposer;
 use super::read::Said;
@@ -39,7 +40,7 @@ impl Part {
             Ask::Query { query, level } => Ok(match engine.answer_here(&query, level).await {
                 Said::Answer(answer) => Reply::Answered(Ok(answer)),
                 Said::Elsewhere(leader) => Reply::Elsewhere(leader),
-                Said::Failed(error) => Reply::Answered(Err(error)),
+                Said::Malformed => Reply::Answered(Err(QueryError::Malformed)),
             }),
             Ask::Excluded => {
                 let excluded = engine.excludes(from).await;
