@@ -23,7 +23,7 @@ pub struct Layout {
     pub data: Config,
     /// Racks per datacenter. 0 gives every node its own rack.
     pub racks: usize,
-    /// Silence between two heartbeats of a leader at least; the next slower pace that there is. `None`
+    /// The time between two heartbeats of a leader, or the next longer one that there is. `None`
     /// lets the nodes measure and agree.
     pub heartbeat: Option<Duration>,
     /// Bounds on what may wait in the shards' drivers.
