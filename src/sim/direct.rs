@@ -18,6 +18,7 @@ mod memory;
 mod places;
 mod repairs;
 mod replicas;
+mod splits;
 mod streams;
 mod sums;
 mod topology;
@@ -28,7 +29,7 @@ mod votes;
 
 use drill::{Drill, Drills};
 
-const ALL: [Drills; 16] = [
+const ALL: [Drills; 17] = [
     bounds::DRILLS,
     flights::DRILLS,
     joins::DRILLS,
@@ -44,6 +45,7 @@ const ALL: [Drills; 16] = [
     trust::DRILLS,
     memory::DRILLS,
     places::DRILLS,
+    splits::DRILLS,
     users::DRILLS,
 ];
 
