@@ -46,6 +46,10 @@ quorate_crdt::bugs! {
     KEY_OF_ANOTHER = "key-of-another": "a node may announce a key that is another's";
     /// A member can say that another has moved, or has done what it has not.
     REPORTS_FOR_OTHERS = "reports-for-others": "a member may report for another one";
+    /// While the next leader fetches what it lacks, nothing is decided.
+    HANDS_OVER_BLINDLY = "hands-over-blindly": "the leadership is handed to a voter that lacks entries";
+    /// Over a long distance nothing is ever decided.
+    PACE_UNMEASURED = "pace-unmeasured": "the leader does not look how far the others are away";
     /// Two groups take each other's log for theirs.
     GROUPS_SHARE_A_LOG = "groups-share-a-log": "the records of all groups have the same keys";
     /// A leader that was cut off answers with what was replaced meanwhile.

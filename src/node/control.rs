@@ -40,6 +40,12 @@ pub(super) struct Control {
 struct Calls(Arc<dyn Transport>);
 
 impl Link for Calls {
+    fn round_trips(&self) -> Vec<(NodeId, Duration)> {
+        let met = self.0.met().into_keys();
+        met.filter_map(|node| Some((node, self.0.rtt(node)?)))
+            .collect()
+    }
+
     fn call(
         &self,
         to: NodeId,

@@ -144,7 +144,7 @@ impl Data for Doors {
     fn metrics(&self) -> String {
         let shared = &self.shared;
         let (commits, syncs) = shared.world.gauge.commits_and_syncs();
-        shared.hub.meter.text(Readings {
+        shared.hub.meter.text(&Readings {
             disk_bytes: shared.world.store.stats().bytes,
             free_bytes: shared.world.gauge.free_bytes(),
             commits,
@@ -152,6 +152,7 @@ impl Data for Doors {
             nodes: shared.hub.topology().nodes.len() as u64,
             peers: shared.hub.connected_peers(),
             raft_term: shared.control.group().status().term,
+            groups: shared.control.consensus().reports(),
             process: shared.world.gauge.process(),
         })
     }

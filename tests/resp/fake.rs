@@ -9,7 +9,7 @@ use bytes::Bytes;
 use quorate::doors::{AdminError, Data, Explanation, Pending, Room, Shortfall, Status};
 use quorate_control::topology::{
     ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Partition, Placement, Replication,
-    SplitPolicy, Topology,
+    SplitPolicy, Timing, Topology,
 };
 use quorate_crdt::{Dot, NodeId, ReplicaId};
 use quorate_dynamo::op::{
@@ -115,6 +115,7 @@ impl Fake {
                 (KeyspaceId(2), keyspace("carts")),
             ]),
             users: BTreeMap::new(),
+            timing: Timing::default(),
         };
         Arc::new(Self {
             topology: Mutex::new(Arc::new(topology)),

@@ -83,6 +83,12 @@ impl ControlState {
             Command::DropUser(user) => self.drop_user(&user),
             Command::OfferKey { node, key } => self.offer_key(node, key),
             Command::ChangeKey { node, key } => self.change_key(node, key),
+            Command::SetTiming(timing) => {
+                if self.topology.timing != timing {
+                    self.topology_mut().timing = timing;
+                }
+                Ok(Response::Done)
+            }
         }
     }
 }

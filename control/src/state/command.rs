@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::topology::{
     ClusterId, Datacenter, Epoch, KeyspaceId, Partition, PasswordHash, Replication, Role,
-    SplitPolicy,
+    SplitPolicy, Timing,
 };
 
 /// A position in the control group's log. Strictly increasing and never reused, so every [`Epoch`]
@@ -235,6 +235,9 @@ pub enum Command {
         /// The key that it shows.
         key: PublicKey,
     },
+    /// Changes the pace of the Raft groups; the leader has measured that another one suits. Answer:
+    /// [`Response::Done`].
+    SetTiming(Timing),
 }
 
 impl Command {
@@ -291,6 +294,7 @@ impl fmt::Display for Command {
             Self::DropUser(user) => write!(f, "drop user {user}"),
             Self::OfferKey { node, key } => write!(f, "node {node} will show key {key}"),
             Self::ChangeKey { node, key } => write!(f, "node {node} shows key {key}"),
+            Self::SetTiming(timing) => write!(f, "set the heartbeat to {:?}", timing.heartbeat()),
         }
     }
 }

@@ -24,7 +24,6 @@ use super::face::{Face, Shared, json, read_body};
 use super::problem::Problem;
 use super::rights::FENCE;
 use super::typed::{self, Held};
-
 use super::uri;
 use crate::config::parse_duration;
 use crate::doors::TIMEOUT_MAX;

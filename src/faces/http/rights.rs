@@ -80,6 +80,7 @@ mod tests {
             nodes: BTreeMap::new(),
             keyspaces: BTreeMap::from([(carts, keyspace)]),
             users: BTreeMap::new(),
+            timing: quorate_control::topology::Timing::default(),
         };
         for (method, path, right) in [
             (Method::GET, "/v1/kv/carts/k", Right::Read(carts)),

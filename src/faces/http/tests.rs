@@ -6,7 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use quorate_control::topology::{
-    ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Replication, SplitPolicy, Topology, User,
+    ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Replication, SplitPolicy, Timing, Topology,
+    User,
 };
 use quorate_crdt::NodeId;
 use quorate_dynamo::Consistency;
@@ -148,6 +149,7 @@ impl Data for Fake {
             nodes: BTreeMap::from([(NodeId(1), node("a")), (NodeId(2), node("b"))]),
             keyspaces: BTreeMap::from([(KeyspaceId(0), keyspace)]),
             users: self.users.lock().unwrap().clone(),
+            timing: Timing::default(),
         })
     }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use quorate_control::topology::{KeyspaceId, Replication};
+use quorate_crdt::NodeId;
 use quorate_dynamo::Consistency;
 use quorate_dynamo::op::{Mutation, Op, Query, Reply, Request, RequestError};
 use quorate_gossip::quic::{BindError, JoinError, KeyPair, join};
@@ -40,7 +41,6 @@ fn config(dir: &Path, name: &str, join: Option<Join>) -> NodeConfig {
         access: Access::default(),
         request_timeout: Duration::from_secs(5),
         slow_command: SLOW_COMMAND,
-        wide_area: false,
         partitions: Some(16),
     }
 }

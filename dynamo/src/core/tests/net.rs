@@ -8,7 +8,7 @@ use bytes::Bytes;
 use quorate_control::store::{MemoryStore, Store};
 use quorate_control::topology::{
     ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Partition, Phase, Placement, Replication,
-    SplitPolicy, Topology, Transition,
+    SplitPolicy, Timing, Topology, Transition,
 };
 use quorate_crdt::{NodeId, Now};
 
@@ -109,6 +109,7 @@ pub(super) fn topology(datacenters: &[u64]) -> Topology {
         nodes,
         keyspaces: BTreeMap::from([(KeyspaceId(0), keyspace)]),
         users: BTreeMap::new(),
+        timing: Timing::default(),
     }
 }
 
