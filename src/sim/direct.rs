@@ -5,6 +5,7 @@
 //! It passes as long as its rule is upheld.
 
 mod bounds;
+mod coordination;
 mod cores;
 mod drill;
 mod expiring;
@@ -26,7 +27,7 @@ mod votes;
 
 use drill::{Drill, Drills};
 
-const ALL: [Drills; 15] = [
+const ALL: [Drills; 16] = [
     bounds::DRILLS,
     flights::DRILLS,
     joins::DRILLS,
@@ -42,6 +43,7 @@ const ALL: [Drills; 15] = [
     memory::DRILLS,
     places::DRILLS,
     users::DRILLS,
+    coordination::DRILLS,
 ];
 
 /// The drill for the rule that this bug breaks.
