@@ -76,4 +76,10 @@ quorate_crdt::bugs! {
     BARRIER_COUNTS_THE_DEAD = "barrier-counts-the-dead": "a party that died is still counted at its barrier";
     /// Whoever waits for a latch waits for more than was agreed.
     LATCH_SET_AGAIN = "latch-set-again": "a latch that is counting is set to another number";
+    /// Two groups take each other's log for theirs.
+    GROUPS_SHARE_A_LOG = "groups-share-a-log": "the records of all groups have the same keys";
+    /// A leader that was cut off answers with what was replaced meanwhile.
+    READS_WITHOUT_A_MAJORITY = "reads-without-a-majority": "whoever believes to lead answers strong reads";
+    /// A group that counts on a node's log loses what it has decided.
+    LEAVES_BEFORE_THE_OTHERS_AGREE = "leaves-before-the-others-agree": "a node forgets a group in which it has a part still";
 }

@@ -11,6 +11,7 @@ mod drill;
 mod expiring;
 mod flights;
 mod group;
+mod groups;
 mod joins;
 mod keeping;
 mod limits;
@@ -19,6 +20,7 @@ mod places;
 mod repairs;
 mod replicas;
 mod streams;
+mod sums;
 mod topology;
 mod trust;
 mod users;
@@ -38,6 +40,7 @@ const ALL: [Drills; 16] = [
     replicas::DRILLS,
     votes::DRILLS,
     voters::DRILLS,
+    groups::DRILLS,
     repairs::DRILLS,
     trust::DRILLS,
     memory::DRILLS,
