@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use quorate::doors::{AdminError, Data, Explanation, Pending, Room, Shortfall, Status};
+use quorate::doors::{
+    AdminError, Coordinator, Data, Explanation, LoneCoordinator, Pending, Room, Shortfall, Status,
+};
 use quorate_control::topology::{
     ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Partition, Placement, Replication, Topology,
 };
@@ -74,6 +76,7 @@ pub(crate) struct State {
 pub(crate) struct Fake {
     topology: Mutex<Arc<Topology>>,
     state: Mutex<State>,
+    coordinator: LoneCoordinator,
 }
 
 impl Fake {
@@ -115,6 +118,7 @@ impl Fake {
         };
         Arc::new(Self {
             topology: Mutex::new(Arc::new(topology)),
+            coordinator: LoneCoordinator::default(),
             state: Mutex::default(),
         })
     }
@@ -211,6 +215,10 @@ impl Data for Fake {
         };
         sender.send(answer).ok();
         receiver
+    }
+
+    fn coordinator(&self) -> Arc<dyn Coordinator> {
+        Arc::new(self.coordinator.clone())
     }
 
     fn topology(&self) -> Arc<Topology> {
