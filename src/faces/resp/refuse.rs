@@ -11,7 +11,7 @@ use crate::doors::{AdminError, CoordinationError, name_of};
 /// The first word of the error for a command that the coordination group has not answered.
 fn coordination_code(error: CoordinationError) -> &'static str {
     match error {
-        CoordinationError::NoQuorum => "NOQUORUM",
+        CoordinationError::NoQuorum => "NOTQUORATE",
         CoordinationError::TimedOut => "TIMEOUT",
         CoordinationError::Stopping => "STOPPING",
         CoordinationError::Malformed => "ERR",
