@@ -89,8 +89,8 @@ pub(super) enum Failure {
     /// The lock is somebody else's, and the command was not run.
     #[error("{detail}; the command was not run")]
     NotGranted { detail: Box<str> },
-    /// The lock may be somebody else's, so the command was ended.
-    #[error("the lease was lost; the command was ended")]
+    /// The lock may be somebody else's, so the command was ended, or was not run.
+    #[error("the lease was lost; the command does not run any more")]
     LeaseLost,
     /// The lock was given back.
     #[error("cannot run {command}: {cause}")]

@@ -127,13 +127,23 @@ impl Lock {
             }
             failure => failure,
         })?;
-        let lease = Lease {
+        let mut lease = Lease {
             globals,
             path,
             hold: format!("token={}&session={}", granted.token, granted.session),
             ttl: self.ttl,
             until: held_until(asked, self.ttl),
         };
+        // Nobody knows when the time of a grant began that was waited for, so it begins anew.
+        if asked.elapsed() > self.ttl / MARGIN {
+            match lease.renew(Instant::now() + self.ttl).await {
+                Ok(Renewed::Until(until)) => lease.until = until,
+                _ => {
+                    lease.release().await;
+                    return Err(Failure::LeaseLost);
+                }
+            }
+        }
         Ok((lease, granted))
     }
 }
@@ -166,8 +176,7 @@ impl Lease {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut look = interval(LOOK_EVERY);
-        // A grant that was waited for is renewed at once: nobody knows when its time began.
-        let mut renewal = Some(self.renew(until));
+        let mut renewal = None;
         let mut next = Instant::now() + self.ttl / 3;
         loop {
             tokio::select! {

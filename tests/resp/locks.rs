@@ -33,7 +33,7 @@ async fn locks_are_granted_renewed_and_released() {
         ("LOCK.RELEASE k 2", ":0/"),
         (
             "LOCK.WHY k",
-            "*1/$44/k is held by ann, session 1 under token 1/",
+            "*1/$41/k is held by ann, session 1 under token 1/",
         ),
         ("LOCK.RELEASE k 1", ":1/"),
         ("LOCK.RELEASE k 1", ":0/"),

@@ -85,13 +85,6 @@ impl History {
         }
     }
 
-    fn by(&self, session: Option<SessionId>) -> By {
-        match session {
-            Some(session) => By::Session(session),
-            None => By::New(spec()),
-        }
-    }
-
     fn play(&mut self, step: &Step) {
         match *step {
             Step::Lock {
@@ -176,7 +169,7 @@ impl History {
 
     fn lock(&mut self, session: Option<SessionId>, key: usize, shared: bool, wait_ms: u64) {
         let deed = CoordinationDeed::Lock(LockCommand::Acquire {
-            by: self.by(session),
+            by: session.map_or_else(|| By::New(spec()), By::Session),
             names: vec![name(KEYS[key])],
             mode: if shared {
                 LockMode::Shared
