@@ -6,6 +6,7 @@
 //! rules that they are about. It passes as long as its rule is upheld.
 
 mod bounds;
+mod coordination;
 mod cores;
 mod dials;
 mod drill;
@@ -52,6 +53,7 @@ const ALL: [Drills; 19] = [
     places::DRILLS,
     splits::DRILLS,
     users::DRILLS,
+    coordination::DRILLS,
 ];
 
 /// The drill for the rule that this bug breaks.

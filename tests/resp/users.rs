@@ -214,7 +214,7 @@ async fn categories_are_those_of_the_table() {
     let face = Face::start().await;
     let mut raw = face.raw().await;
     raw.ask("ACL WHOAMI", "$7/default/").await;
-    raw.ask("ACL CAT", "*11/$5/admin/$10/connection/").await;
+    raw.ask("ACL CAT", "*12/$5/admin/$10/connection/").await;
     let mut raw = face.raw().await;
     raw.ask("ACL CAT set", "*7/$4/sadd/$4/srem/").await;
     let mut raw = face.raw().await;

@@ -24,8 +24,8 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::config::Secret;
 use crate::doors::{
-    AdminError, Explanation, KeyspaceChange, KeyspaceSpec, Lost, Member, NodeState, Pending,
-    Printable, Room, Shortfall, Status, TokenInfo, UserChange,
+    AdminError, Coordinator, Explanation, KeyspaceChange, KeyspaceSpec, LoneCoordinator, Lost,
+    Member, NodeState, Pending, Printable, Room, Shortfall, Status, TokenInfo, UserChange,
 };
 use crate::faces::gate::Gate;
 use crate::limits::Guests;
@@ -40,6 +40,7 @@ struct Fake {
     /// What was administered.
     done: Mutex<Vec<String>>,
     users: Mutex<BTreeMap<Arc<str>, User>>,
+    coordinator: LoneCoordinator,
 }
 
 /// Not UTF-8.
@@ -122,6 +123,10 @@ impl Data for Fake {
 
     fn open_keyspace(&self, name: &str) -> Pending<Result<KeyspaceId, AdminError>> {
         unreachable!("nobody opens {name} over HTTP")
+    }
+
+    fn coordinator(&self) -> Arc<dyn Coordinator> {
+        Arc::new(self.coordinator.clone())
     }
 
     fn topology(&self) -> Arc<Topology> {
@@ -331,6 +336,7 @@ async fn start_patient(
         asked: Mutex::default(),
         done: Mutex::default(),
         users: Mutex::default(),
+        coordinator: LoneCoordinator::default(),
     });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -1121,3 +1127,61 @@ async fn a_key_is_explained() {
 }
 
 mod users;
+
+#[tokio::test]
+async fn locks_and_elections_over_http() {
+    let server = start(None, true).await;
+    let lock = async |body: &[u8]| server.call("POST", "/v1/locks/a%2Fb", "", body).await;
+    let granted = lock(br#"{"ttl_ms":60000,"holder":"ann"}"#).await;
+    assert_eq!(granted.status, 200);
+    let token = granted.document()["token"].as_u64().unwrap();
+    let taken = lock(br#"{"ttl_ms":60000,"wait_ms":5}"#).await;
+    assert_eq!(taken.status, 409);
+    let problem = taken.document();
+    assert_eq!(problem["code"], "taken");
+    assert_eq!(problem["holder"], "ann");
+    assert_eq!(problem["position"], 1);
+    let locks = server.get("/v1/locks?held_by=ann").await.document();
+    assert_eq!(locks["locks"][0]["key"], "a/b");
+    assert_eq!(locks["locks"][0]["token"], token);
+    let none = server.get("/v1/locks?held_by=bob").await.document();
+    assert_eq!(none["locks"].as_array().unwrap().len(), 0);
+    let path = |token: u64| format!("/v1/locks/a%2Fb?token={token}");
+    let renew = format!("/v1/locks/a%2Fb/renew?token={token}");
+    assert_eq!(server.call("PUT", &renew, "", b"").await.status, 204);
+    let wrong = server.call("DELETE", &path(token + 1), "", b"").await;
+    assert_eq!(
+        (wrong.status, &wrong.document()["code"]),
+        (409, &"not_held".into())
+    );
+    assert_eq!(
+        server.call("DELETE", &path(token), "", b"").await.status,
+        204
+    );
+    assert_eq!(server.call("PUT", &renew, "", b"").await.status, 409);
+    for body in [
+        &b"{}"[..],
+        br#"{"ttl_ms":0}"#,
+        br#"{"ttl_ms":-1}"#,
+        br#"{"ttl_ms":99999999999}"#,
+        br#"{"ttl_ms":1000,"loud":true}"#,
+    ] {
+        assert_eq!(
+            lock(body).await.status,
+            400,
+            "{}",
+            String::from_utf8_lossy(body)
+        );
+    }
+    assert_eq!(server.get("/v1/elections/e").await.status, 404);
+    let campaign = br#"{"ttl_ms":60000,"value":"10.0.0.1"}"#;
+    let led = server.call("POST", "/v1/elections/e", "", campaign).await;
+    let token = led.document()["token"].as_u64().unwrap();
+    let leader = server.get("/v1/elections/e").await.document();
+    assert_eq!(
+        leader,
+        serde_json::json!({"value": "10.0.0.1", "token": token})
+    );
+    let resign = format!("/v1/elections/e?token={token}");
+    assert_eq!(server.call("DELETE", &resign, "", b"").await.status, 204);
+}

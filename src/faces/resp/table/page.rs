@@ -18,7 +18,8 @@ keyspace's default, or what `CLIENT CONSISTENCY`, the user name in the URL
 
 **Users.** A command that reads keys needs the role read in the connection's keyspace, one that
 changes keys the role write, and one for operators the role admin in every keyspace. `FLUSHALL`
-needs the role write in every keyspace. A connection may `SELECT` any keyspace.
+needs the role write in every keyspace. A connection may `SELECT` any keyspace. Locks and their like
+are of no keyspace: they need the roles in the keyspace `default`.
 
 **Several keys.** A command on several keys is one request per key, submitted together: it is not
 atomic.
