@@ -33,7 +33,7 @@ mod votes;
 
 use drill::{Drill, Drills};
 
-const ALL: [Drills; 19] = [
+const ALL: [Drills; 20] = [
     bounds::DRILLS,
     dials::DRILLS,
     fencing::DRILLS,
