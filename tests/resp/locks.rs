@@ -106,11 +106,10 @@ async fn a_wait_that_closes_a_circle_is_refused_and_the_circle_is_named() {
     let face = Face::start().await;
     let (mut ann, mut bob) = (face.client().await, face.client().await);
     ask(&mut ann, "LOCK.ACQUIRE a TTL 60000 HOLDER ann").await;
-    ask(&mut bob, "LOCK.ACQUIRE b TTL 60000 HOLDER bob").await;
-    let waits =
-        tokio::spawn(
-            async move { ask(&mut ann, "LOCK.ACQUIRE b TTL 60000 WAIT 300 HOLDER ann").await },
-        );
+    let (held, _) = granted(&ask(&mut bob, "LOCK.ACQUIRE b TTL 60000 HOLDER bob").await);
+    let waits = tokio::spawn(async move {
+        ask(&mut ann, "LOCK.ACQUIRE b TTL 60000 WAIT 60000 HOLDER ann").await
+    });
     let circle = loop {
         let answer = ask(&mut bob, "LOCK.ACQUIRE a TTL 60000 WAIT 1 HOLDER bob").await;
         match answer {
@@ -123,7 +122,9 @@ async fn a_wait_that_closes_a_circle_is_refused_and_the_circle_is_named() {
         circle.contains("bob waits for a, ann waits for b"),
         "{circle}"
     );
-    waits.await.unwrap();
+    let release = format!("LOCK.RELEASE b {held}");
+    assert_eq!(ask(&mut bob, &release).await, Value::Integer(1));
+    granted(&waits.await.unwrap());
 }
 
 #[tokio::test]
