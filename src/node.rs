@@ -24,6 +24,7 @@
 //! | `reach` | whether a node answers anybody |
 //! | `control` | the node's part in the control group, and the admission of new nodes |
 //! | `keys` | the key that a node shows, and the one that it will show instead |
+//! | `coordinating` | what faces ask of the coordination group, and the waits that end in it |
 //! | `shared` | what tasks and doors share |
 //! | `rekey` | takes the steps of a change of keys |
 //! | `detector` | drives the failure detector |
@@ -45,6 +46,7 @@ mod boot;
 mod clock;
 mod commits;
 mod control;
+mod coordinating;
 mod detector;
 mod disk;
 mod disk_guard;

@@ -14,14 +14,16 @@ mod access;
 mod ids;
 mod limits;
 mod split;
+mod timing;
 mod users;
 
-pub use ids::{ClusterId, DEFAULT_KEYSPACE, Epoch, KeyspaceId, Partition};
+pub use ids::{ClusterId, DEFAULT_KEYSPACE, Epoch, FencingToken, KeyspaceId, LogIndex, Partition};
 pub use limits::{
     DEFAULT_PARTITIONS, NAME_BYTES_MAX, PARTITIONS_MAX, is_address, is_keyspace_name, is_name,
     is_partition_count,
 };
 pub use split::{Minority, NoSplitPolicy, SplitPolicy};
+pub use timing::Timing;
 pub use users::{Caller, DEFAULT_USER, Denied, PasswordHash, Right, Role, User, is_user_name};
 
 #[cfg(test)]
@@ -45,6 +47,8 @@ pub struct Topology {
     pub keyspaces: BTreeMap<KeyspaceId, Keyspace>,
     /// All users, by name.
     pub users: BTreeMap<Arc<str>, User>,
+    /// The pace of the Raft groups.
+    pub timing: Timing,
 }
 
 /// An admitted node: its place in the cluster and its address.

@@ -169,10 +169,22 @@ pub struct JoinRequest {
     /// Whether its store promises that what it has synchronised survives a power loss. Other nodes
     /// vote only if nobody else can.
     pub durable: bool,
-    /// How many partitions it believes a keyspace to have, if it was told a number.
-    pub partitions: Option<u16>,
     /// The name of the dead member whose place it takes.
     pub replaces: Option<Arc<str>>,
+    /// What it could not start without.
+    pub expects: Expected,
+}
+
+/// What the configuration of a newcomer takes for granted about its cluster. Where that is not so,
+/// the node would not start, so it is not admitted: a member that does not run counts against
+/// majorities all the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expected {
+    /// How many partitions the keyspace `default` has; `None` if any number will do.
+    pub partitions: Option<u16>,
+    /// That the cluster has users: other machines reach the node's client ports, and nothing else
+    /// asks who comes.
+    pub users: bool,
 }
 
 /// What a newcomer is told when it is admitted.
@@ -222,17 +234,22 @@ pub enum JoinRefusal {
     OtherDatacenter,
     /// It was told another number of partitions than the cluster has.
     #[error(
-        "the keyspaces of the cluster have {cluster} partitions, and the newcomer was told {told}: leave --partitions out, or give the same number"
+        "the keyspaces of this cluster have {partitions} partitions, and the newcomer was told {told}: leave --partitions out, or give the same number"
     )]
     OtherPartitions {
-        /// The number of the cluster.
-        cluster: u16,
+        /// How many the keyspace `default` has.
+        partitions: u16,
         /// The number that the newcomer was told.
         told: u16,
     },
     /// The address that it tells is not a host and a port.
     #[error("the address is not a host and a port")]
     BadAddress,
+    /// The newcomer expects that the cluster has users.
+    #[error(
+        "other machines can reach a client port of this node, and the cluster has no users: set a password (QUORATE_PASSWORD), make a user first (quorate user create), or say --insecure"
+    )]
+    NoUsers,
     /// The control group has no leader at the moment. The newcomer may try again with the same
     /// token.
     #[error("the control group cannot decide now")]

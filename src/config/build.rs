@@ -18,6 +18,9 @@ pub(super) fn build(given: &Given, sources: &Sources) -> Result<NodeConfig, Conf
     if let Some(origin) = given.origin_of("etcd") {
         return Err(ConfigError::EtcdNotServed { origin });
     }
+    if let Some(origin) = given.origin_of("network") {
+        return Err(ConfigError::NetworkMeasured { origin });
+    }
     let address = |name, port| {
         given
             .take(name, parse_address)
@@ -66,19 +69,10 @@ pub(super) fn build(given: &Given, sources: &Sources) -> Result<NodeConfig, Conf
         request_timeout: given
             .take("request_timeout", parse_duration)?
             .unwrap_or(REQUEST_TIMEOUT),
-        wide_area: given.take("network", parse_network)?.unwrap_or(false),
         partitions: given.take("partitions", |text| {
             text.parse().ok().filter(|n| text::is_partitions(*n))
         })?,
     })
-}
-
-fn parse_network(text: &str) -> Option<bool> {
-    match text {
-        "local" => Some(false),
-        "wide" => Some(true),
-        _ => None,
-    }
 }
 
 fn parse_switch(text: &str) -> Option<bool> {

@@ -50,9 +50,6 @@ pub struct NodeConfig {
     pub request_timeout: Duration,
     /// A command of a Redis client that takes longer is kept in the slow log.
     pub slow_command: Duration,
-    /// Whether round trips between nodes may exceed about 30 ms: then elections and failure
-    /// detection take longer. All nodes of a cluster need the same value.
-    pub wide_area: bool,
     /// Partitions of the keyspace `default`, and of every keyspace that is created without a
     /// number: a power of two. The founder decides, by default for [`PARTITIONS`]; another node
     /// that names a number must name the same.

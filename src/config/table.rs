@@ -32,7 +32,6 @@ const fn key(name: &'static str, expected: &'static str) -> Key {
     }
 }
 
-const NETWORK: &str = "\"local\" or \"wide\"";
 const ADDRESS: &str = "a string with an IP address and a port, such as \"127.0.0.1:7379\"";
 
 const FILE: &str = "a string with the path of a PEM file";
@@ -81,7 +80,8 @@ pub(super) const KEYS: [Key; 29] = [
     },
     key("request_timeout", text::DURATION),
     key("slow_command", text::DURATION),
-    key("network", NETWORK),
+    // Refused, with the reason: an earlier version had it.
+    key("network", "left out"),
     key(
         "log",
         "a level (off, error, warn, info, debug, trace) or TARGET=LEVEL; several are separated by commas",

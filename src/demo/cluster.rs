@@ -194,7 +194,6 @@ impl Cluster {
         Options {
             shape: Some(self.wan.shape()),
             profile: Profile::Wan,
-            wide_area: true,
             cores: Some(1),
             ..Options::default()
         }
@@ -216,7 +215,6 @@ fn config(home: &Path, site: usize, number: usize, listen: Listen) -> NodeConfig
         access: Access::default(),
         request_timeout: REQUEST_TIMEOUT,
         slow_command: SLOW_COMMAND,
-        wide_area: true,
         partitions: Some(PARTITIONS),
     }
 }

@@ -208,6 +208,18 @@ pub enum AdminError {
         /// Those that exist, separated by commas.
         known: Box<str>,
     },
+    /// A default level needs more replicas than the keyspace would have.
+    #[error(
+        "the default level {level} needs {required} replicas, and the keyspace would have {replicas}: no request without a level could be answered"
+    )]
+    Unsatisfiable {
+        /// The level.
+        level: Consistency,
+        /// Replicas that it needs.
+        required: u32,
+        /// Replicas that the keyspace would have.
+        replicas: u32,
+    },
     /// The keyspace would have no replica anywhere.
     #[error("no node would hold a replica of keyspace {keyspace}")]
     NoReplicas {

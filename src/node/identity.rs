@@ -8,9 +8,9 @@ use std::time::Duration;
 use quorate_control::state::{Command, NewToken, NodeSpec, TokenId};
 use quorate_control::topology::{ClusterId, Topology};
 use quorate_crdt::{NodeId, PublicKey};
-use quorate_gossip::quic::{JoinError, NodeIdentity, join, look_up, random_bytes};
+use quorate_gossip::quic::{BindError, JoinError, NodeIdentity, join, look_up, random_bytes};
 use quorate_gossip::token::JoinToken;
-use quorate_gossip::transport::JoinRequest;
+use quorate_gossip::transport::{Expected, JoinRequest};
 use quorate_gossip::wire;
 use tokio::time::Instant;
 
@@ -97,15 +97,20 @@ impl StartAs {
         let token: JoinToken = text.reveal().parse()?;
         let keys = disk.keys()?;
         let listen = with_port(config.listen.quic)?;
+        let quic = advertised(config, listen);
+        check_dialled(&quic, &entrance.addresses).await?;
         let request = JoinRequest {
             token: token.id,
             name: config.node.as_str().into(),
             datacenter: config.datacenter.as_str().into(),
             rack: config.rack.as_str().into(),
-            quic: advertised(config, listen),
+            quic,
             durable: config.storage.keeps_what_is_synced(),
-            partitions: config.partitions,
             replaces: entrance.replace.as_deref().map(Into::into),
+            expects: Expected {
+                partitions: config.partitions,
+                users: config.exposed(false).is_some() && !config.access.insecure,
+            },
         };
         let granted = insist(async || {
             ask_in_turn(&entrance.addresses, async |address| {
@@ -286,14 +291,29 @@ fn again(listen: SocketAddr, last: Option<SocketAddr>) -> SocketAddr {
 }
 
 /// `listen` with a port that was free a moment ago: a newcomer must say where it listens before it
-/// knows as whom.
+/// knows as whom, and one that cannot listen there must not become a member.
 fn with_port(listen: SocketAddr) -> Result<SocketAddr, StartError> {
-    if listen.port() != 0 {
-        return Ok(listen);
+    let bound = UdpSocket::bind(listen).and_then(|socket| socket.local_addr());
+    bound.map_err(|source| {
+        let address = listen;
+        BindError::Socket { address, source }.into()
+    })
+}
+
+/// Refuses to tell a cluster on other machines an address that only this machine can dial. A name
+/// may mean something else elsewhere, so only addresses are looked at.
+async fn check_dialled(told: &str, members: &[String]) -> Result<(), StartError> {
+    let elsewhere = |address: &SocketAddr| !address.ip().is_loopback();
+    let told = told.parse::<SocketAddr>().ok();
+    let Some(told) = told.filter(|told| !elsewhere(told)) else {
+        return Ok(());
+    };
+    for member in members {
+        if let Some(member) = look_up(member).await.into_iter().find(elsewhere) {
+            return Err(StartError::OnlyHere { told, member });
+        }
     }
-    UdpSocket::bind(listen)
-        .and_then(|socket| socket.local_addr())
-        .map_err(StartError::Port)
+    Ok(())
 }
 
 impl Founding {

@@ -1,6 +1,6 @@
 //! What the tasks and the doors of a running node share, and what one can wait for in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -146,6 +146,16 @@ impl Shared {
             missing = missing.join(", "),
             "this node serves but cannot reach all others: have their addresses changed?"
         );
+    }
+
+    /// The nodes that vote now, as far as this one knows. The topology says which ones are to vote;
+    /// one that does not answer or has not caught up does not.
+    pub(super) fn voters(&self, topology: &Topology) -> BTreeSet<NodeId> {
+        let voters = BTreeSet::from_iter(self.control.group().status().voters);
+        if voters.is_empty() {
+            return topology.voters().collect();
+        }
+        voters
     }
 
     /// The round trip to every connected node.

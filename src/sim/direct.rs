@@ -6,10 +6,12 @@
 //! rules that they are about. It passes as long as its rule is upheld.
 
 mod bounds;
+mod coordination;
 mod cores;
 mod dials;
 mod drill;
 mod expiring;
+mod fencing;
 mod flights;
 mod group;
 mod groups;
@@ -31,9 +33,10 @@ mod votes;
 
 use drill::{Drill, Drills};
 
-const ALL: [Drills; 18] = [
+const ALL: [Drills; 20] = [
     bounds::DRILLS,
     dials::DRILLS,
+    fencing::DRILLS,
     flights::DRILLS,
     joins::DRILLS,
     limits::DRILLS,
@@ -50,6 +53,7 @@ const ALL: [Drills; 18] = [
     places::DRILLS,
     splits::DRILLS,
     users::DRILLS,
+    coordination::DRILLS,
 ];
 
 /// The drill for the rule that this bug breaks.

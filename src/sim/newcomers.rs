@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_gossip::transport::{JoinRefusal, JoinRequest};
+use quorate_gossip::transport::{Expected, JoinRefusal, JoinRequest};
 use quorate_gossip::wire;
 use tokio::time::sleep;
 
@@ -36,8 +36,8 @@ impl Simulation {
             rack: "rack1".into(),
             quic: Arc::clone(&quic),
             durable: true,
-            partitions: None,
             replaces,
+            expects: Expected::default(),
         };
         let (network, datacenter) = (self.network.clone(), Arc::clone(datacenter));
         let asking = async move {

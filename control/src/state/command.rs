@@ -8,15 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::topology::{
     ClusterId, Datacenter, Epoch, KeyspaceId, Partition, PasswordHash, Replication, Role,
-    SplitPolicy,
+    SplitPolicy, Timing,
 };
-
-/// A position in the control group's log. Strictly increasing and never reused, so every [`Epoch`]
-/// and fencing token is made from one.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
-pub struct LogIndex(pub u64);
 
 /// Names a join token within its cluster. Not secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -235,6 +228,9 @@ pub enum Command {
         /// The key that it shows.
         key: PublicKey,
     },
+    /// Changes the pace of the Raft groups; the leader has measured that another one suits. Answer:
+    /// [`Response::Done`].
+    SetTiming(Timing),
 }
 
 impl Command {
@@ -291,6 +287,7 @@ impl fmt::Display for Command {
             Self::DropUser(user) => write!(f, "drop user {user}"),
             Self::OfferKey { node, key } => write!(f, "node {node} will show key {key}"),
             Self::ChangeKey { node, key } => write!(f, "node {node} shows key {key}"),
+            Self::SetTiming(timing) => write!(f, "set the heartbeat to {:?}", timing.heartbeat()),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use quorate_control::store::{Batch, Commit, Done, MemoryStore, Space, Store, StoreError};
-use quorate_control::topology::{ClusterId, Epoch, NodeInfo, Topology};
+use quorate_control::topology::{ClusterId, Epoch, NodeInfo, Timing, Topology};
 use quorate_crdt::NodeId;
 
 use super::{Adopted, KEPT, Keeper, keep_granted};
@@ -51,6 +51,7 @@ fn topology(cluster: u128, epoch: u64) -> Arc<Topology> {
         nodes,
         keyspaces: [].into(),
         users: [].into(),
+        timing: Timing::default(),
     })
 }
 

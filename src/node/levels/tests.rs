@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use quorate_control::topology::{
-    ClusterId, Epoch, KeyspaceId, NodeInfo, Phase, Replication, SplitPolicy, Transition,
+    ClusterId, Epoch, KeyspaceId, NodeInfo, Phase, Replication, SplitPolicy, Timing, Transition,
 };
 
 use super::*;
@@ -34,6 +34,7 @@ fn topology(replicas: &[u64], read: &str, write: &str) -> Topology {
         nodes: (1..=4).map(|id| (NodeId(id), node(id))).collect(),
         keyspaces: BTreeMap::from([(KeyspaceId(0), keyspace)]),
         users: BTreeMap::new(),
+        timing: Timing::default(),
     }
 }
 

@@ -4,16 +4,18 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use quorate_control::topology::KeyspaceId;
+use quorate_control::topology::{KeyspaceId, Replication};
+use quorate_crdt::NodeId;
 use quorate_dynamo::Consistency;
 use quorate_dynamo::op::{Mutation, Op, Query, Reply, Request, RequestError};
-use quorate_gossip::quic::{JoinError, KeyPair, join};
+use quorate_gossip::quic::{BindError, JoinError, KeyPair, join};
 use quorate_gossip::token::JoinToken;
-use quorate_gossip::transport::{JoinGrant, JoinRefusal, JoinRequest};
+use quorate_gossip::transport::{Expected, JoinGrant, JoinRefusal, JoinRequest};
 use tokio::time::{Instant, sleep};
 
 use super::*;
 use crate::config::{Access, Join, Listen, SLOW_COMMAND, Secret, TokenSource};
+use crate::doors::{AdminError, KeyspaceChange, KeyspaceSpec};
 use crate::store::{Durability, Engine};
 
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -39,7 +41,6 @@ fn config(dir: &Path, name: &str, join: Option<Join>) -> NodeConfig {
         access: Access::default(),
         request_timeout: Duration::from_secs(5),
         slow_command: SLOW_COMMAND,
-        wide_area: false,
         partitions: Some(16),
     }
 }
@@ -67,6 +68,7 @@ async fn ask(node: &Node, op: Op, level: Consistency) -> Result<Reply, RequestEr
         timeout: Duration::from_secs(5),
         datacenter: "dc1".into(),
         id: None,
+        claim: None,
     };
     node.data()
         .submit(request)
@@ -245,36 +247,6 @@ async fn a_node_changes_its_key_while_it_serves_and_the_old_one_opens_nothing() 
     assert_eq!(alive.count(), 1, "it reaches nobody but itself: {met}");
 }
 
-#[tokio::test]
-async fn a_newcomer_that_was_told_other_partitions_is_refused_at_the_door() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let first = Node::start(config(dir.path(), "a", None), Options::default())
-        .await
-        .expect("founds");
-    let newcomer = config(dir.path(), "b", Some(entrance(&first).await));
-    let misinformed = NodeConfig {
-        partitions: Some(32),
-        ..newcomer.clone()
-    };
-    let said = refused(misinformed).await;
-    let partitions = JoinRefusal::OtherPartitions {
-        cluster: 16,
-        told: 32,
-    };
-    assert!(
-        matches!(&said, StartError::Join(JoinError::Refused(refusal)) if *refusal == partitions),
-        "{said:?}"
-    );
-    assert_eq!(
-        first.data().topology().nodes.len(),
-        1,
-        "nobody was admitted"
-    );
-    // The token has admitted nobody either.
-    let joined = Node::start(newcomer, Options::default()).await;
-    assert!(joined.is_ok(), "{joined:?}");
-}
-
 /// Every node stops once, one after the other, and forgets all data that it had.
 #[tokio::test]
 async fn a_node_with_its_data_in_memory_comes_back_as_itself_and_is_filled() {
@@ -347,6 +319,67 @@ async fn a_wrong_token_is_refused_and_leaves_nothing() {
     );
 }
 
+#[tokio::test]
+async fn a_newcomer_that_would_not_start_does_not_become_a_member() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let first = Node::start(config(dir.path(), "a", None), Options::default())
+        .await
+        .expect("founds");
+    let newcomer = config(dir.path(), "b", Some(entrance(&first).await));
+    let taken = first.quic().parse().expect("an address");
+    let (mut other, mut open, mut bound, mut afar) = (
+        newcomer.clone(),
+        newcomer.clone(),
+        newcomer.clone(),
+        newcomer.clone(),
+    );
+    other.partitions = Some(32);
+    open.listen.resp = ([0, 0, 0, 0], 0).into();
+    bound.listen.quic = taken;
+    afar.join.as_mut().expect("it joins").addresses = vec!["192.0.2.1:7381".to_owned()];
+
+    let refused = Node::start(other, Options::default()).await;
+    let others = JoinRefusal::OtherPartitions {
+        partitions: 16,
+        told: 32,
+    };
+    assert!(
+        matches!(&refused, Err(StartError::Join(JoinError::Refused(why))) if *why == others),
+        "{refused:?}"
+    );
+    let refused = Node::start(open, Options::default()).await;
+    assert!(
+        matches!(
+            refused,
+            Err(StartError::Join(JoinError::Refused(JoinRefusal::NoUsers)))
+        ),
+        "{refused:?}"
+    );
+    let refused = Node::start(bound, Options::default()).await;
+    let Err(StartError::Bind(BindError::Socket { address, .. })) = &refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!(*address, taken);
+    let refused = Node::start(afar, Options::default()).await;
+    assert!(
+        matches!(refused, Err(StartError::OnlyHere { .. })),
+        "{refused:?}"
+    );
+    assert_eq!(
+        first.data().topology().nodes.len(),
+        1,
+        "nobody was admitted"
+    );
+
+    let second = Node::start(newcomer, Options::default())
+        .await
+        .expect("the token is not used up, and the directory is not spoilt");
+    converged(&first, 2).await;
+    for node in [first, second] {
+        node.shutdown().await.expect("stops cleanly");
+    }
+}
+
 /// The last entry of the control log, as this node has it.
 fn last_log(node: &Node) -> u64 {
     node.up.doors.shared.control.group().status().last_log.0
@@ -365,8 +398,8 @@ async fn ask_to_join(
         rack: "r1".into(),
         quic: "127.0.0.1:1".into(),
         durable: true,
-        partitions: None,
         replaces: None,
+        expects: Expected::default(),
     };
     let keys = KeyPair::generate().expect("a key");
     join(address, &token, &keys, request).await
@@ -519,6 +552,44 @@ async fn a_newcomer_killed_before_it_knows_who_it_is_joins_under_its_name_with_i
 }
 
 #[tokio::test]
+async fn a_default_level_that_could_never_be_met_is_refused() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let node = Node::start(config(dir.path(), "a", None), Options::default())
+        .await
+        .expect("founds");
+    let two = Consistency::Numeric { read: 1, write: 2 };
+    let needs_two = AdminError::Unsatisfiable {
+        level: two,
+        required: 2,
+        replicas: 1,
+    };
+    let spec = |write| KeyspaceSpec {
+        name: "later".into(),
+        replication: Replication::Auto,
+        partitions: Some(8),
+        read: Some(Consistency::Quorum),
+        write: Some(write),
+        split: None,
+    };
+    let created = node.admin().create_keyspace(spec(two)).await;
+    assert_eq!(created.expect("the node runs"), Err(needs_two.clone()));
+    let created = node.admin().create_keyspace(spec(Consistency::All)).await;
+    assert!(created.expect("the node runs").is_ok());
+    let change = |read, write| KeyspaceChange {
+        replication: None,
+        read,
+        write,
+        split: None,
+    };
+    let alter = |change| node.admin().alter_keyspace("later", change);
+    let altered = alter(change(None, Some(two))).await;
+    assert_eq!(altered.expect("the node runs"), Err(needs_two));
+    let altered = alter(change(Some(two), None)).await;
+    assert_eq!(altered.expect("the node runs"), Ok(()), "it reads from one");
+    node.shutdown().await.expect("stops cleanly");
+}
+
+#[tokio::test]
 async fn a_node_that_is_back_alone_keeps_what_it_held_of_a_keyspace_made_after_its_join() {
     let dir = tempfile::tempdir().expect("a directory");
     let first = Node::start(config(dir.path(), "a", None), Options::default())
@@ -531,9 +602,9 @@ async fn a_node_that_is_back_alone_keeps_what_it_held_of_a_keyspace_made_after_i
     .await
     .expect("joins");
     converged(&second, 2).await;
-    let spec = crate::doors::KeyspaceSpec {
+    let spec = KeyspaceSpec {
         name: "later".into(),
-        replication: quorate_control::topology::Replication::Auto,
+        replication: Replication::Auto,
         partitions: Some(8),
         read: None,
         write: None,
@@ -556,6 +627,7 @@ async fn a_node_that_is_back_alone_keeps_what_it_held_of_a_keyspace_made_after_i
         timeout: Duration::from_secs(5),
         datacenter: "dc1".into(),
         id: None,
+        claim: None,
     };
     for key in 0..20 {
         let op = Op::Mutate(format!("key{key}").into(), Mutation::Add(vec!["x".into()]));

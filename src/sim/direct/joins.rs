@@ -6,7 +6,7 @@ use quorate_control::state::{
 use quorate_crdt::{NodeId, Secret};
 use quorate_gossip::quic::holds;
 use quorate_gossip::token::JoinToken;
-use quorate_gossip::transport::{JoinRefusal, JoinRequest};
+use quorate_gossip::transport::{Expected, JoinRefusal, JoinRequest};
 
 use super::drill::{Drills, Verdict, holds as so};
 use crate::sim::cluster::{TOKEN, founding, key_of};
@@ -23,11 +23,7 @@ pub(super) const DRILLS: Drills = &[
     ("key-of-another", "key-of-two-nodes", borrowed),
     ("join-unsigned", "join-without-token", guessed),
     ("refused-join-proposed", "refusal-in-the-log", refused),
-    (
-        "other-partitions-let-in",
-        "a-newcomer-of-other-partitions",
-        misinformed,
-    ),
+    ("unfit-admitted", "unfit-member", unfit),
     ("reports-for-others", "moved-by-another", slandered),
 ];
 
@@ -150,38 +146,9 @@ fn request(number: usize) -> JoinRequest {
         rack: "rack1".into(),
         quic: spec(number).quic,
         durable: true,
-        partitions: None,
         replaces: None,
+        expects: Expected::default(),
     }
-}
-
-/// Whoever was told another number of partitions does not become a member.
-fn misinformed() -> Verdict {
-    let (checked, _) = run(1, Layout::new(1, 1), async |cluster| {
-        let founder = NodeId(1);
-        let topology = |cluster: &Simulation| cluster.data(founder).map(|data| data.topology());
-        let usual = topology(cluster)
-            .and_then(|topology| topology.usual_partitions())
-            .ok_or("the founder is up")?;
-        let told = usual * 2;
-        let request = JoinRequest {
-            partitions: Some(told),
-            ..request(1)
-        };
-        let answer = cluster.network.join(founder, key_of(1), request).await;
-        let refused = JoinRefusal::OtherPartitions {
-            cluster: usual,
-            told,
-        };
-        so(
-            answer == Err(refused),
-            format!("the newcomer is told {answer:?}"),
-        )?;
-        let members = topology(cluster).map(|topology| topology.nodes.len());
-        so(members == Some(1), format!("there are {members:?} members"))
-    })
-    .map_err(|error| error.to_string())?;
-    checked
 }
 
 /// A join that is refused leaves nothing in the log.
@@ -213,6 +180,48 @@ fn refused() -> Verdict {
             before == after,
             format!("the log has grown from {before:?} to {after:?}"),
         )
+    })
+    .map_err(|error| error.to_string())?;
+    checked
+}
+
+/// A newcomer that would not start in the cluster does not become a member of it.
+fn unfit() -> Verdict {
+    let (checked, _) = run(1, Layout::new(1, 1), async |cluster| {
+        let founder = NodeId(1);
+        let topology = cluster.data(founder).ok_or("the founder is up")?.topology();
+        let partitions = topology.usual_partitions().ok_or("it is founded")?;
+        let (others, users) = (
+            Expected {
+                partitions: Some(2 * partitions),
+                users: false,
+            },
+            Expected {
+                partitions: Some(partitions),
+                users: true,
+            },
+        );
+        for (expects, refusal) in [
+            (
+                others,
+                JoinRefusal::OtherPartitions {
+                    partitions,
+                    told: 2 * partitions,
+                },
+            ),
+            (users, JoinRefusal::NoUsers),
+        ] {
+            let request = JoinRequest {
+                expects,
+                ..request(1)
+            };
+            let answer = cluster.network.join(founder, key_of(1), request).await;
+            so(
+                answer == Err(refusal),
+                format!("a newcomer that expects {expects:?} is told {answer:?}"),
+            )?;
+        }
+        Ok::<(), String>(())
     })
     .map_err(|error| error.to_string())?;
     checked

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use quorate_control::topology::{
-    ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Placement, Replication, SplitPolicy, Topology,
+    ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Placement, Replication, SplitPolicy, Timing,
+    Topology,
 };
 use quorate_crdt::NodeId;
 
@@ -49,5 +50,6 @@ pub(super) fn topology(datacenters: &[u64], held_by: usize) -> Topology {
         nodes,
         keyspaces: BTreeMap::from([(KeyspaceId(0), keyspace)]),
         users: BTreeMap::new(),
+        timing: Timing::default(),
     }
 }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::topology::{ClusterId, Epoch, NodeInfo};
+use crate::topology::{ClusterId, Epoch, NodeInfo, Timing};
 
 fn set(nodes: &[u64]) -> BTreeSet<NodeId> {
     nodes.iter().copied().map(NodeId).collect()
@@ -28,6 +28,7 @@ fn topology(nodes: &[u64], voters: &[u64]) -> Topology {
             .collect(),
         keyspaces: BTreeMap::new(),
         users: BTreeMap::new(),
+        timing: Timing::default(),
     }
 }
 

@@ -37,8 +37,8 @@ fn named(name: &str) -> JoinRequest {
         rack,
         quic,
         durable: true,
-        partitions: None,
         replaces: None,
+        expects: Expected::default(),
     }
 }
 

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use quorate_control::topology::{ClusterId, Epoch, NodeInfo};
+use quorate_control::topology::{ClusterId, Epoch, NodeInfo, Timing};
 use quorate_dynamo::Consistency;
 
 use super::*;
@@ -26,6 +26,7 @@ fn topology() -> Topology {
         nodes,
         keyspaces: BTreeMap::new(),
         users: BTreeMap::new(),
+        timing: Timing::default(),
     }
 }
 
