@@ -13,6 +13,7 @@
 //! types             the types openraft is made with, once for all groups
 //! machine           what a group decides, as its author writes it
 //! topology_machine  the topology as such a machine
+//! coordination_machine  locks and their like as such a machine
 //! messages          what nodes say to each other
 //! log               log, vote and markers in the node's store
 //! hosted            a machine as the engine and its onlookers see it
@@ -39,6 +40,7 @@ mod apply;
 mod attend;
 mod codec;
 mod config;
+mod coordination_machine;
 mod details;
 mod engine;
 mod error;

@@ -16,7 +16,7 @@ mod limits;
 mod timing;
 mod users;
 
-pub use ids::{ClusterId, DEFAULT_KEYSPACE, Epoch, KeyspaceId, Partition};
+pub use ids::{ClusterId, DEFAULT_KEYSPACE, Epoch, FencingToken, KeyspaceId, LogIndex, Partition};
 pub use limits::{
     DEFAULT_PARTITIONS, NAME_BYTES_MAX, PARTITIONS_MAX, is_address, is_keyspace_name, is_name,
     is_partition_count,

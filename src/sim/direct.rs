@@ -5,6 +5,7 @@
 //! It passes as long as its rule is upheld.
 
 mod bounds;
+mod coordination;
 mod cores;
 mod drill;
 mod expiring;
@@ -45,6 +46,7 @@ const ALL: [Drills; 16] = [
     memory::DRILLS,
     places::DRILLS,
     users::DRILLS,
+    coordination::DRILLS,
 ];
 
 /// The drill for the rule that this bug breaks.

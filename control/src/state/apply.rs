@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::command::{Command, CommandRefusal, LogIndex, Response};
+use super::command::{Command, CommandRefusal, Response};
 use super::decided::ControlState;
 use super::nodes::Entry;
-use crate::topology::Epoch;
+use crate::topology::{Epoch, LogIndex};
 
 impl ControlState {
     /// Carries out the command at this position of the log. Indices are strictly increasing; the

@@ -10,13 +10,6 @@ use crate::topology::{
     ClusterId, Datacenter, Epoch, KeyspaceId, Partition, PasswordHash, Replication, Role, Timing,
 };
 
-/// A position in the control group's log. Strictly increasing and never reused, so every [`Epoch`]
-/// and fencing token is made from one.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
-pub struct LogIndex(pub u64);
-
 /// Names a join token within its cluster. Not secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TokenId(pub u64);
