@@ -62,7 +62,7 @@ fn says(leader: u64, context: u128, digest: u128) -> Option<NodeFigures> {
             leader: Some(NodeId(leader)),
         },
         load: Load::default(),
-        replicas: vec![replica],
+        replicas: Some(vec![replica]),
     })
 }
 
@@ -141,7 +141,7 @@ fn a_level_is_met_where_enough_replicas_answer() {
 fn a_replica_that_is_being_filled_takes_writes_and_answers_no_reads() {
     let mut told = well();
     for figures in told.iter_mut().skip(1).flatten() {
-        figures.replicas[0].filling = true;
+        figures.replicas.as_mut().unwrap()[0].filling = true;
     }
     let status = drawn(told).status;
     let levels = &status.keyspaces[0].levels[0];
@@ -195,11 +195,21 @@ fn a_replica_behind_is_named_and_is_no_mismatch_but_rot_is() {
 fn neither_residuals_nor_filling_nor_a_move_is_converged() {
     let change = |change: fn(&mut ReplicaSummary)| {
         let mut told = well();
-        change(&mut told[0].as_mut().unwrap().replicas[0]);
+        let figures = told[0].as_mut().unwrap();
+        change(&mut figures.replicas.as_mut().unwrap()[0]);
         drawn(told).status.converged
     };
     assert!(!change(|replica| replica.residuals = 1));
     assert!(!change(|replica| replica.filling = true));
+}
+
+#[test]
+fn a_node_that_is_too_busy_to_tell_of_its_replicas_is_not_down_and_not_converged() {
+    let mut told = well();
+    told[1].as_mut().unwrap().replicas = None;
+    let status = drawn(told).status;
+    assert_eq!(status.nodes[1].state, NodeState::Alive);
+    assert!(!status.converged);
 }
 
 #[test]
@@ -216,7 +226,8 @@ fn a_move_says_whom_it_waits_for_and_why() {
         }),
     };
     let mut filling = says(2, 0, 0);
-    filling.as_mut().unwrap().replicas[0].filling = true;
+    let figures = filling.as_mut().unwrap();
+    figures.replicas.as_mut().unwrap()[0].filling = true;
     let status = drawn_of(&topology, [says(2, 1, 1), filling, None]).status;
     let moving = status.keyspaces[0].moving.as_ref().unwrap();
     assert_eq!((moving.partitions, moving.copying), (1, 1));
