@@ -90,11 +90,11 @@ pub(super) async fn measure(
         };
         calm = 0;
         tracing::info!(?round_trip, heartbeat = ?wanted.heartbeat(), "the round trips ask for another pace");
-        let proposed = match encode(&Command::SetTiming(wanted)) {
+        let decided = match encode(&Command::SetTiming(wanted)) {
             Ok(command) => proposer.propose(command, PROPOSE_TIMEOUT).await.map(drop),
             Err(_codec) => continue,
         };
-        if let Err(error) = proposed {
+        if let Err(error) = decided {
             tracing::debug!(%error, "another pace was not accepted; it will be proposed again");
         }
     }
