@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_control::consensus::{
-    Consensus, ConsensusConfig, ControlGroup, Link, LinkError, OpenError, ProposeError,
+    Consensus, ConsensusConfig, ControlGroup, Group, GroupId, Link, LinkError, OpenError,
+    ProposeError,
 };
+use quorate_control::coordinate::Coordination;
 use quorate_control::state::{Command, CommandRefusal, Entry, NodeSpec, Response, TokenId};
 use quorate_control::store::{Commit, Store};
 use quorate_control::topology::Topology;
@@ -30,6 +32,7 @@ const PROPOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The node's part in the Raft groups, and the clock by which join tokens expire.
 pub(super) struct Control {
     consensus: Consensus,
+    coordination: Group<Coordination>,
     transport: Arc<dyn Transport>,
     clock: Arc<dyn Clock>,
 }
@@ -76,8 +79,10 @@ impl Control {
     ) -> Result<Arc<Self>, OpenError> {
         let link = Arc::new(Calls(Arc::clone(&transport)));
         let consensus = Consensus::open(config, store, commit, link).await?;
+        let coordination = consensus.attend(GroupId::COORDINATION);
         Ok(Arc::new(Self {
             consensus,
+            coordination,
             transport,
             clock,
         }))
@@ -91,6 +96,11 @@ impl Control {
     /// The group that decides the topology.
     pub(super) fn group(&self) -> &ControlGroup {
         self.consensus.topology()
+    }
+
+    /// The group that decides locks and their like.
+    pub(super) fn coordination(&self) -> &Group<Coordination> {
+        &self.coordination
     }
 
     /// The topologies that the group decides, as they come.

@@ -19,7 +19,10 @@ pub(super) struct Replicas<'a> {
 impl<'a> Replicas<'a> {
     pub(super) fn of(answered: &'a Answers) -> Self {
         let each = answered.iter().flat_map(|(&node, answer)| {
-            let replicas = answer.iter().flat_map(|figures| &figures.replicas).flatten();
+            let replicas = answer
+                .iter()
+                .flat_map(|figures| &figures.replicas)
+                .flatten();
             replicas.map(move |summary| ((node, summary.keyspace, summary.partition), summary))
         });
         Self {
