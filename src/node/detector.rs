@@ -22,7 +22,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Beyond this round trip to any node the detector takes its time.
 const FAR: Duration = Duration::from_millis(30);
 /// For how long all round trips must stay below half of [`FAR`] before it hurries again. Guess.
-const NEAR_FOR: Duration = Duration::from_secs(60);
+const NEAR_FOR: Duration = Duration::from_mins(1);
 /// How long nothing is told after a change of pace: the members find each other anew.
 const FIND_EACH_OTHER: Duration = Duration::from_secs(5);
 

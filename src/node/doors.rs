@@ -140,7 +140,7 @@ impl Data for Doors {
     fn metrics(&self) -> String {
         let shared = &self.shared;
         let (commits, syncs) = shared.world.gauge.commits_and_syncs();
-        shared.hub.meter.text(Readings {
+        shared.hub.meter.text(&Readings {
             disk_bytes: shared.world.store.stats().bytes,
             free_bytes: shared.world.gauge.free_bytes(),
             commits,

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use quorate_control::consensus::ConsensusConfig;
 use quorate_control::store::StoreError;
 use quorate_control::topology::ClusterId;
-use quorate_crdt::{NodeId, PublicKey};
+use quorate_crdt::PublicKey;
 use quorate_dynamo::protocol::Config;
 use quorate_gossip::quic::{LinkShape, Profile, QuicConfig, QuicTransport, random_bytes};
 use tokio::runtime::{Builder, Handle};

@@ -76,9 +76,9 @@ pub trait Machine: Clone + Default + Serialize + DeserializeOwned + Send + Sync 
     ) -> Self::Outcome;
 
     /// So many milliseconds have passed since the entry before, by the clock of the leader of
-    /// `term`. Called for every entry, before its command, if it has one. Time before the first call
-    /// for a term is not counted, and neither is time without a leader. So whatever is timed by it
-    /// ends late rather than early, if the first call for a term begins it anew.
+    /// `term`. Called for every entry, before its command, if it has one. Time before the first
+    /// call for a term is not counted, and neither is time without a leader. So whatever is timed
+    /// by it ends late rather than early, if the first call for a term begins it anew.
     fn pass(
         &mut self,
         _index: LogIndex,

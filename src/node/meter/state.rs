@@ -217,7 +217,7 @@ impl State {
         self.data.summarised(summaries, topology);
     }
 
-    pub(super) fn read(&self, readings: Readings) {
+    pub(super) fn read(&self, readings: &Readings) {
         readings
             .groups
             .iter()
