@@ -24,6 +24,7 @@
 //! | `hub` | takes what comes from peers and faces to the right shard or to the control group |
 //! | `reach` | whether a node answers anybody |
 //! | `control` | the node's part in the control group, and the admission of new nodes |
+//! | `coordinating` | what faces ask of the coordination group, and the waits that end in it |
 //! | `shared` | what tasks and doors share |
 //! | `detector` | drives the failure detector |
 //! | `levels` | which default levels can be met with the nodes that are reached |
@@ -44,6 +45,7 @@ mod boot;
 mod clock;
 mod commits;
 mod control;
+mod coordinating;
 mod detector;
 mod disk;
 mod disk_guard;

@@ -6,6 +6,7 @@ mod doorman;
 mod face;
 mod guard;
 mod kv;
+mod locks;
 mod metrics;
 mod openapi;
 mod problem;
@@ -21,7 +22,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, any, delete, get, patch};
+use axum::routing::{MethodRouter, any, delete, get, patch, post, put};
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -241,6 +242,19 @@ fn guarded() -> Vec<(&'static str, Route)> {
             get(kv::get).put(kv::put).delete(kv::delete),
         ),
         ("/v1/explain/{keyspace}/{*key}", get(kv::explain)),
+        ("/v1/locks", get(locks::list)),
+        (
+            "/v1/locks/{key}",
+            post(locks::acquire).delete(locks::release),
+        ),
+        ("/v1/locks/{key}/renew", put(locks::renew)),
+        (
+            "/v1/elections/{key}",
+            get(locks::observe)
+                .post(locks::campaign)
+                .delete(locks::resign),
+        ),
+        ("/v1/elections/{key}/renew", put(locks::renew_leadership)),
     ]
 }
 

@@ -24,6 +24,7 @@ use tokio::time::Instant;
 
 use super::adopted::Keeper;
 use super::control::{Control, Door};
+use super::coordinating::Coordinating;
 use super::disk_guard::{Failure, Guarded};
 use super::doors::Doors;
 use super::error::StartError;
@@ -200,7 +201,9 @@ impl Boot {
             error = shared.failed() => return Err(StartError::Failed(error)),
             () = shared.in_topology() => {}
         }
+        let coordination = shared.control.coordination().clone();
         let doors = Arc::new(Doors {
+            coordinating: Coordinating::start(coordination, shared.world.seed),
             shared,
             runtime: tokio::runtime::Handle::current(),
         });

@@ -15,6 +15,7 @@ use quorate_dynamo::op::{Answer, Receipt, Request, RequestError};
 use quorate_gossip::token::JoinToken;
 use tokio::sync::oneshot;
 
+use super::coordinating::Coordinating;
 use super::inbox::Work;
 use super::levels;
 use super::members;
@@ -22,8 +23,8 @@ use super::meter::Readings;
 use super::shared::Shared;
 use super::users;
 use crate::doors::{
-    Admin, AdminError, Data, Explanation, KeyspaceChange, KeyspaceSpec, Lost, Member, Pending,
-    Room, Shortfall, Status, TokenInfo, UserChange,
+    Admin, AdminError, Coordinator, Data, Explanation, KeyspaceChange, KeyspaceSpec, Lost, Member,
+    Pending, Room, Shortfall, Status, TokenInfo, UserChange,
 };
 
 /// The shortest lifetime of a join token.
@@ -32,6 +33,7 @@ const TOKEN_LIFE_MIN: Duration = Duration::from_secs(1);
 /// The doors of a running node.
 pub(crate) struct Doors {
     pub(super) shared: Arc<Shared>,
+    pub(super) coordinating: Arc<Coordinating>,
     /// Where the doors' own tasks run.
     pub(super) runtime: tokio::runtime::Handle,
 }
@@ -117,6 +119,10 @@ impl Data for Doors {
                 made => made,
             }
         })
+    }
+
+    fn coordinator(&self) -> Arc<dyn Coordinator> {
+        Arc::new(Arc::clone(&self.coordinating))
     }
 
     fn topology(&self) -> Arc<Topology> {

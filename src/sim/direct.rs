@@ -29,7 +29,7 @@ mod votes;
 
 use drill::{Drill, Drills};
 
-const ALL: [Drills; 16] = [
+const ALL: [Drills; 17] = [
     bounds::DRILLS,
     flights::DRILLS,
     joins::DRILLS,

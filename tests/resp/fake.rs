@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use quorate::doors::{AdminError, Data, Explanation, Pending, Room, Shortfall, Status};
+use quorate::doors::{
+    AdminError, Coordinator, Data, Explanation, LoneCoordinator, Pending, Room, Shortfall, Status,
+};
 use quorate_control::topology::{
     ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Partition, Placement, Replication, Timing,
     Topology,
@@ -75,6 +77,7 @@ pub(crate) struct State {
 pub(crate) struct Fake {
     topology: Mutex<Arc<Topology>>,
     state: Mutex<State>,
+    coordinator: LoneCoordinator,
 }
 
 impl Fake {
@@ -117,6 +120,7 @@ impl Fake {
         };
         Arc::new(Self {
             topology: Mutex::new(Arc::new(topology)),
+            coordinator: LoneCoordinator::default(),
             state: Mutex::default(),
         })
     }
@@ -213,6 +217,10 @@ impl Data for Fake {
         };
         sender.send(answer).ok();
         receiver
+    }
+
+    fn coordinator(&self) -> Arc<dyn Coordinator> {
+        Arc::new(self.coordinator.clone())
     }
 
     fn topology(&self) -> Arc<Topology> {

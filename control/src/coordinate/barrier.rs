@@ -80,6 +80,11 @@ pub enum BarrierOutcome {
         /// The session that came last.
         session: SessionId,
     },
+    /// A party died, left or waited too long. Only whoever waited learns this.
+    Broken {
+        /// The round that ended.
+        round: u64,
+    },
     /// Nothing has changed.
     Refused(BarrierRefusal),
 }

@@ -6,7 +6,8 @@ use super::barrier::BarrierEvent;
 use super::command::CoordinationEvent;
 use super::lock::NotHeld;
 use super::session::{
-    HoldRef, Name, Resource, ResourceKind, SessionEnd, SessionEvent, SessionId, WaitId,
+    DELAY_MS_MAX, HoldRef, Name, Resource, ResourceKind, SessionEnd, SessionEvent, SessionId,
+    WaitId,
 };
 use super::state::{Coordination, Wanted};
 use crate::planted::{GRANT_TO_THE_DEAD, HOLDS_LEFT_BEHIND};
@@ -188,7 +189,7 @@ impl Coordination {
                     }
                 }
             }
-            let delay_ms = u64::from(ended.spec.delay_ms);
+            let delay_ms = u64::from(ended.spec.delay_ms.min(DELAY_MS_MAX));
             let is_delayed = end == SessionEnd::Expired && delay_ms > 0;
             let until_ms = is_delayed.then(|| self.sessions.now_ms() + delay_ms);
             if !HOLDS_LEFT_BEHIND.is_planted() {

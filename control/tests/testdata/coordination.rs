@@ -348,6 +348,7 @@ impl Group {
                 self.learn(session, about.0);
                 format!("round {round} passed")
             }
+            Of::Barrier(BarrierOutcome::Broken { round }) => format!("round {round} is broken"),
             Of::Barrier(BarrierOutcome::Refused(refusal)) => format!("refused: {refusal}"),
             Of::Latch(LatchOutcome::Set(true)) => "set".to_owned(),
             Of::Latch(LatchOutcome::Set(false)) => "it counts already".to_owned(),

@@ -11,7 +11,7 @@ use quorate_dynamo::op::RequestError;
 use quorate_dynamo::protocol::Refusal;
 use serde::Serialize;
 
-use crate::doors::{AdminError, name_of};
+use crate::doors::{AdminError, CoordinationError, name_of};
 
 /// One failed request. `may_be_applied` is always present, because a client must know it before it
 /// tries again.
@@ -34,7 +34,19 @@ pub(super) struct Problem {
     /// The nodes that refused, and why.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     refused: Box<[Refused]>,
+    /// Who has what was asked for.
+    #[serde(flatten)]
+    taken: Option<Taken>,
     may_be_applied: bool,
+}
+
+/// Who has what was asked for, and when the caller would have had it.
+#[derive(Debug, Serialize)]
+struct Taken {
+    /// Its name; empty if it has none. `null`: nobody has it any more.
+    holder: Option<String>,
+    /// How many would have been served before the caller, and itself.
+    position: u32,
 }
 
 #[derive(Debug, Serialize)]
@@ -59,6 +71,7 @@ impl Problem {
             alive: None,
             missing: Box::default(),
             refused: Box::default(),
+            taken: None,
             may_be_applied: false,
         }
     }
@@ -66,6 +79,15 @@ impl Problem {
     /// The document.
     pub(super) fn text(&self) -> String {
         serde_json::to_string(self).expect("invariant: a problem has string keys and serialises")
+    }
+
+    /// What was asked for is held by somebody else, and was not granted in time.
+    pub(super) fn taken(holder: Option<String>, position: u32) -> Self {
+        let detail = "somebody else holds it; it was not granted in time";
+        Self {
+            taken: Some(Taken { holder, position }),
+            ..Self::new(StatusCode::CONFLICT, "taken", detail)
+        }
     }
 
     /// The node stopped before it answered.
@@ -180,6 +202,25 @@ impl Problem {
             _ => {}
         }
         problem
+    }
+}
+
+impl From<CoordinationError> for Problem {
+    fn from(error: CoordinationError) -> Self {
+        let (status, code) = match error {
+            CoordinationError::NoQuorum => (StatusCode::SERVICE_UNAVAILABLE, "not_quorate"),
+            CoordinationError::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "timeout"),
+            CoordinationError::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+            CoordinationError::Malformed => (StatusCode::INTERNAL_SERVER_ERROR, "failed"),
+        };
+        let may_be_applied = matches!(
+            error,
+            CoordinationError::TimedOut | CoordinationError::Stopping
+        );
+        Self {
+            may_be_applied,
+            ..Self::new(status, code, error.to_string())
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //! so that a new path is closed until somebody has thought about it.
 
 use axum::http::{Method, Uri};
-use quorate_control::topology::{Right, Topology};
+use quorate_control::topology::{DEFAULT_KEYSPACE, Right, Topology};
 
 use super::uri;
 
@@ -21,6 +21,11 @@ pub(super) fn needed(method: &Method, uri: &Uri, topology: &Topology) -> Right {
         return named
             .and_then(|(name, _)| keyspace(&name))
             .map_or(Right::Cluster, right);
+    }
+    // Locks are of no keyspace: what holds in `default` holds for them.
+    if path == "/v1/locks" || path.starts_with("/v1/locks/") || path.starts_with("/v1/elections/") {
+        let right = if looks { Right::Read } else { Right::Write };
+        return right(DEFAULT_KEYSPACE);
     }
     if let Some(name) = path.strip_prefix("/v1/keyspaces/")
         && !looks
@@ -73,6 +78,18 @@ mod tests {
             (Method::DELETE, "/v1/kv/carts/k", Right::Write(carts)),
             (Method::DELETE, "/v1/kv/c%61rts/k", Right::Write(carts)),
             (Method::GET, "/v1/explain/carts/k", Right::Read(carts)),
+            (Method::GET, "/v1/locks", Right::Read(DEFAULT_KEYSPACE)),
+            (Method::POST, "/v1/locks/k", Right::Write(DEFAULT_KEYSPACE)),
+            (
+                Method::GET,
+                "/v1/elections/k",
+                Right::Read(DEFAULT_KEYSPACE),
+            ),
+            (
+                Method::PUT,
+                "/v1/elections/k/renew",
+                Right::Write(DEFAULT_KEYSPACE),
+            ),
             (Method::GET, "/v1/openapi.json", Right::Look),
             (Method::GET, "/v1/kv/other/k", Right::Cluster),
             (Method::GET, "/v1/kv/carts", Right::Cluster),

@@ -22,8 +22,8 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::config::Secret;
 use crate::doors::{
-    AdminError, Explanation, KeyspaceChange, KeyspaceSpec, Lost, Member, NodeState, Pending,
-    Printable, Room, Shortfall, Status, TokenInfo, UserChange,
+    AdminError, Coordinator, Explanation, KeyspaceChange, KeyspaceSpec, LoneCoordinator, Lost,
+    Member, NodeState, Pending, Printable, Room, Shortfall, Status, TokenInfo, UserChange,
 };
 use crate::faces::gate::Gate;
 use crate::limits::Guests;
@@ -38,6 +38,7 @@ struct Fake {
     /// What was administered.
     done: Mutex<Vec<String>>,
     users: Mutex<BTreeMap<Arc<str>, User>>,
+    coordinator: LoneCoordinator,
 }
 
 /// Not UTF-8.
@@ -120,6 +121,10 @@ impl Data for Fake {
 
     fn open_keyspace(&self, name: &str) -> Pending<Result<KeyspaceId, AdminError>> {
         unreachable!("nobody opens {name} over HTTP")
+    }
+
+    fn coordinator(&self) -> Arc<dyn Coordinator> {
+        Arc::new(self.coordinator.clone())
     }
 
     fn topology(&self) -> Arc<Topology> {
@@ -322,6 +327,7 @@ async fn start_patient(
         asked: Mutex::default(),
         done: Mutex::default(),
         users: Mutex::default(),
+        coordinator: LoneCoordinator::default(),
     });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -1,6 +1,6 @@
 //! Which right a command needs, and what a client is told that does not have it.
 
-use quorate_control::topology::{Denied, KeyspaceId, Right};
+use quorate_control::topology::{DEFAULT_KEYSPACE, Denied, KeyspaceId, Right};
 
 use super::parse::Args;
 use super::refuse::Refused;
@@ -19,6 +19,11 @@ pub(super) fn permit(session: &Session, spec: &Spec, args: Args<'_>) -> Result<(
 
 /// The right that a command with these flags needs.
 fn needed(flags: Flags, keyspace: KeyspaceId) -> Right {
+    let keyspace = if flags.has(Flags::EVERYWHERE) {
+        DEFAULT_KEYSPACE
+    } else {
+        keyspace
+    };
     if flags.has(Flags::ADMIN) {
         Right::Cluster
     } else if flags.has(Flags::WRITE) {
@@ -87,6 +92,14 @@ mod tests {
         ] {
             let spec = table::commands().find(name.as_bytes()).unwrap();
             assert_eq!(needed(spec.flags, keyspace), right, "{name}");
+        }
+        for name in ["lock.acquire", "latch.set", "barrier.wait"] {
+            let spec = table::commands().find(name.as_bytes()).unwrap();
+            assert_eq!(
+                needed(spec.flags, keyspace),
+                Right::Write(DEFAULT_KEYSPACE),
+                "{name}"
+            );
         }
         for (container, name) in [("acl", "list"), ("acl", "users"), ("client", "list")] {
             let spec = table::commands().find(container.as_bytes()).unwrap();

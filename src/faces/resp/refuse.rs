@@ -6,7 +6,17 @@ use quorate_dynamo::consistency::{Consistency, UnknownLevel};
 use quorate_dynamo::op::RequestError;
 use quorate_dynamo::protocol::Refusal;
 
-use crate::doors::{AdminError, name_of};
+use crate::doors::{AdminError, CoordinationError, name_of};
+
+/// The first word of the error for a command that the coordination group has not answered.
+fn coordination_code(error: CoordinationError) -> &'static str {
+    match error {
+        CoordinationError::NoQuorum => "NOQUORUM",
+        CoordinationError::TimedOut => "TIMEOUT",
+        CoordinationError::Stopping => "STOPPING",
+        CoordinationError::Malformed => "ERR",
+    }
+}
 
 /// A command that the face itself refuses; nothing was applied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -58,6 +68,16 @@ pub(crate) enum Refused {
     ExpireTime { name: &'static str },
     #[error("ERR timeout is negative")]
     NegativeTimeout,
+    /// A command on locks and their like that was not carried out.
+    #[error("ERR {why}")]
+    Coordination { why: String },
+    #[error("DEADLOCK waiting would never end: {circle}; nothing was changed")]
+    Deadlock { circle: String },
+    #[error("BROKEN a party of this round died, left or waited too long")]
+    BrokenBarrier,
+    /// The coordination group has no answer.
+    #[error("{} {error}", coordination_code(*.error))]
+    NotCoordinated { error: CoordinationError },
     #[error("ERR invalid cursor")]
     Cursor,
     #[error("ERR DB index is out of range")]

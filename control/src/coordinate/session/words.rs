@@ -269,6 +269,23 @@ pub struct SessionSpec {
     pub delay_ms: u32,
 }
 
+impl SessionSpec {
+    /// A session of `holder` that lives for `ttl` after each renewal.
+    ///
+    /// # Errors
+    /// [`WordError::Delay`].
+    pub fn new(holder: Holder, ttl: Ttl, delay_ms: u32) -> Result<Self, WordError> {
+        if delay_ms > DELAY_MS_MAX {
+            return Err(WordError::Delay { ms: delay_ms });
+        }
+        Ok(Self {
+            holder,
+            ttl,
+            delay_ms,
+        })
+    }
+}
+
 /// Under which session something is asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum By {

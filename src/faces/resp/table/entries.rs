@@ -1,6 +1,7 @@
 //! The entries of the command table that are about data. A new command is one entry here and one
 //! function in `commands`.
 
+use super::coordination::LOCKS;
 use super::node::{CONNECTION, HELP, SERVER};
 use super::{Flags, Group, Spec, Step};
 use crate::faces::resp::commands::{command, hashes, keys, own, scan, sets, strings};
@@ -12,6 +13,7 @@ pub(crate) static TABLE: &[(Group, &[Spec])] = &[
     (Group::Set, SETS),
     (Group::Generic, GENERIC),
     (Group::Transactions, TRANSACTIONS),
+    (Group::Coordination, LOCKS),
     (Group::Quorate, OWN),
     (Group::Connection, CONNECTION),
     (Group::Server, SERVER),
