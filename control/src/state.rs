@@ -29,7 +29,7 @@ mod users;
 mod voters;
 
 pub use command::{
-    Command, CommandRefusal, Grant, NewKeyspace, NewToken, NodeSpec, Response, TokenId,
+    Alteration, Command, CommandRefusal, Grant, NewKeyspace, NewToken, NodeSpec, Response, TokenId,
 };
 pub use decided::{ControlState, Token};
 pub use nodes::Entry;

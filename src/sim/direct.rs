@@ -19,6 +19,7 @@ mod memory;
 mod places;
 mod repairs;
 mod replicas;
+mod splits;
 mod streams;
 mod sums;
 mod topology;
@@ -45,6 +46,7 @@ const ALL: [Drills; 17] = [
     trust::DRILLS,
     memory::DRILLS,
     places::DRILLS,
+    splits::DRILLS,
     users::DRILLS,
     coordination::DRILLS,
 ];

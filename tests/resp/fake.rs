@@ -10,8 +10,8 @@ use quorate::doors::{
     AdminError, Coordinator, Data, Explanation, LoneCoordinator, Pending, Room, Shortfall, Status,
 };
 use quorate_control::topology::{
-    ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Partition, Placement, Replication, Timing,
-    Topology,
+    ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Partition, Placement, Replication,
+    SplitPolicy, Timing, Topology,
 };
 use quorate_crdt::{Dot, NodeId, ReplicaId};
 use quorate_dynamo::op::{
@@ -95,6 +95,7 @@ impl Fake {
             replication: Replication::Auto,
             read: Arc::from("ONE"),
             write: Arc::from("ONE"),
+            split: SplitPolicy::default(),
             placement: vec![
                 Placement {
                     epoch: Epoch(1),

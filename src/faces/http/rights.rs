@@ -49,7 +49,9 @@ pub(super) fn needed(method: &Method, uri: &Uri, topology: &Topology) -> Right {
 mod tests {
     use std::collections::BTreeMap;
 
-    use quorate_control::topology::{ClusterId, Epoch, Keyspace, KeyspaceId, Replication};
+    use quorate_control::topology::{
+        ClusterId, Epoch, Keyspace, KeyspaceId, Replication, SplitPolicy,
+    };
 
     use super::*;
 
@@ -60,6 +62,7 @@ mod tests {
             replication: Replication::Auto,
             read: "ONE".into(),
             write: "ONE".into(),
+            split: SplitPolicy::default(),
             placement: Vec::new(),
         };
         let carts = KeyspaceId(4);

@@ -4,8 +4,8 @@ use std::sync::Mutex;
 use bytes::Bytes;
 use quorate_control::store::{Done, MemoryStore};
 use quorate_control::topology::{
-    ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Partition, Placement, Replication, Timing,
-    Topology,
+    ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Partition, Placement, Replication,
+    SplitPolicy, Timing, Topology,
 };
 use quorate_dynamo::op::{Mutation, Op, Query, Reply, Request, SetExpiry};
 use quorate_dynamo::protocol::{Attempt, Config, FlightId, Place, Refusal};
@@ -124,6 +124,7 @@ fn topology(nodes: u64) -> Topology {
         replication: Replication::Auto,
         read: "ONE".into(),
         write: "ONE".into(),
+        split: SplitPolicy::default(),
         placement,
     };
     Topology {

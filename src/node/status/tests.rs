@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use quorate_control::topology::{
-    ClusterId, Epoch, Partition, Phase, Placement, Timing, Transition,
+    ClusterId, Epoch, Partition, Phase, Placement, SplitPolicy, Timing, Transition,
 };
 use quorate_dynamo::protocol::ReplicaSummary;
 
@@ -26,6 +26,7 @@ fn topology() -> Topology {
         replication: Replication::Auto,
         read: level.clone(),
         write: level,
+        split: SplitPolicy::default(),
         placement: vec![Placement::stable(Epoch(1), all.clone())],
     };
     Topology {
