@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use quorate_control::topology::KeyspaceId;
+use quorate_crdt::NodeId;
 use quorate_dynamo::Consistency;
 use quorate_dynamo::op::{Mutation, Op, Query, Reply, Request, RequestError};
 use quorate_gossip::quic::{JoinError, KeyPair, join};
