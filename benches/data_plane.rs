@@ -30,6 +30,7 @@ fn topology(nodes: u64) -> Arc<Topology> {
         rack: "r1".into(),
         quic: "127.0.0.1:1".into(),
         key: quorate_crdt::PublicKey([0; 32]),
+        next_key: None,
         voter: true,
     };
     let placement = vec![Placement::stable(
@@ -82,6 +83,7 @@ fn request(op: Op, level: Consistency) -> Input {
         timeout: Duration::from_secs(1),
         datacenter: "dc1".into(),
         id: None,
+        claim: None,
     };
     Input::Request {
         ticket: Ticket(1),

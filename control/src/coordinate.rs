@@ -53,7 +53,7 @@ pub use request::{ANSWERS_MAX, CLIENTS_MAX, ClientId, ProposalId, ProposalRefusa
 pub use semaphore::{PERMITS_MAX, SemaphoreCommand, SemaphoreOutcome};
 pub use session::{
     AcquireRefusal, Acquired, By, DELAY_MS_MAX, Deadlocked, HOLDER_BYTES_MAX, HoldRef, Holder,
-    Holding, LOCK_NAME_BYTES_MAX, Name, Patience, Resource, ResourceKind, SESSIONS_MAX,
+    LOCK_NAME_BYTES_MAX, Name, Occupant, Patience, Resource, ResourceKind, SESSIONS_MAX,
     SessionCommand, SessionEnd, SessionEvent, SessionId, SessionOutcome, SessionSpec, TICK_MS_MAX,
     TTL_MS_MAX, TTL_MS_MIN, Ttl, WAIT_MS_MAX, WaitId, WordError,
 };

@@ -64,6 +64,9 @@ pub struct NodeInfo {
     pub quic: Arc<str>,
     /// Whoever proves that it holds the private half is this node. No two nodes have the same.
     pub key: PublicKey,
+    /// The key that it is about to show instead. Until it has said that it shows no other, both are
+    /// its own.
+    pub next_key: Option<PublicKey>,
     /// Whether it votes in the control group. Nodes that do not vote are learners.
     pub voter: bool,
 }
@@ -155,6 +158,13 @@ impl Replication {
     }
 }
 
+impl NodeInfo {
+    /// Whether whoever holds the private half of `key` is this node.
+    pub fn has_key(&self, key: &PublicKey) -> bool {
+        self.key == *key || self.next_key.as_ref() == Some(key)
+    }
+}
+
 impl Topology {
     /// The admitted node of this name.
     pub fn node_named(&self, name: &str) -> Option<(NodeId, &NodeInfo)> {
@@ -168,7 +178,7 @@ impl Topology {
     pub fn node_of(&self, key: &PublicKey) -> Option<NodeId> {
         self.nodes
             .iter()
-            .find(|(_, info)| info.key == *key || REMOVED_KEY_CONNECTS.is_planted())
+            .find(|(_, info)| info.has_key(key) || REMOVED_KEY_CONNECTS.is_planted())
             .map(|(&node, _)| node)
     }
 

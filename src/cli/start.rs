@@ -149,6 +149,10 @@ struct Tuning {
     /// How long a request that names no timeout may take [default: 5s].
     #[arg(long, value_name = "TIME")]
     request_timeout: Option<String>,
+    /// A command of a Redis client that takes longer than this is kept in the slow log [default:
+    /// 10ms].
+    #[arg(long, value_name = "TIME")]
+    slow_command: Option<String>,
     /// Partitions of the keyspace `default` and of new keyspaces that name no number: a power of
     /// two, up to 4096. Decided when the cluster is founded [default: 64].
     #[arg(long, value_name = "N")]
@@ -250,6 +254,7 @@ impl Start {
             ("durability", tuning.durability),
             ("durability_interval", tuning.durability_interval),
             ("request_timeout", tuning.request_timeout),
+            ("slow_command", tuning.slow_command),
             ("partitions", tuning.partitions),
             ("log", tuning.log),
             ("log_format", tuning.log_format),
@@ -419,6 +424,7 @@ impl Faces {
             tls: tls.clone(),
             timeout: config.request_timeout,
             durability: kept(config),
+            slow: config.slow_command,
             ..RespConfig::default()
         };
         let http_config = HttpConfig {

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use super::error::ConfigError;
 use super::layers::{Given, Sources};
 use super::settings::{
-    Access, Join, Listen, NodeConfig, REQUEST_TIMEOUT, SYNC_INTERVAL, Secret, TokenSource,
+    Access, Join, Listen, NodeConfig, REQUEST_TIMEOUT, SLOW_COMMAND, SYNC_INTERVAL, Secret,
+    TokenSource,
 };
 use super::text::{self, parse_duration};
 use crate::store::{Durability, Engine};
@@ -62,6 +63,9 @@ pub(super) fn build(given: &Given, sources: &Sources) -> Result<NodeConfig, Conf
             .unwrap_or(Engine::Fjall),
         durability: durability(given)?,
         access: access(given)?,
+        slow_command: given
+            .take("slow_command", parse_duration)?
+            .unwrap_or(SLOW_COMMAND),
         request_timeout: given
             .take("request_timeout", parse_duration)?
             .unwrap_or(REQUEST_TIMEOUT),

@@ -36,7 +36,7 @@ const ADDRESS: &str = "a string with an IP address and a port, such as \"127.0.0
 
 const FILE: &str = "a string with the path of a PEM file";
 
-pub(super) const KEYS: [Key; 28] = [
+pub(super) const KEYS: [Key; 29] = [
     key("data_dir", "a string with a path"),
     key("node", text::NAME),
     key("datacenter", text::NAME),
@@ -79,6 +79,7 @@ pub(super) const KEYS: [Key; 28] = [
         kind: Kind::Number,
     },
     key("request_timeout", text::DURATION),
+    key("slow_command", text::DURATION),
     // Refused, with the reason: an earlier version had it.
     key("network", "left out"),
     key(

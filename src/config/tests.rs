@@ -526,6 +526,13 @@ fn the_log_is_configured_like_everything_else() {
     let level = tracing::Level::DEBUG;
     assert!(given.filter.would_enable("quinn::endpoint", &level));
     assert!(!given.filter.would_enable("quorate", &level));
+    let info = tracing::Level::INFO;
+    assert!(
+        given.filter.would_enable("audit", &info),
+        "nobody has said otherwise"
+    );
+    let without = config(&[], &[("log", "warn,audit=off")]).unwrap();
+    assert!(!without.filter.would_enable("audit", &info));
     let refused = config(&[("QUORATE_LOG", "loud")], &[])
         .unwrap_err()
         .to_string();

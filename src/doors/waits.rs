@@ -122,7 +122,7 @@ pub(crate) fn waiting(deed: &CoordinationDeed, outcome: &CoordinationOutcome) ->
 pub(crate) fn goes_on(answer: &CoordinationAnswer) -> bool {
     matches!(
         answer,
-        CoordinationAnswer::Wait(WaitStanding::Waiting { .. })
+        CoordinationAnswer::Wait(WaitStanding::Waiting)
             | CoordinationAnswer::Round(None)
             | CoordinationAnswer::Latch(false)
     )

@@ -21,6 +21,7 @@ use super::disk::{Disk, Gauge};
 use super::doors::Doors;
 use super::error::StartError;
 use super::identity::{Founding, StartAs, advertised};
+use super::keys::Keys;
 use super::world::{Queues, Settings, World};
 use crate::config::NodeConfig;
 use crate::doors::{Admin, Data};
@@ -334,12 +335,13 @@ async fn boot(
 ) -> Result<(Boot, Arc<QuicTransport>), StartError> {
     let seed = u64::from_le_bytes(random_bytes()?);
     let node = start.identity.node();
+    let keeps_data = config.storage.keeps_data();
     let world = World {
         clock: Arc::new(SystemClock::start()),
         store: Arc::clone(&disk.store),
         commit: Arc::clone(&disk.commit) as _,
         gauge: Arc::new(Gauge {
-            dir: disk.dir.clone(),
+            dir: keeps_data.then(|| Arc::clone(&disk.dir)),
             commit: Arc::clone(&disk.commit),
         }),
         onlooker: None,
@@ -351,7 +353,7 @@ async fn boot(
         cores: options.cores.unwrap_or_else(default_cores),
         queues: Queues::default(),
         data: Config {
-            persist: disk.dir.is_some(),
+            persist: keeps_data,
             ..options.data
         },
         consensus: ConsensusConfig::new(node, seed),
@@ -369,9 +371,12 @@ async fn boot(
         bound = Some(Arc::clone(&transport));
         transport.ask_at(seeds(config));
         let listens = transport.local_addr().map_err(StartError::Port)?;
+        let shown = start.identity.keys().clone();
+        let keys = Keys::open(Arc::clone(&disk.dir), Arc::clone(&transport), shown)?;
         Ok(Plug {
             transport,
             address: advertised(config, listens),
+            keys: Some(Arc::new(keys)),
         })
     })
     .await?;

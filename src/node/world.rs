@@ -19,7 +19,7 @@ use quorate_gossip::wire;
 use serde::{Deserialize, Serialize};
 
 use super::clock::Clock;
-use super::process::ProcessFigures;
+use crate::process::ProcessFigures;
 use crate::store::{Life, Lives};
 
 /// Time, disk and chance: everything that the simulator replaces, but for the network.

@@ -256,7 +256,7 @@ impl Host {
         let address = Arc::clone(&self.address);
         let plug = move |inbound| {
             let transport = plugged.plug(node, key, datacenter, Arc::clone(&address), inbound);
-            Ok(Plug { transport, address })
+            Ok(Plug::without_keys(transport, address))
         };
         let stage = Arc::new(Mutex::new(Stage::Starting));
         let live = live(settings, world, plug, granted, founding, tasks.clone());

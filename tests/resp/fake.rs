@@ -88,6 +88,7 @@ impl Fake {
             rack: Arc::from("r"),
             quic: "127.0.0.1:1".into(),
             key: quorate_crdt::PublicKey([0; 32]),
+            next_key: None,
             voter: true,
         };
         let keyspace = |name: &str| Keyspace {

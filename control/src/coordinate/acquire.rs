@@ -10,7 +10,7 @@ use super::lock::{Fit, HOLDS_MAX};
 use super::queue::{WAITERS_MAX, Waiter};
 use super::semaphore::Permits;
 use super::session::{
-    AcquireRefusal, Acquired, By, Deadlocked, Holding, Name, Patience, Resource, ResourceKind,
+    AcquireRefusal, Acquired, By, Deadlocked, Name, Occupant, Patience, Resource, ResourceKind,
     SessionId, WaitId,
 };
 use super::state::{Coordination, Wanted};
@@ -241,9 +241,9 @@ impl Coordination {
     }
 
     /// Who holds a thing; of several, one.
-    pub(super) fn holding(&self, resource: &Resource) -> Option<Holding> {
+    pub(super) fn holding(&self, resource: &Resource) -> Option<Occupant> {
         let (session, token) = self.holders(resource).next()?;
-        Some(Holding {
+        Some(Occupant {
             session,
             holder: self.sessions.holder(session),
             token,

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 pub use words::{
     AcquireRefusal, Acquired, By, DELAY_MS_MAX, Deadlocked, HOLDER_BYTES_MAX, HoldRef, Holder,
-    Holding, LOCK_NAME_BYTES_MAX, Name, Patience, Resource, ResourceKind, SessionId, SessionSpec,
+    LOCK_NAME_BYTES_MAX, Name, Occupant, Patience, Resource, ResourceKind, SessionId, SessionSpec,
     TTL_MS_MAX, TTL_MS_MIN, Ttl, WAIT_MS_MAX, WaitId, WordError,
 };
 

@@ -1,4 +1,4 @@
-//! Limits: what a flood of requests or of lost sessions costs.
+//! What a flood of requests or of lost sessions costs.
 
 use std::sync::Arc;
 
@@ -7,9 +7,12 @@ use bytes::Bytes;
 use super::*;
 use crate::topology::{FencingToken, LogIndex};
 
+mod histories;
+
 struct Group {
     state: Coordination,
     index: u64,
+    number: u64,
     events: Vec<CoordinationEvent>,
 }
 
@@ -18,6 +21,7 @@ impl Group {
         let mut group = Self {
             state: Coordination::default(),
             index: 0,
+            number: 0,
             events: Vec::new(),
         };
         group.tick(0);
@@ -39,10 +43,11 @@ impl Group {
     }
 
     fn ask(&mut self, deed: CoordinationDeed) -> CoordinationOutcome {
+        self.number += 1;
         let id = ProposalId {
             client: ClientId(1),
-            number: self.index,
-            awaited: self.index,
+            number: self.number,
+            awaited: self.number,
         };
         self.apply(CoordinationCommand { id, deed })
     }

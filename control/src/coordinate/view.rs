@@ -72,10 +72,7 @@ pub struct ChainLink {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WaitStanding {
     /// It goes on.
-    Waiting {
-        /// How many are served before it, and itself.
-        position: u32,
-    },
+    Waiting,
     /// The session holds the thing.
     Granted {
         /// The token of the grant.
@@ -242,8 +239,7 @@ impl Coordination {
 
     fn standing(&self, wait: WaitId, session: SessionId, resource: &Resource) -> WaitStanding {
         if self.queue.get(wait).is_some() {
-            let position = self.queue.position(wait);
-            return WaitStanding::Waiting { position };
+            return WaitStanding::Waiting;
         }
         let token = match resource.kind {
             ResourceKind::Semaphore => self.semaphores.get(&resource.name).and_then(|there| {

@@ -41,6 +41,7 @@ fn topology(cluster: u128, epoch: u64) -> Arc<Topology> {
         rack: "r1".into(),
         quic: "127.0.0.1:7381".into(),
         key: quorate_crdt::PublicKey([0; 32]),
+        next_key: None,
         voter: true,
     };
     let nodes = [(NodeId(1), info)].into();

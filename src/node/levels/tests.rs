@@ -14,6 +14,7 @@ fn topology(replicas: &[u64], read: &str, write: &str) -> Topology {
         rack: "r1".into(),
         quic: "127.0.0.1:1".into(),
         key: quorate_crdt::PublicKey([0; 32]),
+        next_key: None,
         voter: true,
     };
     let keyspace = Keyspace {

@@ -16,7 +16,7 @@ use quorate_crdt::NodeId;
 use quorate_dynamo::protocol::ReplicaSummary;
 
 use crate::doors::name_of;
-use crate::node::process::ProcessFigures;
+use crate::process::ProcessFigures;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct NodeLabel {
@@ -410,7 +410,7 @@ impl Process {
     fn read(&self, figures: ProcessFigures) {
         let cpu = figures.cpu.as_secs_f64();
         self.cpu.inc_by((cpu - self.cpu.get()).max(0.0));
-        self.memory.set(signed(figures.resident_bytes));
+        self.memory.set(signed(figures.taken.resident_bytes));
         self.descriptors.set(signed(figures.descriptors));
         self.descriptors_max.set(signed(figures.descriptors_max));
         self.started.set(figures.started.as_secs_f64());

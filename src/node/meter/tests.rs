@@ -40,6 +40,7 @@ fn ask(meter: &Meter, keyspace: u32, consistency: Option<Consistency>) {
         timeout: Duration::from_secs(1),
         datacenter: Arc::from("dc1"),
         id: None,
+        claim: None,
     };
     let sample = meter.sample(&request);
     let answer = Answer {

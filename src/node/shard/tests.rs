@@ -113,6 +113,7 @@ fn topology(nodes: u64) -> Topology {
         rack: "r1".into(),
         quic: "127.0.0.1:1".into(),
         key: quorate_crdt::PublicKey([0; 32]),
+        next_key: None,
         voter: true,
     };
     let placement = vec![Placement::stable(
@@ -241,6 +242,7 @@ fn request(op: Op, consistency: Consistency) -> Request {
         timeout: Duration::from_millis(200),
         datacenter: "dc1".into(),
         id: None,
+        claim: None,
     }
 }
 

@@ -17,6 +17,7 @@ fn topology() -> Topology {
         rack: "r".into(),
         quic: "127.0.0.1:1".into(),
         key: quorate_crdt::PublicKey([0; 32]),
+        next_key: None,
         voter: true,
     };
     let all = vec![NodeId(1), NodeId(2), NodeId(3)];
@@ -69,7 +70,11 @@ fn says(leader: u64, context: u128, digest: u128) -> Option<NodeFigures> {
 
 fn drawn_of(topology: &Topology, told: [Option<NodeFigures>; 3]) -> Findings {
     let answers = (1..).map(NodeId).zip(told).collect();
-    draw(topology, &answers, &Sights::default())
+    let sights = Sights {
+        voters: topology.voters().collect(),
+        ..Sights::default()
+    };
+    draw(topology, &answers, &sights)
 }
 
 fn drawn(told: [Option<NodeFigures>; 3]) -> Findings {
@@ -169,6 +174,22 @@ fn the_leader_is_whom_a_majority_of_the_voters_follows() {
         (None, 1, 3)
     );
     assert!(!status.ready);
+}
+
+/// The topology wants three voters. Two have joined and have never answered, so they do not vote,
+/// and the founder decides alone.
+#[test]
+fn only_who_votes_counts_as_a_voter() {
+    let answers = (1..).map(NodeId).zip([says(1, 1, 1), None, None]).collect();
+    let sights = Sights {
+        voters: [NodeId(1)].into(),
+        ..Sights::default()
+    };
+    let Findings { status, .. } = draw(&topology(), &answers, &sights);
+    assert_eq!(status.leader.as_deref(), Some("a"));
+    assert_eq!((status.control.voters, status.control.following), (1, 1));
+    let votes: Vec<bool> = status.nodes.iter().map(|node| node.voter).collect();
+    assert_eq!(votes, [true, false, false]);
 }
 
 #[test]

@@ -125,13 +125,14 @@ impl Group {
     fn lock(
         &mut self,
         by: By,
-        key: &str,
+        keys: &[&str],
         mode: LockMode,
         wait_ms: u64,
     ) -> Result<Result<Acquired, AcquireRefusal>, String> {
+        let names = keys.iter().map(|key| name(key));
         let deed = CoordinationDeed::Lock(LockCommand::Acquire {
             by,
-            names: vec![name(key)?],
+            names: names.collect::<Result<_, _>>()?,
             mode,
             patience: Patience::new(wait_ms, 0).map_err(|error| error.to_string())?,
         });
@@ -149,7 +150,7 @@ impl Group {
     }
 
     fn granted(&mut self, by: By, key: &str, mode: LockMode) -> Result<FencingToken, String> {
-        match self.lock(by, key, mode, 0)? {
+        match self.lock(by, &[key], mode, 0)? {
             Ok(Acquired::Granted { token, .. }) => Ok(token),
             other => Err(format!("{key} is not granted: {other:?}")),
         }
@@ -258,7 +259,7 @@ fn dead_waiter() -> Verdict {
     let by = By::New(spec("a", 5000)?);
     let token = group.granted(by, "k", LockMode::Exclusive)?;
     let dead = group.open("b", 500)?;
-    group.lock(dead, "k", LockMode::Exclusive, 60_000)?.ok();
+    group.lock(dead, &["k"], LockMode::Exclusive, 60_000)?.ok();
     group.tick(600);
     group.unlock("k", token)?;
     holds(
@@ -297,7 +298,7 @@ fn reader_and_writer() -> Verdict {
     let mut group = Group::new();
     group.take("a", "k")?;
     let by = By::New(spec("b", 1000)?);
-    let acquired = group.lock(by, "k", LockMode::Shared, 0)?;
+    let acquired = group.lock(by, &["k"], LockMode::Shared, 0)?;
     holds(
         matches!(acquired, Ok(Acquired::Taken { .. })),
         "a lock was shared while somebody held it alone",
@@ -309,7 +310,7 @@ fn two_upgrades() -> Verdict {
     let (a, b) = (group.open("a", 5000)?, group.open("b", 5000)?);
     group.granted(a.clone(), "k", LockMode::Shared)?;
     group.granted(b, "k", LockMode::Shared)?;
-    let upgraded = group.lock(a, "k", LockMode::Exclusive, 0)?;
+    let upgraded = group.lock(a, &["k"], LockMode::Exclusive, 0)?;
     holds(
         upgraded == Err(AcquireRefusal::NotTheOnlyReader { others: 1 }),
         "a reader became a writer beside another reader",
@@ -321,9 +322,9 @@ fn overtaken_writer() -> Verdict {
     let by = By::New(spec("a", 5000)?);
     group.granted(by, "k", LockMode::Shared)?;
     let writer = By::New(spec("w", 5000)?);
-    group.lock(writer, "k", LockMode::Exclusive, 5000)?.ok();
+    group.lock(writer, &["k"], LockMode::Exclusive, 5000)?.ok();
     let reader = By::New(spec("b", 5000)?);
-    let acquired = group.lock(reader, "k", LockMode::Shared, 0)?;
+    let acquired = group.lock(reader, &["k"], LockMode::Shared, 0)?;
     holds(
         matches!(acquired, Ok(Acquired::Taken { .. })),
         "a reader overtook a writer that waits",
@@ -340,7 +341,7 @@ fn three_in_a_circle() -> Verdict {
     }
     let mut last = None;
     for (by, key) in parties.into_iter().zip(["k2", "k3", "k1"]) {
-        last = Some(group.lock(by, key, LockMode::Exclusive, 5000)?);
+        last = Some(group.lock(by, &[key], LockMode::Exclusive, 5000)?);
     }
     let told = match last {
         Some(Err(AcquireRefusal::WouldDeadlock { cycle })) => cycle.len(),
@@ -349,15 +350,18 @@ fn three_in_a_circle() -> Verdict {
     holds(told == 3, "three parties wait for each other")
 }
 
+/// a waits behind w, whose other lock c holds: nobody holds what a waits for.
 fn circle_through_a_queue() -> Verdict {
     let mut group = Group::new();
     let (a, c) = (group.open("a", 60_000)?, group.open("c", 60_000)?);
     let w = group.open("w", 60_000)?;
-    group.granted(c.clone(), "k1", LockMode::Shared)?;
+    group.granted(c.clone(), "k3", LockMode::Exclusive)?;
     group.granted(a.clone(), "k2", LockMode::Exclusive)?;
-    group.lock(w, "k1", LockMode::Exclusive, 5000)?.ok();
-    group.lock(a, "k1", LockMode::Shared, 5000)?.ok();
-    let last = group.lock(c, "k2", LockMode::Exclusive, 5000)?;
+    group
+        .lock(w, &["k1", "k3"], LockMode::Exclusive, 5000)?
+        .ok();
+    group.lock(a, &["k1"], LockMode::Exclusive, 5000)?.ok();
+    let last = group.lock(c, &["k2"], LockMode::Exclusive, 5000)?;
     holds(
         matches!(last, Err(AcquireRefusal::WouldDeadlock { .. })),
         "a circle through a place in a queue is waited in",
@@ -388,7 +392,7 @@ fn failed_try() -> Verdict {
     let mut group = Group::new();
     group.take("a", "k")?;
     let by = By::New(spec("b", 1000)?);
-    group.lock(by, "k", LockMode::Exclusive, 0)?.ok();
+    group.lock(by, &["k"], LockMode::Exclusive, 0)?.ok();
     let session = SessionId(group.index);
     let renewed = group.ask(CoordinationDeed::Session(SessionCommand::Renew(vec![
         session,

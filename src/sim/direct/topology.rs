@@ -25,6 +25,7 @@ pub(super) fn topology(datacenters: &[u64], held_by: usize) -> Topology {
                     rack: "r1".into(),
                     quic,
                     key: quorate_crdt::PublicKey([0; 32]),
+                    next_key: None,
                     voter: true,
                 },
             );

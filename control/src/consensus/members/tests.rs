@@ -16,6 +16,7 @@ fn topology(nodes: &[u64], voters: &[u64]) -> Topology {
         rack: Arc::clone(&name),
         quic: "127.0.0.1:1".into(),
         key: quorate_crdt::PublicKey([node as u8; 32]),
+        next_key: None,
         voter: voters.contains(&node),
     };
     Topology {

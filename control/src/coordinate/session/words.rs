@@ -297,7 +297,7 @@ pub enum By {
 
 /// Who stands in the way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Holding {
+pub struct Occupant {
     /// The session.
     pub session: SessionId,
     /// Whose it is.
@@ -330,7 +330,7 @@ pub enum Acquired {
     /// Others hold it, and the request does not wait. Nothing has changed.
     Taken {
         /// One of the holders; `None` if nobody gets it now because its last holder was lost.
-        by: Option<Holding>,
+        by: Option<Occupant>,
         /// At which position it would have had to wait.
         position: u32,
     },

@@ -13,6 +13,7 @@ fn topology() -> Topology {
         rack: Arc::from("r1"),
         quic: "127.0.0.1:1".into(),
         key: quorate_crdt::PublicKey([0; 32]),
+        next_key: None,
         voter: true,
     };
     let nodes = BTreeMap::from([

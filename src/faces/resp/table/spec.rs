@@ -316,7 +316,8 @@ impl Spec {
 
     /// Whether it reads or changes data.
     pub(crate) fn is_on_data(&self) -> bool {
-        self.flags.has(Flags::WRITE) || self.flags.has(Flags::READONLY)
+        let keys = self.flags.has(Flags::WRITE) || self.flags.has(Flags::READONLY);
+        keys && !self.flags.has(Flags::EVERYWHERE)
     }
 
     /// The positions of the keys in a command of `length` words.
