@@ -195,9 +195,9 @@ impl<M: Machine> Rewritten<M> {
         }))
     }
 
-    /// A group of which nothing is left goes on with nothing, far beyond everything that it can have
-    /// decided: it has had at most as many recoveries as the topology group, whose last index, of
-    /// its own recovery, is `beside`.
+    /// A group of which nothing is left goes on with nothing, far beyond everything that it can
+    /// have decided: it has had at most as many recoveries as the topology group, which goes on at
+    /// `beside`.
     fn anew(disk: &Disk, group: GroupId, beside: LogId) -> Self {
         let log = Log {
             disk: disk.clone(),
