@@ -119,6 +119,7 @@ struct KeyspaceInfo {
     replication: Replication,
     read: String,
     write: String,
+    #[serde(default)]
     split: SplitPolicy,
     #[serde(default)]
     copies: u32,

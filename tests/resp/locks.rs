@@ -110,13 +110,15 @@ async fn a_wait_that_closes_a_circle_is_refused_and_the_circle_is_named() {
     let waits = tokio::spawn(async move {
         ask(&mut ann, "LOCK.ACQUIRE b TTL 60000 WAIT 60000 HOLDER ann").await
     });
-    let circle = loop {
-        let answer = ask(&mut bob, "LOCK.ACQUIRE a TTL 60000 WAIT 1 HOLDER bob").await;
-        match answer {
-            Value::Error(error) => break error.to_string(),
-            _ => tokio::time::sleep(Duration::from_millis(1)).await,
-        }
+    // Whoever asks last closes the circle.
+    while !matches!(ask(&mut bob, "LOCK.WHY a").await, Value::Array(chain) if chain.len() > 1) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let closes = "LOCK.ACQUIRE a TTL 60000 WAIT 60000 HOLDER bob";
+    let Value::Error(circle) = ask(&mut bob, closes).await else {
+        panic!("bob waits for ann, who waits for bob");
     };
+    let circle = circle.to_string();
     assert!(circle.starts_with("DEADLOCK "), "{circle}");
     assert!(
         circle.contains("bob waits for a, ann waits for b"),
