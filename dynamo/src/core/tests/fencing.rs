@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_control::store::{MemoryStore, Store};
+use quorate_control::topology::KeyspaceId;
 
 use super::net::{Net, node};
 use crate::consistency::Consistency as C;
 use crate::fence::{Claim, LockId};
-use crate::op::{Mutation, Op, Query, Reply, RequestError, SetExpiry};
-use crate::protocol::{Config, Input, Message, RequestId};
+use crate::op::{Mutation, Op, Query, Reply, Request, RequestError, SetExpiry};
+use crate::protocol::{Config, Input, Message, RequestId, Ticket};
 
 pub(super) fn claim(token: u64, sequence: u64, since: u64) -> Claim {
     Claim {
@@ -109,6 +110,48 @@ fn what_cannot_be_done_under_a_token_is_refused_before_anything() {
         );
     }
     assert_eq!(net.get(1, "l", C::All), Ok(None));
+}
+
+#[test]
+fn a_request_under_a_token_that_names_no_level_needs_a_majority() {
+    let mut net = Net::new(&[3]);
+    net.set_topology(|topology| {
+        for keyspace in topology.keyspaces.values_mut() {
+            keyspace.read = "ONE".into();
+            keyspace.write = "LOCAL_QUORUM".into();
+        }
+    });
+    let ask = |net: &mut Net, op: Op| {
+        let request = Request {
+            keyspace: KeyspaceId(0),
+            op,
+            consistency: None,
+            timeout: Duration::from_millis(500),
+            datacenter: "dc1".into(),
+            id: None,
+            claim: None,
+        };
+        let request = request.fenced(claim(1, 1, 1));
+        let ticket = Ticket(1_000);
+        net.replies.remove(&ticket.0);
+        net.input(node(1), Input::Request { ticket, request });
+        net.answer(ticket.0)
+    };
+    assert_eq!(ask(&mut net, set("v")), Ok(Reply::Done));
+    net.cut(&[1], &[2, 3]);
+    for op in [set("w"), get()] {
+        let outcome = ask(&mut net, op);
+        assert!(
+            matches!(
+                outcome,
+                Err(RequestError::TimedOut {
+                    level: C::Quorum,
+                    ..
+                })
+            ),
+            "{outcome:?}"
+        );
+    }
 }
 
 #[test]
