@@ -30,7 +30,7 @@ mod votes;
 
 use drill::{Drill, Drills};
 
-const ALL: [Drills; 17] = [
+const ALL: [Drills; 18] = [
     bounds::DRILLS,
     flights::DRILLS,
     joins::DRILLS,
