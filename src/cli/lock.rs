@@ -274,13 +274,12 @@ impl Running {
         let Some(pid) = Pid::from_raw(self.child.id().cast_signed()) else {
             return;
         };
-        let sent = if self.leads {
-            kill_process_group(pid, signal)
-        } else {
-            kill_process(pid, signal)
-        };
         // It may have ended meanwhile.
-        drop(sent);
+        if self.leads {
+            kill_process_group(pid, signal).ok();
+        } else {
+            kill_process(pid, signal).ok();
+        }
     }
 
     /// Ends it at once.
