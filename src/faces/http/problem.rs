@@ -36,7 +36,7 @@ pub(super) struct Problem {
     refused: Box<[Refused]>,
     /// Who has what was asked for.
     #[serde(flatten)]
-    taken: Option<Taken>,
+    taken: Option<Box<Taken>>,
     may_be_applied: bool,
 }
 
@@ -85,7 +85,7 @@ impl Problem {
     pub(super) fn taken(holder: Option<String>, position: u32) -> Self {
         let detail = "somebody else holds it; it was not granted in time";
         Self {
-            taken: Some(Taken { holder, position }),
+            taken: Some(Box::new(Taken { holder, position })),
             ..Self::new(StatusCode::CONFLICT, "taken", detail)
         }
     }
