@@ -19,6 +19,7 @@ pub use admin::{
     Admin, AdminError, KeyspaceChange, KeyspaceSpec, Lost, Member, RoleIn, TokenInfo, UserChange,
 };
 pub use coordination::{CoordinationError, Coordinator};
+pub(crate) use data::TIMEOUT_MAX;
 pub use data::{Data, name_of, short_name_of};
 pub use explain::{Explanation, HeldEntry, HeldKey, HeldRow, Holding, Printable};
 pub use lone::LoneCoordinator;

@@ -6,7 +6,7 @@
 //! equal to what the topology says. All groups share the node's store and one connection per peer.
 //!
 //! ```text
-//! config            times and sizes
+//! config            sizes, and where the pace comes from
 //! error             why something was not done
 //! link              the way to other nodes, provided by the driver
 //! codec             messages and records as bytes
@@ -24,6 +24,9 @@
 //! lives             whether this node may vote
 //! engine            one group's engine on this node
 //! propose           proposals, here or at the leader
+//! pace              heartbeats and elections as fast as the network allows
+//! hand_over         handing the leadership to another voter
+//! details           what operators want to know; the tail of the log
 //! read              queries at three strengths, here or at the leader
 //! attend            a part in a group of voters, as long as the node votes
 //! serve             answers to other nodes of a group
@@ -38,9 +41,11 @@ mod attend;
 mod codec;
 mod config;
 mod coordination_machine;
+mod details;
 mod engine;
 mod error;
 mod group;
+mod hand_over;
 mod hosted;
 mod link;
 mod lives;
@@ -48,6 +53,7 @@ mod log;
 mod machine;
 mod members;
 mod messages;
+mod pace;
 mod peer;
 mod propose;
 mod read;
@@ -57,14 +63,16 @@ mod serve;
 mod topology_machine;
 mod types;
 
-pub use config::{ConsensusConfig, ConsensusConfigError};
-pub use error::{FoundError, OpenError, ProposeError, QueryError};
-pub use group::{Boxed, Group, GroupStatus, Role};
+pub use config::{ConsensusConfig, ConsensusConfigError, Pace};
+pub use details::{FollowerDetails, GroupDetails, GroupStatus, LogLine, LogLineKind, Role};
+pub use error::{FoundError, HandOverError, OpenError, ProposeError, QueryError};
+pub use group::{Boxed, Group};
 pub use link::{Link, LinkError};
 pub use lives::VoteTrust;
 pub use machine::{GroupId, Machine, ReadLevel};
+pub use propose::CommitTimes;
 pub use recovery::{Recovery, RecoveryError};
-pub use registry::{Consensus, ControlGroup};
+pub use registry::{Consensus, ControlGroup, GroupReport};
 
 #[cfg(test)]
 mod tests;

@@ -40,8 +40,16 @@ quorate_crdt::bugs! {
     TOKEN_USE_COUNTED_TWICE = "token-use-counted-twice": "a newcomer that asks again uses its token up a second time";
     /// Whoever has the key of a removed node is taken for a member.
     REMOVED_KEY_CONNECTS = "removed-key-connects": "a key that is not in the topology is believed";
+    /// Whoever has a copy of the old key is taken for the node.
+    OLD_KEY_KEPT = "old-key-kept": "the key that a node has changed for another is believed as before";
+    /// A node can announce the key of another, and is taken for it.
+    KEY_OF_ANOTHER = "key-of-another": "a node may announce a key that is another's";
     /// A member can say that another has moved, or has done what it has not.
     REPORTS_FOR_OTHERS = "reports-for-others": "a member may report for another one";
+    /// While the next leader fetches what it lacks, nothing is decided.
+    HANDS_OVER_BLINDLY = "hands-over-blindly": "the leadership is handed to a voter that lacks entries";
+    /// Over a long distance nothing is ever decided.
+    PACE_UNMEASURED = "pace-unmeasured": "the leader does not look how far the others are away";
     /// A holder loses its lock because the group changed its leader.
     LEASE_CUT_SHORT = "lease-cut-short": "a new leader counts time against sessions whose renewals it may not have seen";
     /// A leader that was stopped ends every session when it goes on.

@@ -10,6 +10,10 @@ use quorate_dynamo::op::{Answer, Receipt, Request, RequestError};
 
 use super::{AdminError, Coordinator, Explanation, Pending, Room, Shortfall, Status};
 
+/// The longest time that a client may give a request. Until it is over, a request that nobody can
+/// answer holds one of the places of requests in flight.
+pub(crate) const TIMEOUT_MAX: Duration = Duration::from_mins(1);
+
 /// What a face needs from a node. Cheap to clone behind an [`Arc`], callable from any task.
 pub trait Data: Send + Sync + 'static {
     /// Hands the request at once to the shard that owns its partition. Requests that one task

@@ -11,6 +11,7 @@ mod metrics;
 mod openapi;
 mod problem;
 mod rights;
+mod typed;
 mod uri;
 mod users;
 
@@ -220,6 +221,7 @@ fn guarded() -> Vec<(&'static str, Route)> {
             "/v1/nodes/{name}",
             delete(admin::remove_node).patch(admin::drain_node),
         ),
+        ("/v1/key", post(admin::change_key)),
         ("/v1/tokens", get(admin::tokens).post(admin::create_token)),
         ("/v1/tokens/{id}", delete(admin::revoke_token)),
         ("/v1/users", get(users::list).post(users::create)),

@@ -16,7 +16,9 @@ use quorate_control::state::{Command, CommandRefusal, Entry, NodeSpec, Response,
 use quorate_control::store::{Commit, Store};
 use quorate_control::topology::Topology;
 use quorate_crdt::{NodeId, PublicKey, Secret};
-use quorate_gossip::transport::{CallError, JoinGrant, JoinRefusal, JoinRequest, Later, Transport};
+use quorate_gossip::transport::{
+    CallError, Expected, JoinGrant, JoinRefusal, JoinRequest, Later, Transport,
+};
 use quorate_gossip::wire;
 use tokio::sync::watch;
 
@@ -24,7 +26,7 @@ use super::clock::Clock;
 use super::figures::Following;
 use super::hub::{Call, ControlDoor, tagged};
 use super::reach::Reach;
-use crate::planted::REFUSED_JOIN_PROPOSED;
+use crate::planted::{REFUSED_JOIN_PROPOSED, UNFIT_ADMITTED};
 
 /// How long a proposal may take: enough for several elections.
 const PROPOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -41,6 +43,12 @@ pub(super) struct Control {
 struct Calls(Arc<dyn Transport>);
 
 impl Link for Calls {
+    fn round_trips(&self) -> Vec<(NodeId, Duration)> {
+        let met = self.0.met().into_keys();
+        met.filter_map(|node| Some((node, self.0.rtt(node)?)))
+            .collect()
+    }
+
     fn call(
         &self,
         to: NodeId,
@@ -139,6 +147,11 @@ impl Control {
         {
             return Err(refused(&refusal));
         }
+        if let Some(refusal) = unmet(request.expects, &self.decided())
+            && !UNFIT_ADMITTED.is_planted()
+        {
+            return Err(refusal);
+        }
         // Only for a newcomer that would be let in does this node ask all others.
         if let Some(dead) = asked.replaces {
             self.check_dead(dead).await?;
@@ -200,6 +213,15 @@ impl Control {
         }
         Ok(())
     }
+}
+
+/// What a newcomer expects of the cluster in vain.
+fn unmet(expected: Expected, topology: &Topology) -> Option<JoinRefusal> {
+    let partitions = topology.usual_partitions()?;
+    if let Some(told) = expected.partitions.filter(|&told| told != partitions) {
+        return Some(JoinRefusal::OtherPartitions { partitions, told });
+    }
+    (expected.users && topology.users.is_empty()).then_some(JoinRefusal::NoUsers)
 }
 
 fn refused(refusal: &CommandRefusal) -> JoinRefusal {

@@ -137,7 +137,6 @@ impl Coordinating {
         let asked = self.group.query(query, ReadLevel::Strong, DECIDE_TIMEOUT);
         asked.await.map_err(|error| match error {
             QueryError::Malformed => CoordinationError::Malformed,
-            QueryError::Stopping => CoordinationError::Stopping,
             _ => CoordinationError::NoQuorum,
         })
     }

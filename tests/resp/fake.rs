@@ -11,7 +11,7 @@ use quorate::doors::{
 };
 use quorate_control::topology::{
     ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Partition, Placement, Replication,
-    SplitPolicy, Topology,
+    SplitPolicy, Timing, Topology,
 };
 use quorate_crdt::{Dot, NodeId, ReplicaId};
 use quorate_dynamo::op::{
@@ -88,6 +88,7 @@ impl Fake {
             rack: Arc::from("r"),
             quic: "127.0.0.1:1".into(),
             key: quorate_crdt::PublicKey([0; 32]),
+            next_key: None,
             voter: true,
         };
         let keyspace = |name: &str| Keyspace {
@@ -117,6 +118,7 @@ impl Fake {
                 (KeyspaceId(2), keyspace("carts")),
             ]),
             users: BTreeMap::new(),
+            timing: Timing::default(),
         };
         Arc::new(Self {
             topology: Mutex::new(Arc::new(topology)),

@@ -96,6 +96,22 @@ async fn a_user_runs_what_the_role_says() {
     root.ask("FLUSHALL", "+OK/").await;
 }
 
+/// A read under a lock shuts out earlier holders.
+#[tokio::test]
+async fn a_reader_takes_no_lock() {
+    let face = Face::start().await;
+    face.user("root", Some(Role::Admin), None);
+    face.user("eve", Some(Role::Read), None);
+    let mut eve = face.raw_as("eve").await;
+    let refused = "-NOPERM User eve has no permissions to run the 'get' command/";
+    eve.ask("FENCE job 1 GET k", refused).await;
+    eve.ask("CL ALL FENCE job 1 GET k", refused).await;
+    assert!(face.fake.state().log.is_empty(), "nothing was asked");
+    eve.ask("GET k", "$-1/").await;
+    let mut root = face.raw_as("root").await;
+    root.ask("FENCE job 1 GET k", "$-1/").await;
+}
+
 #[tokio::test]
 async fn a_name_and_its_password_belong_together() {
     let face = Face::start().await;

@@ -7,18 +7,25 @@ use crate::rust::{Token, Use};
 use crate::tree::{File, Tree};
 
 /// The rooms of `src` with the rooms that each may name besides itself. Crates are free to all.
-const ROOMS: [(&str, &[&str]); 14] = [
+const ROOMS: [(&str, &[&str]); 15] = [
     ("planted", &[]),
     ("table", &[]),
     ("limits", &[]),
     ("password", &[]),
+    ("process", &[]),
     ("tls", &[]),
     ("check", &[]),
     ("doors", &["table"]),
     ("store", &["limits", "planted"]),
     ("config", &["store", "tls"]),
-    ("faces", &["config", "doors", "limits", "password", "tls"]),
-    ("node", &["config", "doors", "password", "planted", "store"]),
+    (
+        "faces",
+        &["config", "doors", "limits", "password", "process", "tls"],
+    ),
+    (
+        "node",
+        &["config", "doors", "password", "planted", "process", "store"],
+    ),
     ("sim", &["config", "doors", "node", "table"]),
     ("demo", &["config", "doors", "faces", "node", "table"]),
     (

@@ -6,10 +6,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use quorate_control::topology::{
-    ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Replication, SplitPolicy, Topology, User,
+    ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Replication, SplitPolicy, Timing, Topology,
+    User,
 };
 use quorate_crdt::NodeId;
 use quorate_dynamo::Consistency;
+use quorate_dynamo::fence::Claim;
 use quorate_dynamo::op::{
     Answer, Expiry, Kind, Mutation, Op, Query, Receipt, Reply, Request, RequestError,
 };
@@ -134,6 +136,7 @@ impl Data for Fake {
             rack: "r1".into(),
             quic: "127.0.0.1:1".into(),
             key: quorate_crdt::PublicKey([0; 32]),
+            next_key: None,
             voter: true,
         };
         let replication = Replication::Fixed(BTreeMap::from([("oslo".into(), 1)]));
@@ -151,6 +154,7 @@ impl Data for Fake {
             nodes: BTreeMap::from([(NodeId(1), node("a")), (NodeId(2), node("b"))]),
             keyspaces: BTreeMap::from([(KeyspaceId(0), keyspace)]),
             users: self.users.lock().unwrap().clone(),
+            timing: Timing::default(),
         })
     }
 
@@ -260,6 +264,11 @@ impl Admin for Fake {
             .unwrap()
             .push(format!("drain {name} {drained}"));
         now(Ok(()))
+    }
+
+    fn change_key(&self) -> Pending<Result<quorate_crdt::PublicKey, AdminError>> {
+        self.done.lock().unwrap().push("change key".to_owned());
+        now(Ok(quorate_crdt::PublicKey([0xAB; 32])))
     }
 
     fn change_user(&self, name: &str, change: UserChange) -> Pending<Result<(), AdminError>> {
@@ -530,6 +539,38 @@ async fn the_level_and_the_timeout_reach_the_node() {
 }
 
 #[tokio::test]
+async fn the_lock_of_a_request_reaches_the_node() {
+    let server = start(None, true).await;
+    let job = Claim::new(b"a=b", 7);
+    for (method, fence, claim) in [
+        ("PUT", "a%3Db=7", job),
+        ("DELETE", "a=b=7;seq=3", job.numbered(3, 0)),
+        ("GET", "a=b=7; seq=4; since=2", job.numbered(4, 2)),
+    ] {
+        let header = format!("Quorate-Fence: {fence}\r\n");
+        server.call(method, "/v1/kv/default/k", &header, b"v").await;
+        let asked = server.fake.asked.lock().unwrap();
+        assert_eq!(asked.last().unwrap().claim, Some(claim), "{fence}");
+    }
+    for fence in [
+        "job",
+        "job=x",
+        "job=0",
+        "job=7;seq",
+        "job=7;seq=1;since=2",
+        "%zz=7",
+    ] {
+        let header = format!("Quorate-Fence: {fence}\r\n");
+        let refused = server.call("GET", "/v1/kv/default/k", &header, b"").await;
+        assert_eq!(
+            (refused.status, refused.document()["code"].as_str()),
+            (400, Some("bad_fence")),
+            "{fence}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn the_name_of_a_change_reaches_the_node() {
     let server = start(None, true).await;
     assert_eq!(
@@ -608,6 +649,7 @@ async fn bad_requests_are_refused_before_the_node_is_asked() {
         ("/v1/kv/other/k", 404, "no_keyspace"),
         ("/v1/kv/default/k?consistency=MOST", 400, "bad_parameter"),
         ("/v1/kv/default/k?timeout=5", 400, "bad_parameter"),
+        ("/v1/kv/default/k?timeout=61s", 400, "bad_parameter"),
         ("/v1/kv/default/k?siblings=1", 400, "bad_parameter"),
         ("/v1/kv/default/k?levle=ONE", 400, "bad_parameter"),
         (
@@ -686,6 +728,7 @@ async fn nodes_tokens_and_keyspaces_are_administered_by_name() {
         ("DELETE", "/v1/nodes/b", "", 202),
         ("DELETE", "/v1/nodes/b%2Fc?lost=true", "", 202),
         ("PATCH", "/v1/nodes/b", r#"{"drained":true}"#, 202),
+        ("POST", "/v1/key", "", 200),
         ("DELETE", "/v1/tokens/00ff", "", 204),
         (
             "PATCH",

@@ -68,7 +68,7 @@ pub(super) fn parameters<const N: usize>(
 
 /// Undoes %-escapes, and in a query the plus sign for a blank. `None` if an escape is cut short or
 /// not hexadecimal.
-fn decode(text: &str, query: bool) -> Option<Vec<u8>> {
+pub(super) fn decode(text: &str, query: bool) -> Option<Vec<u8>> {
     let mut bytes = text.bytes();
     let mut decoded = Vec::with_capacity(text.len());
     while let Some(byte) = bytes.next() {

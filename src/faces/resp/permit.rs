@@ -7,13 +7,23 @@ use super::refuse::Refused;
 use super::session::Session;
 use super::table::{Flags, Spec};
 
-/// Refuses a command that the client may not run in its keyspace.
-pub(super) fn permit(session: &Session, spec: &Spec, args: Args<'_>) -> Result<(), Refused> {
+/// Refuses a command that the client may not run in its keyspace. Under a lock, a read shuts out
+/// earlier holders and writes what it finds once more, so it needs the right to write.
+pub(super) fn permit(
+    session: &Session,
+    spec: &Spec,
+    args: Args<'_>,
+    under_lock: bool,
+) -> Result<(), Refused> {
     if spec.flags.has(Flags::NO_AUTH) {
         return Ok(());
     }
+    let right = match needed(spec.flags, session.keyspace) {
+        Right::Read(keyspace) if under_lock => Right::Write(keyspace),
+        right => right,
+    };
     session
-        .may(needed(spec.flags, session.keyspace))
+        .may(right)
         .map_err(|denied| refused(denied, session, &full_name(spec, args)))
 }
 
