@@ -32,8 +32,8 @@ use crate::planted::{
 const ASK_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often round trips and free space are looked at, and another node is asked for its topology.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How often a node asks which fencing tokens may still be held. Guess: a partition has room for the
-/// fences of thousands of locks, and each answer may cost every replica a write.
+/// How often a node asks which fencing tokens may still be held. Guess: a partition has room for
+/// the fences of thousands of locks, and each answer may cost every replica a write.
 const FLOOR_EVERY: Duration = Duration::from_secs(30);
 /// How often a node looks whether the topology has its address.
 const TELL_EVERY: Duration = Duration::from_millis(500);
