@@ -747,6 +747,7 @@ async fn nodes_tokens_and_keyspaces_are_administered_by_name() {
             "remove b No",
             "remove b/c Yes",
             "drain b true",
+            "change key",
             "revoke ff",
             "KeyspaceChange { replication: Some(Auto), read: Some(All), write: None, split: None }",
             "drop carts",
