@@ -145,7 +145,7 @@ impl Routes {
         self.minority = self
             .topology
             .as_ref()
-            .and_then(|topology| Minority::of(topology, |node| self.reachable(node)));
+            .and_then(|topology| Minority::of(topology.voters(), |node| self.reachable(node)));
     }
 
     /// Refuses a write to a keyspace that is read-only on this side of a split.
