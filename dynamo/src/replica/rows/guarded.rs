@@ -5,6 +5,7 @@ use bytes::Bytes;
 
 use super::KeyRows;
 use crate::fence::{LockId, Rank};
+use crate::planted;
 use crate::replica::row::{Fact, Row, RowKind, RowName};
 use crate::replica::shown::{highest, is_shown};
 
@@ -25,16 +26,22 @@ impl KeyRows {
             return Rank::NONE;
         }
         let head = self.head().into_iter().flat_map(Row::iter);
-        head.filter_map(|(_, payload)| {
+        let ranks = head.filter_map(|(_, payload)| {
             let guarded = payload.guarded()?;
             match guarded.fact {
                 Fact::Value { .. } | Fact::Gone => Some(guarded.stamp.rank),
                 Fact::Collection { floor, .. } => Some(floor),
                 Fact::Member => None,
             }
-        })
-        .max()
-        .unwrap_or_default()
+        });
+        let floor = ranks.max().unwrap_or_default();
+        if planted::FOLD_BY_CLOCK.is_planted() {
+            return Rank::NONE;
+        }
+        if planted::NO_SEQUENCE.is_planted() {
+            return Rank::of(floor.token, 0);
+        }
+        floor
     }
 
     /// A row, if it is there for a reader.
