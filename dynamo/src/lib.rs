@@ -18,6 +18,7 @@ pub mod preference;
 pub mod protocol;
 mod refusal;
 pub mod replica;
+pub mod saved;
 mod seen;
 mod value;
 

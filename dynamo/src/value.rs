@@ -4,6 +4,7 @@ mod fold;
 mod mutate;
 mod once;
 mod query;
+mod save;
 mod token;
 
 pub(crate) use fold::{expired_unseen, is_stale, lapsed};

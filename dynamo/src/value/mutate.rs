@@ -176,7 +176,8 @@ fn check(
         | Mutation::Delete
         | Mutation::ExpireAt(_)
         | Mutation::Persist
-        | Mutation::Lapse { .. } => return Ok(()),
+        | Mutation::Lapse { .. }
+        | Mutation::Restore { .. } => return Ok(()),
     };
     if kind_of(rows) != Some(needs) {
         return Err(RequestError::WrongKind);
@@ -298,6 +299,11 @@ impl Changing<'_, '_> {
             Mutation::IncrementField(field, by) => {
                 self.increment(RowKey::field(self.key.clone(), field.clone()), *by)?
             }
+            Mutation::Restore {
+                archive,
+                expiry,
+                rows,
+            } => self.restore(*archive, *expiry, rows),
         })
     }
 
