@@ -1,6 +1,7 @@
 //! The command line: parses the verbs and runs them. Data goes to stdout, notes go to stderr, and
 //! the exit code says what is now true.
 
+mod backup;
 mod bench;
 mod check;
 mod cluster;
@@ -93,6 +94,12 @@ enum Command {
     /// Make, list, change or drop users.
     #[command(subcommand)]
     User(user::User),
+    /// Save what a running cluster holds: keys, keyspaces and users.
+    #[command(after_help = backup::EXAMPLES)]
+    Backup(backup::Backup),
+    /// Bring back what a backup holds, into the same cluster or another one.
+    #[command(after_help = backup::restore::EXAMPLES)]
+    Restore(backup::restore::Restore),
     /// List the commands that took a node longest.
     #[command(after_help = "Example: quorate slowlog 20 --output json")]
     Slowlog(slowlog::SlowLog),
@@ -120,7 +127,7 @@ enum Command {
 
 /// The global flags that each command uses, besides `--output`. The others are not in its help, and
 /// giving one is an error: ignoring it silently would mislead.
-const USED: [(&str, &[&str]); 17] = [
+const USED: [(&str, &[&str]); 19] = [
     (
         "start",
         &["resp", "http", "password", "tls_cert", "tls_key"],
@@ -134,6 +141,8 @@ const USED: [(&str, &[&str]); 17] = [
     ("keyspace", OVER_HTTP),
     ("node", OVER_HTTP),
     ("user", OVER_HTTP),
+    ("backup", KEYS_OVER_HTTP),
+    ("restore", KEYS_OVER_HTTP),
     ("slowlog", OVER_RESP),
     (
         "bench",
@@ -149,6 +158,16 @@ const USED: [(&str, &[&str]); 17] = [
 ];
 const OVER_HTTP: &[&str] = &[
     "http", "user", "password", "tls_ca", "tls_cert", "tls_key", "timeout",
+];
+const KEYS_OVER_HTTP: &[&str] = &[
+    "http",
+    "user",
+    "password",
+    "tls_ca",
+    "tls_cert",
+    "tls_key",
+    "consistency",
+    "timeout",
 ];
 const OVER_RESP: &[&str] = &[
     "resp", "user", "password", "tls_ca", "tls_cert", "tls_key", "timeout",
@@ -261,6 +280,8 @@ impl Cli {
             Command::Keyspace(keyspace) => keyspace.run(globals),
             Command::Node(node) => node.run(globals),
             Command::User(user) => user.run(globals),
+            Command::Backup(backup) => backup.run(globals),
+            Command::Restore(restore) => restore.run(globals),
             Command::Slowlog(slowlog) => block_on(slowlog.run(globals)),
             Command::Bench(bench) => block_on(bench.run(globals)),
             Command::Check(check) => check.run(globals.output),

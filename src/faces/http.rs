@@ -2,6 +2,7 @@
 //! that do not speak RESP.
 
 mod admin;
+mod backup;
 mod doorman;
 mod face;
 mod guard;
@@ -21,7 +22,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, any, delete, get, patch};
+use axum::routing::{MethodRouter, any, delete, get, patch, post};
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -241,6 +242,10 @@ fn guarded() -> Vec<(&'static str, Route)> {
             get(kv::get).put(kv::put).delete(kv::delete),
         ),
         ("/v1/explain/{keyspace}/{*key}", get(kv::explain)),
+        ("/v1/backup", get(backup::inventory)),
+        ("/v1/backup/{keyspace}/{partition}", post(backup::page)),
+        ("/v1/restore", post(backup::restore_inventory)),
+        ("/v1/restore/{keyspace}", post(backup::restore_page)),
     ]
 }
 

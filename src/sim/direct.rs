@@ -4,6 +4,7 @@
 //! A drill plays its schedule on real cores (see [`cores`]) or a real replica, without a network.
 //! It passes as long as its rule is upheld.
 
+mod backups;
 mod bounds;
 mod cores;
 mod drill;
@@ -26,7 +27,8 @@ mod votes;
 
 use drill::{Drill, Drills};
 
-const ALL: [Drills; 15] = [
+const ALL: [Drills; 16] = [
+    backups::DRILLS,
     bounds::DRILLS,
     flights::DRILLS,
     joins::DRILLS,

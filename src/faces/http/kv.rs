@@ -22,7 +22,6 @@ use serde_json::json as document;
 use super::face::{Face, Shared, json, read_body};
 use super::problem::Problem;
 use super::uri;
-use crate::config::parse_duration;
 use crate::doors::Printable;
 
 /// The causal token of the values of a key, in base64. A read with `siblings=true` returns it; a
@@ -194,15 +193,8 @@ fn target(face: &Face, uri: &Uri) -> Result<Target, Problem> {
         .keyspaces
         .iter()
         .find(|(_, candidate)| *candidate.name == *keyspace);
-    let consistency: Option<Consistency> = consistency
-        .map(|text| text.parse())
-        .transpose()
-        .map_err(|error: quorate_dynamo::consistency::UnknownLevel| bad(error.to_string()))?;
-    let timeout = match timeout {
-        None => face.config.timeout,
-        Some(text) => parse_duration(&text)
-            .ok_or_else(|| bad("timeout must be a number with a unit, such as 500ms".to_owned()))?,
-    };
+    let consistency = uri::level(consistency)?;
+    let timeout = uri::duration(timeout)?.unwrap_or(face.config.timeout);
     let flag = |name: &str, text: Option<String>| match text.as_deref() {
         None | Some("false") => Ok(false),
         Some("true") => Ok(true),

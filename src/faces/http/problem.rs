@@ -68,6 +68,14 @@ impl Problem {
         serde_json::to_string(self).expect("invariant: a problem has string keys and serialises")
     }
 
+    /// The same, once a part of what was asked for may have been applied.
+    pub(super) fn after_part_of_it(self) -> Self {
+        Self {
+            may_be_applied: true,
+            ..self
+        }
+    }
+
     /// The node stopped before it answered.
     pub(super) fn stopping() -> Self {
         Self {
@@ -202,7 +210,9 @@ impl From<AdminError> for Problem {
             AdminError::Silent(_) => (StatusCode::CONFLICT, "silent"),
             AdminError::BadToken => (StatusCode::BAD_REQUEST, "bad_token"),
             AdminError::UnknownUser(_) => (StatusCode::NOT_FOUND, "no_user"),
-            AdminError::BadPassword { .. } => (StatusCode::BAD_REQUEST, "bad_password"),
+            AdminError::BadPassword { .. } | AdminError::BadHash { .. } => {
+                (StatusCode::BAD_REQUEST, "bad_password")
+            }
             AdminError::NoAdministrator => (StatusCode::CONFLICT, "no_administrator"),
             AdminError::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
         };
