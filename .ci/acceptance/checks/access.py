@@ -218,10 +218,10 @@ def authority(folder, name):
     return folder / f"{name}.pem"
 
 
-def certificate(folder, name, issuer):
-    """A certificate for this machine, signed by `issuer`."""
+def certificate(folder, name, issuer, addresses="DNS:localhost,IP:127.0.0.1"):
+    """A certificate for these addresses, by default this machine's, signed by `issuer`."""
     extensions = folder / "san.cnf"
-    extensions.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\nbasicConstraints=CA:FALSE\n")
+    extensions.write_text(f"subjectAltName={addresses}\nbasicConstraints=CA:FALSE\n")
     openssl(folder, "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", f"/CN={name}",
             "-keyout", f"{name}.key", "-out", f"{name}.csr")  # fmt: skip
     openssl(folder, "x509", "-req", "-in", f"{name}.csr", "-CA", f"{issuer}.pem", "-CAkey", f"{issuer}.key", "-CAcreateserial",
