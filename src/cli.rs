@@ -26,10 +26,12 @@ mod user;
 use std::ffi::OsString;
 use std::future::Future;
 use std::process::ExitCode;
+use std::sync::LazyLock;
 
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use quorate_gossip::wire;
 
 use fail::Failure;
 use globals::Globals;
@@ -189,10 +191,22 @@ fn uses(name: &str, flag: &str) -> bool {
     flag == "output" || used.is_some_and(|(_, flags)| flags.contains(&flag))
 }
 
+/// What `--version` says: after the version, the forms in which this program speaks, stores and
+/// saves. Two programs can be in one cluster if the first two are the same.
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "{}\nwire {}, store {}, backup {}",
+        env!("CARGO_PKG_VERSION"),
+        wire::VERSION,
+        crate::node::FORMAT_NOW,
+        crate::doors::backup::FORMAT,
+    )
+});
+
 /// The definition of the command line, where the help of each command shows only flags that mean
 /// something to it.
 fn definition() -> clap::Command {
-    let definition = Cli::command();
+    let definition = Cli::command().long_version(VERSION.as_str());
     let globals: Vec<clap::Arg> = definition
         .get_arguments()
         .filter(|flag| flag.is_global_set())

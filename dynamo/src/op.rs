@@ -162,9 +162,9 @@ pub enum Mutation {
     /// Adds to a field of the hash: [`Reply::Integer`], the new value as the executing replica sees
     /// it.
     IncrementField(Bytes, i64),
-    /// Restores what a backup holds of the key, where nothing as new is visible. A later write wins,
-    /// a counter or a key of another kind that is there stays as it is, and restoring twice is
-    /// restoring once: [`Reply::Integer`], how many rows were missing or older.
+    /// Restores what a backup holds of the key, where nothing as new is visible. A later write
+    /// wins, a counter or a key of another kind that is there stays as it is, and restoring twice
+    /// is restoring once: [`Reply::Integer`], how many rows were missing or older.
     Restore {
         /// The number of the backup. What it has counted is never counted twice.
         archive: u128,
@@ -176,8 +176,8 @@ pub enum Mutation {
 }
 
 impl Mutation {
-    /// Whether its entries carry a stamp of the executing node's clock, or one that is compared with
-    /// it.
+    /// Whether its entries carry a stamp of the executing node's clock, or one that is compared
+    /// with it.
     pub fn stamps(&self) -> bool {
         matches!(
             self,
@@ -199,8 +199,8 @@ impl Mutation {
         )
     }
 
-    /// Whether its meaning lies in what it drops or leaves. Such a mutation first looks at what a quorum
-    /// holds, and so takes two rounds instead of one.
+    /// Whether its meaning lies in what it drops or leaves. Such a mutation first looks at what a
+    /// quorum holds, and so takes two rounds instead of one.
     pub fn observes(&self) -> bool {
         matches!(
             self,

@@ -31,8 +31,11 @@ Examples:
   quorate backup --to - | zstd > monday.tar.zst
 Run the same command again to go on with a backup that was interrupted.";
 
-/// How long a request for a page may take, unless --timeout says otherwise.
+/// How long the request for a page, or one of the changes that restore it, may take, unless
+/// --timeout says otherwise.
 const REQUEST_TIME: Duration = Duration::from_secs(10);
+/// How much longer all changes of a page may take together. Guess.
+const PAGE_TIME: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Args)]
 pub(super) struct Backup {
@@ -58,7 +61,7 @@ impl Asking {
         let within = globals.timeout.unwrap_or(REQUEST_TIME);
         let level = http::segment(&level.to_string());
         Ok(Self {
-            client: Client::open(globals, within + Duration::from_secs(5))?,
+            client: Client::open(globals, within + PAGE_TIME)?,
             query: format!(
                 "consistency={level}&timeout={}ms",
                 within.as_millis().max(1)

@@ -135,6 +135,11 @@ impl Client {
         self.document(path, Method::Get)
     }
 
+    /// Gets text.
+    pub(super) fn text(&self, path: &str) -> Result<String, Failure> {
+        String::from_utf8(self.call(path, Method::Get)?).map_err(|_not_text| self.strange())
+    }
+
     /// Sends a document and returns the one that is answered.
     pub(super) fn post<T: DeserializeOwned>(&self, path: &str, body: String) -> Result<T, Failure> {
         self.document(path, Method::Post(body))

@@ -161,19 +161,18 @@ impl BackupPage {
     /// # Errors
     /// [`PageError`].
     pub fn decode(bytes: &[u8]) -> Result<Self, PageError> {
-        let (head, rest) = bytes
-            .split_first_chunk::<HEAD_BYTES>()
-            .ok_or(PageError::Foreign)?;
-        let [a, b, c, d, format @ .., e, f, g, h] = *head;
-        if [a, b, c, d] != MAGIC {
+        let (magic, rest) = bytes.split_first_chunk().ok_or(PageError::Foreign)?;
+        if *magic != MAGIC {
             return Err(PageError::Foreign);
         }
-        let found = u16::from_le_bytes(format);
+        let (format, rest) = rest.split_first_chunk().ok_or(PageError::Foreign)?;
+        let found = u16::from_le_bytes(*format);
         if found != FORMAT {
             return Err(PageError::Format { found });
         }
-        let expected =
-            (HEAD_BYTES + CHECKSUM_BYTES) as u64 + u64::from(u32::from_le_bytes([e, f, g, h]));
+        let (length, rest) = rest.split_first_chunk().ok_or(PageError::Foreign)?;
+        let body = u64::from(u32::from_le_bytes(*length));
+        let expected = (HEAD_BYTES + CHECKSUM_BYTES) as u64 + body;
         if bytes.len() as u64 != expected {
             return Err(PageError::Length {
                 bytes: bytes.len() as u64,

@@ -97,7 +97,6 @@ def check_a_backup_under_load_is_restored_into_a_cluster_of_another_size():
         cluster.make_keyspace("carts")
         fill(cluster[0])
         count_up(cluster.nodes)
-        cluster[0].call("SELECT", "carts")
         folder = cluster.folder / "backup"
         with cluster[1].connect() as connection:
             connection.call("SELECT", "carts")
@@ -112,9 +111,8 @@ def check_a_backup_under_load_is_restored_into_a_cluster_of_another_size():
             wait_until("the load has begun", lambda: len(acknowledged) > 500, 30)
             before = dict(acknowledged)
             report = saved(cluster[2], folder, *as_root)
-            during = len(acknowledged)
+            assert acknowledged != before, "the load went on"
         assert report["keyspaces"] == 2 and report["users"] == 2 and report["keys"] >= KEYS + len(before), report
-        assert during > len(before) or during == 1500
         with Cluster(1, arguments=["--partitions", "16"]) as other:
             node = other[0]
             first = restored(node, folder)

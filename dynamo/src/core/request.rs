@@ -252,8 +252,8 @@ impl Dynamo {
         }
     }
 
-    /// Whether this node has a replica that can execute the request. An operation that asks no other
-    /// replica needs one whose word counts by itself.
+    /// Whether this node has a replica that can execute the request. An operation that asks no
+    /// other replica needs one whose word counts by itself.
     pub(super) fn executes(&self, place: Place, op: &Op) -> bool {
         let scans = matches!(op, Op::Partition(_, op) if op.asks_nobody());
         let able = self.replica(place).is_some_and(|replica| {

@@ -22,6 +22,8 @@ use crate::saved::{PageEnd, SavedExpiry, SavedKey, SavedName, SavedRegister, Sav
 
 /// The longest page in bytes, unless a single row is longer.
 const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// What a row counts beside its own bytes, so that a page of short ones does not have too many.
+const ROW_BYTES: usize = 32;
 
 /// The keys after `after`, about `bytes` of them. A key is divided only if it alone is longer than
 /// a page.
@@ -102,7 +104,7 @@ impl Page {
             let Some(row) = saved_row(kind, field, row) else {
                 continue;
             };
-            let bytes = row.weight();
+            let bytes = ROW_BYTES + row.weight();
             if !saved.rows.is_empty() && self.bytes + bytes > self.max {
                 end = saved.rows.last().map(|last| PageEnd {
                     key: key.clone(),

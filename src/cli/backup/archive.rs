@@ -87,8 +87,8 @@ pub(super) struct Begun {
     /// The number of the backup, 32 hexadecimal digits drawn at random.
     pub(super) archive: String,
     pub(super) level: String,
-    /// When it began, in milliseconds since 1970 by the clock of the machine that took it.
-    begun: u64,
+    /// When that was, in milliseconds since 1970 by the clock of the machine that took it.
+    unix_millis: u64,
     pub(super) inventory: Inventory,
 }
 
@@ -130,7 +130,7 @@ impl Begun {
             format: FORMAT,
             archive: format!("{archive:032x}"),
             level,
-            begun: now(),
+            unix_millis: now(),
             inventory,
         }
     }
@@ -320,8 +320,8 @@ pub(super) fn saved(dir: &Path, keyspace: &str, partition: u16) -> Vec<(PageReco
     }
 }
 
-/// Writes a file so that it is there whole or not at all, also after a power cut. Only its owner can
-/// read it: a backup has everything that the cluster has.
+/// Writes a file so that it is there whole or not at all, also after a power cut. Only its owner
+/// can read it: a backup has everything that the cluster has.
 pub(super) fn write(dir: &Path, path: &str, bytes: &[u8]) -> Result<(), ArchiveError> {
     let file = dir.join(path);
     let unfinished = file.with_extension("new");

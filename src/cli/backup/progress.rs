@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use crate::cli::fail::Failure;
 use crate::cli::output;
 
-/// How many partitions are worked on at a time. Guess: enough to keep a node busy while pages travel.
+/// How many partitions are worked on at a time. Guess: enough to keep a node busy while pages
+/// travel.
 const THREADS: usize = 4;
 /// How long to wait before a request is repeated. Guess.
 const PAUSE: Duration = Duration::from_millis(250);

@@ -30,11 +30,13 @@ const PAGE_BYTES: u32 = 4 * 1024 * 1024;
 /// The longest inventory; the largest real one has some thousands of users.
 const INVENTORY_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// About how many bytes one change restores, unless a single row is longer.
-const CHANGE_BYTES: usize = 1024 * 1024;
+const CHANGE_BYTES: usize = 256 * 1024;
 /// What a row costs beside its bytes.
 const ROW_BYTES: usize = 64;
-/// How many changes of one page are under way at a time. Guess: enough to keep the shards busy.
+/// How many changes of one page, and about how many bytes of them, are under way at a time. Guess:
+/// enough to keep the shards busy, and few enough that none waits long for those before it.
 const AT_A_TIME: usize = 64;
+const BYTES_AT_A_TIME: usize = 1024 * 1024;
 
 /// `GET /v1/backup`.
 pub(super) async fn inventory(State(face): Shared) -> Response {
@@ -79,7 +81,7 @@ pub(super) async fn page(
         },
     );
     let answered = asking.submit(&face, op)?.await;
-    match asking.heard(&face, answered)? {
+    match heard(&face, answered)? {
         Reply::Page { keys, next } => {
             let page = BackupPage { keys, next }.encode();
             Ok(([(header::CONTENT_TYPE, "application/octet-stream")], page).into_response())
@@ -213,26 +215,38 @@ pub(super) async fn restore_page(
         face: &face,
         asking,
         under_way: VecDeque::new(),
+        bytes: 0,
         done: RestoredPage::default(),
     };
     let restored = restoring.page(page, archive).await;
-    restored.map_err(|problem| problem.after_part_of_it())?;
+    restored.map_err(Problem::after_part_of_it)?;
     Ok(json(StatusCode::OK, &restoring.done))
+}
+
+/// A change that has no answer yet.
+struct UnderWay {
+    rows: u64,
+    bytes: usize,
+    answer: Pending<Result<Answer, RequestError>>,
 }
 
 /// The changes of a page.
 struct Restoring<'a> {
     face: &'a Face,
     asking: Asking,
-    under_way: VecDeque<(u64, Pending<Result<Answer, RequestError>>)>,
+    under_way: VecDeque<UnderWay>,
+    /// Their bytes together.
+    bytes: usize,
     done: RestoredPage,
 }
 
 impl Restoring<'_> {
     async fn page(&mut self, page: BackupPage, archive: u128) -> Result<(), Problem> {
         for SavedKey { key, expiry, rows } in page.keys {
-            for rows in in_changes(key.len(), rows) {
-                if self.under_way.len() >= AT_A_TIME {
+            for (bytes, rows) in in_changes(key.len(), rows) {
+                while self.under_way.len() >= AT_A_TIME
+                    || (self.bytes > 0 && self.bytes + bytes > BYTES_AT_A_TIME)
+                {
                     self.settle_one().await?;
                 }
                 let count = rows.len() as u64;
@@ -242,8 +256,13 @@ impl Restoring<'_> {
                     rows,
                 };
                 let op = Op::Mutate(key.clone(), restore);
-                let pending = self.asking.submit(self.face, op)?;
-                self.under_way.push_back((count, pending));
+                let answer = self.asking.submit(self.face, op)?;
+                self.bytes += bytes;
+                self.under_way.push_back(UnderWay {
+                    rows: count,
+                    bytes,
+                    answer,
+                });
             }
         }
         while !self.under_way.is_empty() {
@@ -253,10 +272,16 @@ impl Restoring<'_> {
     }
 
     async fn settle_one(&mut self) -> Result<(), Problem> {
-        let Some((rows, pending)) = self.under_way.pop_front() else {
+        let Some(UnderWay {
+            rows,
+            bytes,
+            answer,
+        }) = self.under_way.pop_front()
+        else {
             return Ok(());
         };
-        let reply = self.asking.heard(self.face, pending.await)?;
+        self.bytes -= bytes;
+        let reply = heard(self.face, answer.await)?;
         let restored = match reply {
             Reply::Integer(restored) => restored.unsigned_abs().min(rows),
             _ => 0,
@@ -267,20 +292,18 @@ impl Restoring<'_> {
     }
 }
 
-/// The rows of a key, in changes that are not too long to travel.
-fn in_changes(key: usize, rows: Vec<SavedRow>) -> Vec<Vec<SavedRow>> {
-    let mut changes: Vec<Vec<SavedRow>> = Vec::new();
-    let mut room = 0;
+/// The rows of a key, in changes that are not too long to travel, each with its bytes.
+fn in_changes(key: usize, rows: Vec<SavedRow>) -> Vec<(usize, Vec<SavedRow>)> {
+    let mut changes: Vec<(usize, Vec<SavedRow>)> = Vec::new();
     for row in rows {
-        let bytes = ROW_BYTES + key + row.weight();
-        match changes.last_mut().filter(|_| bytes <= room) {
-            Some(change) => change.push(row),
-            None => {
-                changes.push(vec![row]);
-                room = CHANGE_BYTES;
+        let more = ROW_BYTES + key + row.weight();
+        match changes.last_mut() {
+            Some((bytes, change)) if *bytes + more <= CHANGE_BYTES => {
+                *bytes += more;
+                change.push(row);
             }
+            _ => changes.push((more, vec![row])),
         }
-        room = room.saturating_sub(bytes);
     }
     changes
 }
@@ -332,17 +355,16 @@ impl Asking {
             id: None,
         }))
     }
+}
 
-    fn heard<E>(
-        &self,
-        face: &Face,
-        answered: Result<Result<Answer, RequestError>, E>,
-    ) -> Result<Reply, Problem> {
-        match answered {
-            Ok(Ok(answer)) => Ok(answer.reply),
-            Ok(Err(error)) => Err(Problem::of(error, &face.data.topology())),
-            Err(_node_stopped) => Err(Problem::stopping()),
-        }
+fn heard<E>(
+    face: &Face,
+    answered: Result<Result<Answer, RequestError>, E>,
+) -> Result<Reply, Problem> {
+    match answered {
+        Ok(Ok(answer)) => Ok(answer.reply),
+        Ok(Err(error)) => Err(Problem::of(error, &face.data.topology())),
+        Err(_node_stopped) => Err(Problem::stopping()),
     }
 }
 

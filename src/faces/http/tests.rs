@@ -104,7 +104,9 @@ impl Fake {
                     row: None,
                 }),
             }),
-            Op::Mutate(_, Mutation::Restore { rows, .. }) => Ok(Reply::Integer(rows.len() as i64)),
+            Op::Mutate(_, Mutation::Restore { rows, .. }) => {
+                Ok(Reply::Integer(i64::try_from(rows.len()).unwrap()))
+            }
             other => panic!("the face asked for {other:?}"),
         }
     }

@@ -8,6 +8,8 @@ use super::*;
 use crate::doors::backup::{BackupPage, Inventory, encode_end};
 use crate::password;
 
+static LONG: [u8; 700_000] = [b'x'; 700_000];
+
 fn row(name: SavedName, value: &'static [u8]) -> SavedRow {
     SavedRow {
         name,
@@ -112,7 +114,6 @@ async fn what_is_no_page_and_no_place_is_refused_before_the_node_is_asked() {
 #[tokio::test]
 async fn a_page_is_restored_in_changes_of_bounded_length() {
     let server = start(None, true).await;
-    static LONG: [u8; 700_000] = [b'x'; 700_000];
     let name = |number: usize| SavedName::Field(Bytes::from(format!("f{number}")));
     let rows = (0..5).map(|number| row(name(number), &LONG)).collect();
     let body = page(rows).encode();
