@@ -5,6 +5,7 @@ mod backup;
 mod bench;
 mod check;
 mod cluster;
+mod consensus;
 mod demo;
 mod explain;
 mod fail;
@@ -93,6 +94,10 @@ enum Command {
     /// List or remove nodes, and make, list or revoke join tokens.
     #[command(subcommand)]
     Node(node::Node),
+    /// Look at who decides on the topology, whether there are enough of them, and what can be read
+    /// and written.
+    #[command(subcommand, after_help = consensus::EXAMPLES)]
+    Consensus(consensus::Consensus),
     /// Make, list, change or drop users.
     #[command(subcommand)]
     User(user::User),
@@ -129,7 +134,7 @@ enum Command {
 
 /// The global flags that each command uses, besides `--output`. The others are not in its help, and
 /// giving one is an error: ignoring it silently would mislead.
-const USED: [(&str, &[&str]); 19] = [
+const USED: [(&str, &[&str]); 20] = [
     (
         "start",
         &["resp", "http", "password", "tls_cert", "tls_key"],
@@ -142,6 +147,7 @@ const USED: [(&str, &[&str]); 19] = [
     ("explain", OVER_HTTP),
     ("keyspace", OVER_HTTP),
     ("node", OVER_HTTP),
+    ("consensus", OVER_HTTP),
     ("user", OVER_HTTP),
     ("backup", KEYS_OVER_HTTP),
     ("restore", KEYS_OVER_HTTP),
@@ -293,6 +299,7 @@ impl Cli {
             Command::Explain(explain) => explain.run(globals),
             Command::Keyspace(keyspace) => keyspace.run(globals),
             Command::Node(node) => node.run(globals),
+            Command::Consensus(consensus) => consensus.run(globals),
             Command::User(user) => user.run(globals),
             Command::Backup(backup) => backup.run(globals),
             Command::Restore(restore) => restore.run(globals),

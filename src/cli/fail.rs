@@ -112,6 +112,12 @@ pub(super) enum Failure {
         name: Box<str>,
         partitions: Option<u32>,
     },
+    /// Too few nodes for what was asked about.
+    #[error("{0}")]
+    TooFew(Box<str>),
+    /// The diagnosis of a node found something.
+    #[error("{findings} findings about {node}")]
+    Amiss { node: Box<str>, findings: usize },
     /// A backup or restore stopped. What is done stays done.
     #[error("{cause}; {verb} {done} of {of} partitions: run the same command again to go on")]
     Halfway {
@@ -229,9 +235,20 @@ impl Failure {
                 "unanswered".to_owned()
             }
             Self::NoSuchKey => "not_found".to_owned(),
+            Self::TooFew(_) => "not_quorate".to_owned(),
+            Self::Amiss { .. } => "amiss".to_owned(),
             Self::NotReached { .. } | Self::StillMoving { .. } => "not_reached".to_owned(),
             failure if failure.code() == USAGE => "usage".to_owned(),
             _ => "failed".to_owned(),
+        }
+    }
+
+    /// Something that the node's own document does not name.
+    pub(super) fn unknown(code: &'static str, detail: String) -> Self {
+        Self::Problem {
+            code: code.into(),
+            detail: detail.into(),
+            may_be_applied: false,
         }
     }
 
@@ -269,6 +286,7 @@ impl Failure {
     fn code(&self) -> u8 {
         match self {
             Self::OfSeveral { cause, .. } | Self::Halfway { cause, .. } => cause.code(),
+            Self::TooFew(_) => NOT_QUORATE,
             Self::Refused(refusal) if refusal.may_have_been_applied() => UNKNOWN_OUTCOME,
             Self::Refused(refusal) => match refusal.code() {
                 "NOTQUORATE" => NOT_QUORATE,
