@@ -1,33 +1,45 @@
-//! The Raft group that runs [`crate::state`], on openraft. Nothing of openraft shows outside this
-//! module.
+//! The Raft groups of the cluster, on openraft. Nothing of openraft shows outside this module.
 //!
-//! Voters decide. Every other node is a learner, so every node reads the topology locally. The
-//! leader keeps the group's membership equal to what the topology says.
+//! The *topology* group runs [`crate::state`]. Every node that is not a voter of it is a learner,
+//! so every node reads the topology locally. Every other group has the same voters and no learners:
+//! other nodes keep nothing of it and ask its leader. Each group's leader keeps its membership
+//! equal to what the topology says. All groups share the node's store and one connection per peer.
 //!
 //! ```text
-//! config      times and sizes
-//! error       why something was not done
-//! link        the way to other nodes, provided by the driver
-//! codec       messages and records as bytes
-//! types       the types openraft is made with
-//! messages    what nodes say to each other
-//! log         log, vote and markers in the node's store
-//! machine     committed entries into the state machine; snapshots; publishing topologies
-//! peer        calls to one other node
-//! members     keeps the Raft membership equal to the topology
-//! recovery    one survivor as the only voter, offline
-//! lives       whether this node may vote
-//! group       this node's part, as its driver holds it
-//! propose     proposals, here or at the leader
-//! serve       answers to other nodes
+//! config            times and sizes
+//! error             why something was not done
+//! link              the way to other nodes, provided by the driver
+//! codec             messages and records as bytes
+//! types             the types openraft is made with, once for all groups
+//! machine           what a group decides, as its author writes it
+//! topology_machine  the topology as such a machine
+//! messages          what nodes say to each other
+//! log               log, vote and markers in the node's store
+//! hosted            a machine as the engine and its onlookers see it
+//! apply             committed entries into the machine; snapshots
+//! peer              calls to one other node
+//! members           keeps the membership of a group equal to the topology
+//! recovery          one survivor as the only voter, offline
+//! lives             whether this node may vote
+//! engine            one group's engine on this node
+//! propose           proposals, here or at the leader
+//! read              queries at three strengths, here or at the leader
+//! attend            a part in a group of voters, as long as the node votes
+//! serve             answers to other nodes of a group
+//! group             a group as its driver holds it
+//! registry          this node's part in all groups
 //! ```
 //!
 //! Each file uses only files above it.
 
+mod apply;
+mod attend;
 mod codec;
 mod config;
+mod engine;
 mod error;
 mod group;
+mod hosted;
 mod link;
 mod lives;
 mod log;
@@ -36,16 +48,21 @@ mod members;
 mod messages;
 mod peer;
 mod propose;
+mod read;
 mod recovery;
+mod registry;
 mod serve;
+mod topology_machine;
 mod types;
 
 pub use config::{ConsensusConfig, ConsensusConfigError};
-pub use error::{FoundError, OpenError, ProposeError};
-pub use group::{Boxed, ControlGroup, ControlStatus, Role};
+pub use error::{FoundError, OpenError, ProposeError, QueryError};
+pub use group::{Boxed, Group, GroupStatus, Role};
 pub use link::{Link, LinkError};
 pub use lives::VoteTrust;
+pub use machine::{GroupId, Machine, ReadLevel};
 pub use recovery::{Recovery, RecoveryError};
+pub use registry::{Consensus, ControlGroup};
 
 #[cfg(test)]
 mod tests;

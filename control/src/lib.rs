@@ -1,4 +1,4 @@
-//! What a cluster agrees on, and the Raft group by which it agrees.
+//! What a cluster agrees on, and the Raft groups by which it agrees.
 //!
 //! | module | what it is | who uses it |
 //! |---|---|---|
@@ -6,7 +6,7 @@
 //! | [`quorum`] | counting answers, also over two replica sets at once | `dynamo`, and `state` |
 //! | [`store`] | the disk as the cores see it | everybody who keeps something |
 //! | [`state`] | the state machine: commands in, a new topology out | `consensus`, the node |
-//! | `consensus` | the Raft group that agrees on the commands (feature `consensus`) | the node |
+//! | `consensus` | the Raft groups that agree on commands (feature `consensus`) | the node |
 //!
 //! The first three are the ground: they know neither commands nor consensus, and they are all that
 //! `dynamo` uses. `state` is pure: it names neither openraft nor tokio, and `consensus` is the only

@@ -42,4 +42,10 @@ quorate_crdt::bugs! {
     REMOVED_KEY_CONNECTS = "removed-key-connects": "a key that is not in the topology is believed";
     /// A member can say that another has moved, or has done what it has not.
     REPORTS_FOR_OTHERS = "reports-for-others": "a member may report for another one";
+    /// Two groups take each other's log for theirs.
+    GROUPS_SHARE_A_LOG = "groups-share-a-log": "the records of all groups have the same keys";
+    /// A leader that was cut off answers with what was replaced meanwhile.
+    READS_WITHOUT_A_MAJORITY = "reads-without-a-majority": "whoever believes to lead answers strong reads";
+    /// A group that counts on a node's log loses what it has decided.
+    LEAVES_BEFORE_THE_OTHERS_AGREE = "leaves-before-the-others-agree": "a node forgets a group in which it has a part still";
 }

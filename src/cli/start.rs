@@ -404,7 +404,7 @@ async fn told(mut stopped: watch::Receiver<bool>) {
     drop(stopped.wait_for(|stop| *stop).await);
 }
 
-/// The RESP and HTTP servers of one node. They run on the node's own thread, beside its network.
+/// The RESP and HTTP servers of one node. They run on its thread for faces, apart from its network.
 struct Faces {
     tls: Option<Arc<TlsDoor>>,
     stop: watch::Sender<bool>,

@@ -11,7 +11,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use quorate_control::consensus::{ControlStatus, ProposeError};
+use quorate_control::consensus::{GroupStatus, ProposeError};
 use quorate_control::state::{Command, CommandRefusal, Response};
 use quorate_control::store::StoreError;
 use quorate_control::topology::Topology;
@@ -160,7 +160,7 @@ impl Boot {
             Command::Found { cluster, .. } => Some(*cluster),
             _ => None,
         };
-        match self.shared.control.group().found(command).await? {
+        match self.shared.control.consensus().found(command).await? {
             Response::Refused(CommandRefusal::AlreadyFounded)
                 if wanted == Some(self.shared.control.decided().cluster) =>
             {
@@ -290,12 +290,12 @@ impl Started {
     }
 
     /// How the control group looks from this node.
-    pub(crate) fn control(&self) -> ControlStatus {
+    pub(crate) fn control(&self) -> GroupStatus {
         self.shared().control.group().status()
     }
 
-    /// Ends this node's part in the control group.
+    /// Ends this node's part in the Raft groups.
     pub(crate) async fn end_control(&self) {
-        self.shared().control.group().shutdown().await;
+        self.shared().control.consensus().shutdown().await;
     }
 }

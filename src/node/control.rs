@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_control::consensus::{
-    ConsensusConfig, ControlGroup, Link, LinkError, OpenError, ProposeError,
+    Consensus, ConsensusConfig, ControlGroup, Link, LinkError, OpenError, ProposeError,
 };
 use quorate_control::state::{Command, CommandRefusal, Entry, NodeSpec, Response, TokenId};
 use quorate_control::store::{Commit, Store};
@@ -27,14 +27,14 @@ use crate::planted::REFUSED_JOIN_PROPOSED;
 /// How long a proposal may take: enough for several elections.
 const PROPOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The node's control group, and the clock by which join tokens expire.
+/// The node's part in the Raft groups, and the clock by which join tokens expire.
 pub(super) struct Control {
-    group: ControlGroup,
+    consensus: Consensus,
     transport: Arc<dyn Transport>,
     clock: Arc<dyn Clock>,
 }
 
-/// The group's [`Link`]: calls over the node's transport.
+/// The groups' [`Link`]: calls over the node's transport.
 struct Calls(Arc<dyn Transport>);
 
 impl Link for Calls {
@@ -69,32 +69,37 @@ impl Control {
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Self>, OpenError> {
         let link = Arc::new(Calls(Arc::clone(&transport)));
-        let group = ControlGroup::open(config, store, commit, link).await?;
+        let consensus = Consensus::open(config, store, commit, link).await?;
         Ok(Arc::new(Self {
-            group,
+            consensus,
             transport,
             clock,
         }))
     }
 
-    /// The group itself.
+    /// The node's part in all groups.
+    pub(super) fn consensus(&self) -> &Consensus {
+        &self.consensus
+    }
+
+    /// The group that decides the topology.
     pub(super) fn group(&self) -> &ControlGroup {
-        &self.group
+        self.consensus.topology()
     }
 
     /// The topologies that the group decides, as they come.
     pub(super) fn topology(&self) -> watch::Receiver<Arc<Topology>> {
-        self.group.state()
+        self.group().published()
     }
 
     /// The newest topology that this node's part of the group has applied.
     pub(super) fn decided(&self) -> Arc<Topology> {
-        self.group.read(|state| Arc::clone(state.topology()))
+        self.group().read(|state| Arc::clone(state.topology()))
     }
 
     /// Proposes `command` and waits at most [`PROPOSE_TIMEOUT`] for what comes of it.
     pub(super) async fn propose(&self, command: Command) -> Result<Response, ProposeError> {
-        self.group.propose(command, PROPOSE_TIMEOUT).await
+        self.group().propose(&command, PROPOSE_TIMEOUT).await
     }
 
     /// Admits the newcomer that holds `key` and the token of its request. What would be refused is
@@ -118,7 +123,7 @@ impl Control {
             key,
             durable: request.durable,
         };
-        let foreseen = self.group.read(|state| state.may_enter(&asked, &node));
+        let foreseen = self.group().read(|state| state.may_enter(&asked, &node));
         if let Err(refusal) = foreseen
             && !REFUSED_JOIN_PROPOSED.is_planted()
         {
@@ -165,7 +170,7 @@ impl Control {
         let Some(dead) = &request.replaces else {
             return Ok(None);
         };
-        if self.group.read(|state| state.admitted_as(key)).is_some() {
+        if self.group().read(|state| state.admitted_as(key)).is_some() {
             return Ok(None);
         }
         match self.decided().node_named(dead) {
@@ -177,7 +182,7 @@ impl Control {
     /// Checks that no member reaches the node any more.
     async fn check_dead(&self, node: NodeId) -> Result<(), JoinRefusal> {
         let reach = Reach {
-            me: self.group.node(),
+            me: self.group().node(),
             transport: &*self.transport,
         };
         if reach.still_answers(&self.decided(), node).await {
@@ -207,14 +212,14 @@ pub(super) struct Door(pub(super) Weak<Control>);
 impl ControlDoor for Door {
     fn receive(&self, from: NodeId, request: Bytes) -> Later<Bytes> {
         match self.0.upgrade() {
-            Some(control) => control.group.serve(from, request),
+            Some(control) => control.consensus.serve(from, request),
             None => Box::pin(async { Bytes::new() }),
         }
     }
 
     fn token(&self, id: u64) -> Option<Secret> {
         let control = self.0.upgrade()?;
-        control.group.read(|state| {
+        control.group().read(|state| {
             let token = state.tokens().get(&TokenId(id))?;
             Some(token.verifier.clone())
         })
@@ -231,7 +236,7 @@ impl ControlDoor for Door {
         let Some(control) = self.0.upgrade() else {
             return Following::default();
         };
-        let status = control.group.status();
+        let status = control.group().status();
         Following {
             term: status.term,
             leader: status.leader,

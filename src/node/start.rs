@@ -61,9 +61,36 @@ enum Order {
 /// A running node. Dropping it is a crash: nothing is finished.
 pub struct Node {
     up: Up,
-    runtime: Handle,
     order: Option<oneshot::Sender<Order>>,
     thread: Option<JoinHandle<Result<(), Arc<StoreError>>>>,
+    faces: Faces,
+}
+
+/// The thread for the faces of a node. It ends with the node's own thread.
+///
+/// Faces have it to themselves: a client that reads a set of a million members must not keep the
+/// node from sending a heartbeat.
+struct Faces {
+    runtime: Handle,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Faces {
+    /// Starts the thread, which ends when the sender of `alive` is dropped.
+    fn start(alive: oneshot::Receiver<()>) -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let body = move || {
+            // Nothing is ever sent.
+            drop(runtime.block_on(alive));
+            runtime.shutdown_background();
+        };
+        let thread = std::thread::Builder::new().name("faces".to_owned());
+        Ok(Self {
+            runtime: handle,
+            thread: Some(thread.spawn(body)?),
+        })
+    }
 }
 
 impl fmt::Debug for Node {
@@ -106,9 +133,12 @@ impl Node {
             .enable_all()
             .build()
             .map_err(StartError::Threads)?;
-        let handle = runtime.handle().clone();
+        let (alive, watched) = oneshot::channel::<()>();
+        let faces = Faces::start(watched).map_err(StartError::Threads)?;
         let body = move || match runtime.block_on(launch(&config, options)) {
             Ok((up, launched)) => {
+                // Dropped when this thread ends, for whatever reason.
+                let _alive = alive;
                 let result = runtime.block_on(async move {
                     match up_sender.send(Ok(up)) {
                         Ok(()) => live(launched, ordered).await,
@@ -134,9 +164,9 @@ impl Node {
         let up = up.await.map_err(|_ended| StartError::Ended)??;
         Ok(Self {
             up,
-            runtime: handle,
             order: Some(order),
             thread: Some(thread),
+            faces,
         })
     }
 
@@ -167,10 +197,10 @@ impl Node {
         Arc::clone(&self.up.doors) as Arc<dyn Admin>
     }
 
-    /// The runtime of the node's own thread. Faces spawn their tasks there, so that they end with
-    /// the node.
+    /// The runtime of the thread for faces. They spawn their tasks there, so that they end with the
+    /// node and never hold up its network.
     pub fn runtime(&self) -> &Handle {
-        &self.runtime
+        &self.faces.runtime
     }
 
     /// Waits until the node stops by itself, and says why. It stops by itself only if its disk has
@@ -202,8 +232,14 @@ impl Node {
         let Some(thread) = self.thread.take() else {
             return Ok(());
         };
-        let joined = tokio::task::spawn_blocking(move || thread.join()).await;
-        match joined {
+        let faces = self.faces.thread.take();
+        let joined = tokio::task::spawn_blocking(move || {
+            let result = thread.join();
+            // A panic of a face was reported on stderr.
+            faces.map(JoinHandle::join);
+            result
+        });
+        match joined.await {
             Ok(Ok(result)) => result,
             // A panic of the node's thread was reported on stderr.
             Ok(Err(_)) | Err(_) => Ok(()),
@@ -233,7 +269,7 @@ async fn live(
     }
     shared.stop_shards().await;
     drop(started);
-    shared.control.group().shutdown().await;
+    shared.control.consensus().shutdown().await;
     transport.shutdown().await;
     drop(alive);
     for shard in shards {

@@ -11,6 +11,7 @@ mod drill;
 mod expiring;
 mod flights;
 mod group;
+mod groups;
 mod joins;
 mod keeping;
 mod limits;
@@ -19,6 +20,7 @@ mod places;
 mod repairs;
 mod replicas;
 mod streams;
+mod sums;
 mod topology;
 mod trust;
 mod users;
@@ -27,7 +29,7 @@ mod votes;
 
 use drill::{Drill, Drills};
 
-const ALL: [Drills; 16] = [
+const ALL: [Drills; 17] = [
     backups::DRILLS,
     bounds::DRILLS,
     flights::DRILLS,
@@ -39,6 +41,7 @@ const ALL: [Drills; 16] = [
     replicas::DRILLS,
     votes::DRILLS,
     voters::DRILLS,
+    groups::DRILLS,
     repairs::DRILLS,
     trust::DRILLS,
     memory::DRILLS,

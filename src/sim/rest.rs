@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use quorate_control::consensus::{ControlStatus, Role};
+use quorate_control::consensus::{GroupStatus, Role};
 use quorate_control::topology::{Epoch, KeyspaceId, Partition, Placement, Topology};
 use quorate_crdt::NodeId;
 use quorate_dynamo::protocol::ReplicaSummary;
@@ -95,8 +95,8 @@ fn ails(
     let Some((knows, control)) = knows.zip(host.started(Started::control)) else {
         return Some(("does-not-start", "has not started".to_owned()));
     };
-    let ControlStatus { role, leader, .. } = control;
-    if role == Role::Stopped {
+    let GroupStatus { role, leader, .. } = control;
+    if role == Role::Absent {
         return Some((
             "control-stopped",
             "serves, but has stopped taking part in the control group".to_owned(),

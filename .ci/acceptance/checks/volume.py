@@ -192,3 +192,49 @@ def check_a_node_that_is_away_for_long_costs_bounded_memory_and_catches_up():
         assert sum(spent.values()) <= 1.3 * (rows + overwritten), (spent, rows, overwritten)
         assert streams == 0 or not remembered, f"{streams:.0f} streams although all events are remembered"
         assert c.call("CL", "ONE", "GET", "k7") == a.call("CL", "ALL", "GET", "k7")
+
+
+class Reader(threading.Thread):
+    """A client that reads the whole set again and again and looks at nothing that it gets."""
+
+    def __init__(self, node, members):
+        super().__init__(daemon=True)
+        self.node, self.members, self.reads, self.ended = node, members, 0, threading.Event()
+        self.start()
+
+    def run(self):
+        with self.node.connect(120) as connection:
+            while not self.ended.is_set():
+                connection.send(("CL", "QUORUM", "SMEMBERS", "set"))
+                head = connection.reader.readline()
+                assert head == b"*%d\r\n" % self.members, head
+                # Each member is a line with its length and a line with its name.
+                lines = 2 * self.members
+                while lines:
+                    lines -= connection.reader.read1(1 << 20).count(b"\n")
+                self.reads += 1
+
+
+def check_eight_readers_of_a_huge_set_do_not_raise_the_term():
+    """What clients read must not keep a node from its heartbeats."""
+    members = 600_000 if NIGHTLY else 200_000
+    with Cluster(3) as cluster:
+        fill_set(cluster[0], members)
+        cluster.wait_converged(60)
+        before = {node.name: (metric(node, "quorate_raft_term"), metric(node, "quorate_raft_leader_changes_total")) for node in cluster.nodes}
+        readers = [Reader(node, members) for node in cluster.nodes for _ in range(3)][:8]
+        down = set()
+        until = time.monotonic() + (60 if NIGHTLY else 20)
+        while time.monotonic() < until:
+            time.sleep(1)
+            for node in cluster.nodes:
+                down |= {other["name"] for other in node.status()["nodes"] if other["state"] != "alive"}
+        for reader in readers:
+            reader.ended.set()
+        for reader in readers:
+            reader.join(120)
+        after = {node.name: (metric(node, "quorate_raft_term"), metric(node, "quorate_raft_leader_changes_total")) for node in cluster.nodes}
+        print(f"{sum(reader.reads for reader in readers)} reads of {members} members; term and changes of leader before {before}, after {after}", flush=True)
+        assert all(reader.reads for reader in readers), [reader.reads for reader in readers]
+        assert after == before
+        assert not down, f"taken for dead meanwhile: {down}"

@@ -1,11 +1,9 @@
-//! Times and sizes of the control group.
+//! Times and sizes of the groups.
 
 use std::time::Duration;
 
 use openraft::SnapshotPolicy;
 use quorate_crdt::NodeId;
-
-use crate::planted::OLD_DISK_VOTES;
 
 /// How this node takes part. All nodes of a cluster should use the same times.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,6 +100,13 @@ impl ConsensusConfig {
         }
     }
 
+    /// How long after a majority has answered a leader may serve reads without asking again: a
+    /// tenth less than the time for which those that have answered elect nobody else. So clocks may
+    /// differ in rate by a tenth.
+    pub(super) fn lease(&self) -> Duration {
+        self.election_max / 10 * 9
+    }
+
     /// The settings for openraft. Pre-vote keeps the term of an isolated node from rising, a
     /// restarted leader must be elected again, and a follower whose log has gone back (because it
     /// lost its disk) is never silently filled again.
@@ -118,8 +123,8 @@ impl ConsensusConfig {
             max_in_snapshot_log_to_keep: self.keep,
             replication_lag_threshold: self.snapshot_every.saturating_mul(2),
             enable_pre_vote: Some(true),
-            // Until the other voters have been told of this life.
-            enable_elect: OLD_DISK_VOTES.is_planted(),
+            // Until the other voters have been told of this life; the engine is told then.
+            enable_elect: false,
             enable_leader_restore: Some(false),
             allow_log_reversion: Some(false),
             ..openraft::Config::default()

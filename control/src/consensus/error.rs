@@ -1,4 +1,4 @@
-//! Why a group does not start, a cluster is not founded, or a proposal has no answer.
+//! Why a group does not start, a cluster is not founded, or a proposal or a query has no answer.
 
 use quorate_crdt::NodeId;
 use serde::{Deserialize, Serialize};
@@ -6,15 +6,15 @@ use serde::{Deserialize, Serialize};
 use super::config::ConsensusConfigError;
 use crate::store::StoreError;
 
-/// The control group did not start. Nothing runs.
+/// The groups did not start. Nothing runs.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
     /// The settings cannot work.
     #[error(transparent)]
     Config(#[from] ConsensusConfigError),
-    /// The store failed, or what it holds of the control group is damaged. If it is damaged, the
-    /// node must join again as a new one.
+    /// The store failed, or what it holds of a group is damaged. If it is damaged, the node must
+    /// join again as a new one.
     #[error("the control group's log cannot be read")]
     Store(#[from] StoreError),
     /// The engine did not start.
@@ -45,20 +45,42 @@ pub enum FoundError {
 #[non_exhaustive]
 pub enum ProposeError {
     /// No leader was found in time: this side has no majority of the voters. Not applied.
-    #[error("the control group has no leader on this side")]
+    #[error("the group has no leader on this side")]
     NoLeader,
     /// No answer came in time.
-    #[error("the control group did not decide in time")]
+    #[error("the group did not decide in time")]
     TimedOut {
         /// Whether the command may have been applied, or may be later.
         may_be_applied: bool,
     },
     /// The leader was replaced while it was deciding. The command may have been applied, or may be
     /// later.
-    #[error("the leader of the control group changed while it was deciding")]
+    #[error("the leader of the group changed while it was deciding")]
     LeaderChanged,
     /// The node that took the command is stopping, or its disk has failed. The command may have
     /// been applied, or may be later.
     #[error("the node that took the proposal is stopping")]
     Stopping,
+    /// The command is too long, or another version of the program does not know it. Not applied.
+    #[error("the group does not take the command")]
+    Malformed,
+}
+
+/// A query without an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[non_exhaustive]
+pub enum QueryError {
+    /// Nobody on this side can show in time that what it knows is fresh enough: there is no
+    /// majority of the voters.
+    #[error("the group has no leader on this side that could answer")]
+    NoLeader,
+    /// No answer came in time.
+    #[error("the group did not answer in time")]
+    TimedOut,
+    /// The node that was asked is stopping, or its disk has failed.
+    #[error("the node that was asked is stopping")]
+    Stopping,
+    /// Another version of the program does not know the query or the answer.
+    #[error("the group does not know the query")]
+    Malformed,
 }

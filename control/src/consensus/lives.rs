@@ -27,17 +27,17 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use super::apply::Raft;
 use super::codec::seal;
 use super::log::Disk;
-use super::machine::Raft;
 use super::messages::{Reply, Request};
 use super::peer::Peer;
 use crate::planted::OLD_DISK_VOTES;
 use crate::quorum::majority;
-use crate::store::{Batch, Space, StoreError};
+use crate::store::StoreError;
 
 /// The lives of this node, in its own directory.
-pub(super) const OWN: &[u8] = b"lives";
+const OWN: &[u8] = b"lives";
 /// Before the number of another node: the newest life of it that this node has been told of.
 const OTHER: &[u8] = b"newest-life:";
 /// How many lives a directory remembers. A voter that was away for more starts of a node than this
@@ -74,17 +74,14 @@ pub(super) struct Lives {
 
 impl Lives {
     /// The record of a node that an administrator trusts all the same, to be written.
-    pub(super) fn pardoned(disk: &Disk) -> Result<Option<Bytes>, StoreError> {
+    pub(super) fn pardoned(disk: &Disk) -> Result<Option<(Vec<u8>, Bytes)>, StoreError> {
         let record: Option<Record> = disk.read(OWN, "the node's lives")?;
         let pardon = |record: Record| {
-            let forgetful = false;
-            seal(
-                OWN,
-                &Record {
-                    forgetful,
-                    ..record
-                },
-            )
+            let pardoned = Record {
+                forgetful: false,
+                ..record
+            };
+            seal(OWN, &pardoned).map(|sealed| (OWN.to_vec(), sealed))
         };
         let sealed = record.map(pardon).transpose();
         sealed.map_err(|error| stopped(io::Error::other(error)))
@@ -115,13 +112,18 @@ impl Lives {
         *self.standing.borrow()
     }
 
+    /// The standing, and every later one.
+    pub(super) fn standings(&self) -> watch::Receiver<VoteTrust> {
+        self.standing.subscribe()
+    }
+
     /// Whether the node may give its vote to anybody.
     pub(super) fn may_vote(&self) -> bool {
         self.standing() == VoteTrust::Trusted || OLD_DISK_VOTES.is_planted()
     }
 
     async fn keep(&self, record: &Record) -> io::Result<()> {
-        self.disk.write(OWN, record)?;
+        self.disk.write(OWN.to_vec(), record)?;
         self.disk.durable().await
     }
 
@@ -136,29 +138,34 @@ impl Lives {
         }
         let present = lives.last().copied();
         if let Some(present) = present.filter(|_| heard != present) {
-            let mut batch = Batch::default();
-            let sealed = seal(&key, &present).map_err(io::Error::other)?;
-            batch.put(Space::Control, key, sealed);
-            self.disk.store.apply(batch).map_err(io::Error::other)?;
+            self.disk.write(key, &present)?;
         }
         // Also if it is not new: an earlier telling may not be durable yet.
         self.disk.durable().await?;
         Ok(true)
     }
 
-    /// Tells every voter of this life, old ones and those to come, until somebody objects. Lets the
-    /// engine stand for election once a majority knows.
-    pub(super) async fn tell(self: Arc<Self>, raft: Raft, peer: Peer, pause: Duration) {
-        let mut metrics = raft.metrics();
+    /// Tells every voter of the topology group of this life, old ones and those to come, until
+    /// somebody objects. The node is trusted with votes once a majority knows.
+    pub(super) async fn tell(
+        self: Arc<Self>,
+        mut running: watch::Receiver<Option<Raft>>,
+        peer: Peer,
+        pause: Duration,
+    ) {
         let mut told = BTreeSet::from([self.me]);
         while self.standing() != VoteTrust::Forgetful {
+            let Some(raft) = (match running.wait_for(Option::is_some).await {
+                Ok(raft) => raft.clone(),
+                Err(_) => return,
+            }) else {
+                continue;
+            };
+            let mut metrics = raft.metrics();
             let configs = {
                 let metrics = metrics.borrow_watched();
-                metrics
-                    .membership_config
-                    .membership()
-                    .get_joint_config()
-                    .clone()
+                let membership = metrics.membership_config.membership();
+                membership.get_joint_config().clone()
             };
             let voters: BTreeSet<NodeId> = configs.iter().flatten().copied().collect();
             let ask: BTreeSet<NodeId> = voters.difference(&told).copied().collect();
@@ -167,19 +174,23 @@ impl Lives {
             while let Some(answer) = answers.join_next().await {
                 match answer {
                     Ok((node, Some(true))) => drop(told.insert(node)),
-                    Ok((node, Some(false))) => return self.forget(&raft, node).await,
+                    Ok((node, Some(false))) => return self.forget(node).await,
                     Ok((_, None)) | Err(_) => {}
                 }
             }
             let knows = |voters: &BTreeSet<NodeId>| {
                 voters.intersection(&told).count() >= majority(voters.len())
             };
-            if !voters.is_empty() && configs.iter().all(knows) {
+            let trusted = !voters.is_empty() && configs.iter().all(knows);
+            if trusted && self.standing() != VoteTrust::Trusted {
                 self.standing.send_replace(VoteTrust::Trusted);
-                raft.runtime_config().elect(true);
             }
-            if all_told && metrics.changed().await.is_err() {
-                return;
+            if all_told {
+                let changed = metrics.changed().await;
+                if let Err(stopped) = changed {
+                    // It may be started again.
+                    tracing::trace!(%stopped, "the engine of the topology group has stopped");
+                }
             }
             sleep(pause).await;
         }
@@ -201,8 +212,7 @@ impl Lives {
     }
 
     /// Gives up voting for good.
-    async fn forget(&self, raft: &Raft, objector: NodeId) {
-        raft.runtime_config().elect(false);
+    async fn forget(&self, objector: NodeId) {
         self.standing.send_replace(VoteTrust::Forgetful);
         tracing::error!(
             %objector,

@@ -1,4 +1,4 @@
-//! The log, the vote and the markers of the control group, in the node's store. There is no second
+//! The log, the vote and the markers of a group, in the node's store. There is no second
 //! write-ahead log and no second disk synchronisation: every promise waits for the node's group
 //! commit.
 
@@ -15,18 +15,25 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
-use super::codec::{seal, unseal};
+use super::codec::{CodecError, seal, unseal};
+use super::machine::GroupId;
 use super::types::{Entry, LogId, Types, Vote};
-use crate::planted::{LOG_UNSYNCED, VOTE_UNSYNCED};
+use crate::planted::{GROUPS_SHARE_A_LOG, LOG_UNSYNCED, VOTE_UNSYNCED};
 use crate::store::{Batch, Commit, Space, Store, StoreError};
 
+/// Before every key of a group; then the group's number (u16), and one of these.
+const GROUP: u8 = b'g';
 const ENTRY: u8 = b'e';
 pub(super) const VOTE: &[u8] = b"v";
 pub(super) const COMMITTED: &[u8] = b"c";
 pub(super) const PURGED: &[u8] = b"p";
 pub(super) const SNAPSHOT: &[u8] = b"s";
 
-/// The control group's part of the store.
+/// The most bytes of entries that one message carries, unless the first alone is longer. Guess:
+/// less than a heartbeat's time on a slow link.
+const APPEND_BYTES_MAX: usize = 1024 * 1024;
+
+/// The records of all groups in the node's store.
 #[derive(Clone)]
 pub(super) struct Disk {
     pub(super) store: Arc<dyn Store>,
@@ -34,13 +41,6 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    /// Reads every record once, so that damage is found at the start and not during an election.
-    pub(super) fn check(&self) -> Result<(), StoreError> {
-        self.read::<Vote>(VOTE, "the control vote")?;
-        self.read::<Option<LogId>>(COMMITTED, "the control commit marker")?;
-        self.state().map(drop)
-    }
-
     pub(super) fn read<T: DeserializeOwned>(
         &self,
         key: &[u8],
@@ -52,13 +52,10 @@ impl Disk {
             .transpose()
     }
 
-    pub(super) fn write<T: Serialize>(&self, key: &'static [u8], value: &T) -> io::Result<()> {
+    pub(super) fn write<T: Serialize>(&self, key: Vec<u8>, value: &T) -> io::Result<()> {
         let mut batch = Batch::default();
-        batch.put(
-            Space::Control,
-            Bytes::from_static(key),
-            seal(key, value).map_err(io::Error::other)?,
-        );
+        let sealed = seal(&key, value).map_err(io::Error::other)?;
+        batch.put(Space::Control, key, sealed);
         self.store.apply(batch).map_err(io::Error::other)
     }
 
@@ -75,40 +72,117 @@ impl Disk {
             )),
         }
     }
+}
+
+/// One group's part of the store.
+#[derive(Clone)]
+pub(super) struct Log {
+    pub(super) disk: Disk,
+    pub(super) group: GroupId,
+}
+
+impl Log {
+    /// The whole key of a record of the group.
+    fn key(&self, record: &[u8]) -> Vec<u8> {
+        let group = if GROUPS_SHARE_A_LOG.is_planted() {
+            GroupId::TOPOLOGY
+        } else {
+            self.group
+        };
+        [&[GROUP], &group.0.to_be_bytes()[..], record].concat()
+    }
+
+    /// Reads every record once, so that damage is found at the start and not during an election.
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        self.read::<Vote>(VOTE, "a group's vote")?;
+        self.read::<Option<LogId>>(COMMITTED, "a group's commit marker")?;
+        self.state().map(drop)
+    }
+
+    /// Whether the node has had a part in the group: then it has voted or followed a leader.
+    pub(super) fn is_begun(&self) -> Result<bool, StoreError> {
+        Ok(self.read::<Vote>(VOTE, "a group's vote")?.is_some())
+    }
+
+    /// Whether the node holds nothing of what the group has decided.
+    pub(super) fn is_empty(&self) -> Result<bool, StoreError> {
+        let state = self.state()?;
+        let snapshot = self.disk.store.get(Space::Control, &self.key(SNAPSHOT))?;
+        Ok(state.last_log_id.is_none() && snapshot.is_none())
+    }
+
+    pub(super) fn read<T: DeserializeOwned>(
+        &self,
+        record: &[u8],
+        what: &'static str,
+    ) -> Result<Option<T>, StoreError> {
+        self.disk.read(&self.key(record), what)
+    }
+
+    pub(super) fn write<T: Serialize>(&self, record: &[u8], value: &T) -> io::Result<()> {
+        self.disk.write(self.key(record), value)
+    }
+
+    /// A record of the group as [`replace`](Self::replace) takes it.
+    pub(super) fn sealed<T: Serialize>(
+        &self,
+        record: &[u8],
+        value: &T,
+    ) -> Result<(Vec<u8>, Bytes), CodecError> {
+        let key = self.key(record);
+        let sealed = seal(&key, value)?;
+        Ok((key, sealed))
+    }
 
     pub(super) fn entries(&self, range: &impl RangeBounds<u64>) -> Result<Vec<Entry>, StoreError> {
-        let (from, to) = bounds(range);
+        self.entries_within(range, usize::MAX)
+    }
+
+    /// The first entries of the range that together have at most `bytes_max` bytes; at least one,
+    /// if there is one.
+    fn entries_within(
+        &self,
+        range: &impl RangeBounds<u64>,
+        bytes_max: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let (from, to) = self.bounds(range);
         let mut found = Ok(Vec::new());
-        self.store
-            .scan(Space::Control, &from, Some(&to), &mut |key, record| {
-                match (
-                    unseal::<Entry>(key, record, "a control log entry"),
-                    &mut found,
-                ) {
-                    (Ok(entry), Ok(entries)) => entries.push(entry),
-                    (Err(error), _) => found = Err(error),
-                    (Ok(_), Err(_)) => {}
+        let mut bytes = 0_usize;
+        let scanned = &mut |key: &[u8], record: &[u8]| {
+            bytes = bytes.saturating_add(record.len());
+            match (
+                unseal::<Entry>(key, record, "a group's log entry"),
+                &mut found,
+            ) {
+                (Ok(_), Ok(entries)) if bytes > bytes_max && !entries.is_empty() => {
+                    return ControlFlow::Break(());
                 }
-                if found.is_ok() {
-                    ControlFlow::Continue(())
-                } else {
-                    ControlFlow::Break(())
-                }
-            })?;
+                (Ok(entry), Ok(entries)) => entries.push(entry),
+                (Err(error), _) => found = Err(error),
+                (Ok(_), Err(_)) => {}
+            }
+            if found.is_ok() {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        };
+        let store = &self.disk.store;
+        store.scan(Space::Control, &from, Some(&to), scanned)?;
         found
     }
 
     /// Where the log begins and ends. A gap is damage: this node never promised the entries after
     /// it.
     fn state(&self) -> Result<LogState<Types>, StoreError> {
-        let last_purged_log_id: Option<LogId> = self.read(PURGED, "the control purge marker")?;
+        let last_purged_log_id: Option<LogId> = self.read(PURGED, "a group's purge marker")?;
         let entries = self.entries(&..)?;
         let mut next = last_purged_log_id.as_ref().map(|id| id.index + 1);
         for entry in &entries {
             let index = entry.log_id().index;
             if next.is_some_and(|next| next != index) {
                 return Err(StoreError::Damaged {
-                    what: "the control log: an entry is missing",
+                    what: "a group's log: an entry is missing",
                 });
             }
             next = Some(index + 1);
@@ -120,56 +194,79 @@ impl Disk {
         })
     }
 
-    /// Deletes the whole log and writes these records, in one batch.
-    pub(super) fn replace(
+    /// The batch that deletes the whole log and writes these records.
+    pub(super) fn replacing(
         &self,
-        records: impl IntoIterator<Item = (&'static [u8], Bytes)>,
-    ) -> Result<(), StoreError> {
-        let mut batch = Batch::default();
+        records: impl IntoIterator<Item = (Vec<u8>, Bytes)>,
+        mut batch: Batch,
+    ) -> Result<Batch, StoreError> {
         for (key, record) in records {
-            batch.put(Space::Control, Bytes::from_static(key), record);
+            batch.put(Space::Control, key, record);
         }
-        self.delete(&.., batch)
+        self.deleting(&.., batch)
     }
 
-    /// Deletes the entries of the range, in one batch with what `batch` already holds.
-    fn delete(&self, range: &impl RangeBounds<u64>, mut batch: Batch) -> Result<(), StoreError> {
-        let (from, to) = bounds(range);
-        let listed = self
-            .store
-            .scan(Space::Control, &from, Some(&to), &mut |key, _| {
-                batch.delete(Space::Control, Bytes::copy_from_slice(key));
-                ControlFlow::Continue(())
-            });
-        listed.and_then(|()| self.store.apply(batch))
+    /// Deletes everything but the vote, durably: the node has left the group, and should it come
+    /// back, it must not vote again in a term in which it has voted.
+    pub(super) async fn erase(&self) -> io::Result<()> {
+        let mut batch = self
+            .deleting(&.., Batch::default())
+            .map_err(io::Error::other)?;
+        for record in [COMMITTED, PURGED, SNAPSHOT] {
+            batch.delete(Space::Control, self.key(record));
+        }
+        self.disk.store.apply(batch).map_err(io::Error::other)?;
+        self.disk.durable().await
+    }
+
+    /// The batch with the deletion of the entries of the range.
+    fn deleting(
+        &self,
+        range: &impl RangeBounds<u64>,
+        mut batch: Batch,
+    ) -> Result<Batch, StoreError> {
+        let (from, to) = self.bounds(range);
+        let listed = &mut |key: &[u8], _: &[u8]| {
+            batch.delete(Space::Control, Bytes::copy_from_slice(key));
+            ControlFlow::Continue(())
+        };
+        let store = &self.disk.store;
+        store.scan(Space::Control, &from, Some(&to), listed)?;
+        Ok(batch)
+    }
+
+    fn delete(&self, range: &impl RangeBounds<u64>, batch: Batch) -> Result<(), StoreError> {
+        let batch = self.deleting(range, batch)?;
+        self.disk.store.apply(batch)
+    }
+
+    fn entry_key(&self, index: u64) -> Vec<u8> {
+        let mut record = [ENTRY; 9];
+        record[1..].copy_from_slice(&index.to_be_bytes());
+        self.key(&record)
+    }
+
+    /// The keys of a range of indices: from the first key, up to but not including the second.
+    fn bounds(&self, range: &impl RangeBounds<u64>) -> (Vec<u8>, Vec<u8>) {
+        let key = |index: u64| self.entry_key(index);
+        // Index 2^64 - 1 is never reached. Its successor would be the first key after all entries.
+        let last = || self.key(&[ENTRY + 1]);
+        let after = |index: u64| index.checked_add(1).map_or_else(last, key);
+        let from = match range.start_bound() {
+            Bound::Included(&index) => key(index),
+            Bound::Excluded(&index) => after(index),
+            Bound::Unbounded => self.key(&[ENTRY]),
+        };
+        let to = match range.end_bound() {
+            Bound::Included(&index) => after(index),
+            Bound::Excluded(&index) => key(index),
+            Bound::Unbounded => last(),
+        };
+        (from, to)
     }
 }
 
-fn entry_key(index: u64) -> [u8; 9] {
-    let mut key = [ENTRY; 9];
-    key[1..].copy_from_slice(&index.to_be_bytes());
-    key
-}
-
-/// The keys of a range of indices: from the first key, up to but not including the second.
-fn bounds(range: &impl RangeBounds<u64>) -> (Vec<u8>, Vec<u8>) {
-    let key = |index: u64| entry_key(index).to_vec();
-    // Index 2^64 - 1 is never reached. Its successor would be the first key after all entries.
-    let after = |index: u64| index.checked_add(1).map_or_else(|| vec![ENTRY + 1], key);
-    let from = match range.start_bound() {
-        Bound::Included(&index) => key(index),
-        Bound::Excluded(&index) => after(index),
-        Bound::Unbounded => vec![ENTRY],
-    };
-    let to = match range.end_bound() {
-        Bound::Included(&index) => after(index),
-        Bound::Excluded(&index) => key(index),
-        Bound::Unbounded => vec![ENTRY + 1],
-    };
-    (from, to)
-}
-
-impl RaftLogReader<Types> for Disk {
+impl RaftLogReader<Types> for Log {
     async fn try_get_log_entries<R: RangeBounds<u64> + Clone + Debug + OptionalSend>(
         &mut self,
         range: R,
@@ -177,13 +274,17 @@ impl RaftLogReader<Types> for Disk {
         self.entries(&range).map_err(io::Error::other)
     }
 
-    async fn read_vote(&mut self) -> io::Result<Option<Vote>> {
-        self.read(VOTE, "the control vote")
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
+        self.entries_within(&(start..end), APPEND_BYTES_MAX)
             .map_err(io::Error::other)
+    }
+
+    async fn read_vote(&mut self) -> io::Result<Option<Vote>> {
+        self.read(VOTE, "a group's vote").map_err(io::Error::other)
     }
 }
 
-impl RaftLogStorage<Types> for Disk {
+impl RaftLogStorage<Types> for Log {
     type LogReader = Self;
 
     async fn get_log_state(&mut self) -> io::Result<LogState<Types>> {
@@ -199,7 +300,7 @@ impl RaftLogStorage<Types> for Disk {
         if VOTE_UNSYNCED.is_planted() {
             return Ok(());
         }
-        self.durable().await
+        self.disk.durable().await
     }
 
     /// Does not wait for the disk: what follows from a commit is published only once this marker is
@@ -209,7 +310,7 @@ impl RaftLogStorage<Types> for Disk {
     }
 
     async fn read_committed(&mut self) -> io::Result<Option<LogId>> {
-        self.read(COMMITTED, "the control commit marker")
+        self.read(COMMITTED, "a group's commit marker")
             .map(Option::flatten)
             .map_err(io::Error::other)
     }
@@ -221,19 +322,16 @@ impl RaftLogStorage<Types> for Disk {
     {
         let mut batch = Batch::default();
         for entry in entries {
-            let key = entry_key(entry.log_id().index);
-            batch.put(
-                Space::Control,
-                key.to_vec(),
-                seal(&key, &entry).map_err(io::Error::other)?,
-            );
+            let key = self.entry_key(entry.log_id().index);
+            let sealed = seal(&key, &entry).map_err(io::Error::other)?;
+            batch.put(Space::Control, key, sealed);
         }
-        self.store.apply(batch).map_err(io::Error::other)?;
+        self.disk.store.apply(batch).map_err(io::Error::other)?;
         if LOG_UNSYNCED.is_planted() {
             callback.io_completed(Ok(()));
             return Ok(());
         }
-        self.commit.commit_durably(Box::new(move |result| {
+        self.disk.commit.commit_durably(Box::new(move |result| {
             callback.io_completed(result.map_err(io::Error::other));
         }));
         Ok(())
@@ -247,11 +345,8 @@ impl RaftLogStorage<Types> for Disk {
 
     async fn purge(&mut self, upto: LogId) -> io::Result<()> {
         let mut batch = Batch::default();
-        batch.put(
-            Space::Control,
-            Bytes::from_static(PURGED),
-            seal(PURGED, &upto).map_err(io::Error::other)?,
-        );
+        let (key, record) = self.sealed(PURGED, &upto).map_err(io::Error::other)?;
+        batch.put(Space::Control, key, record);
         self.delete(&(..=upto.index), batch)
             .map_err(io::Error::other)
     }

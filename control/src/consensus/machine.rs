@@ -1,218 +1,120 @@
-//! Connects the pure [`ControlState`] to the log: applies committed entries, makes and installs
-//! snapshots, publishes topologies.
+//! What a group decides, as its author writes it: a pure machine that is fed with commands.
 
-use std::future::poll_fn;
-use std::io;
-use std::pin::Pin;
-use std::sync::Arc;
+use std::fmt::Display;
 
-use bytes::Bytes;
-use futures_core::Stream;
-use openraft::entry::RaftEntry;
-use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
-use openraft::{EntryPayload, OptionalSend};
+use quorate_crdt::NodeId;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Mutex, watch};
 
-use super::codec::{decode, encode};
-use super::log::{Disk, SNAPSHOT};
-use super::types::{LogId, Membership, Snapshot, SnapshotMeta, Types};
-use crate::state::{ControlState, LogIndex, Response};
-use crate::store::StoreError;
-use crate::topology::Topology;
+use crate::state::LogIndex;
 
-pub(super) type Raft = openraft::Raft<Types, StateMachine>;
+/// A Raft group of the cluster. Its number stands in every message and every record of the group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct GroupId(pub u16);
 
-/// What the state machine writes and every handle of the group reads.
-#[derive(Debug)]
-pub(super) struct Shared {
-    /// The state as applied. After a power loss a node may restart from a little before it.
-    pub(super) state: watch::Sender<ControlState>,
-    /// The topology as published. **Invariant:** a restart never falls behind it, because it is set
-    /// only once the commit marker that leads to it is durable. So a replica that has fenced an
-    /// epoch has fenced it for good.
-    pub(super) topology: watch::Sender<Arc<Topology>>,
+impl GroupId {
+    /// Decides the topology. Every node has a part in it, as a voter or a learner.
+    pub const TOPOLOGY: Self = Self(0);
+    /// Decides locks, sessions and elections. Its voters are those of the topology group; other
+    /// nodes hold none of its state.
+    pub const COORDINATION: Self = Self(1);
 }
 
-impl Default for Shared {
-    fn default() -> Self {
-        let state = ControlState::default();
-        let topology = watch::Sender::new(Arc::clone(state.topology()));
-        Self {
-            state: watch::Sender::new(state),
-            topology,
+impl Display for GroupId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match *self {
+            Self::TOPOLOGY => f.write_str("topology"),
+            Self::COORDINATION => f.write_str("coordination"),
+            Self(number) => write!(f, "group-{number}"),
         }
     }
 }
 
-pub(super) struct StateMachine {
-    disk: Disk,
-    shared: Arc<Shared>,
-    applied: Option<LogId>,
-    membership: Membership,
-    /// Held while the snapshot record is written: a slow builder must not overwrite a newer
-    /// snapshot that was installed meanwhile.
-    writing: Arc<Mutex<()>>,
+/// How fresh the answer to a query must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReadLevel {
+    /// Everything that was decided before the query began. The leader asks a majority whether it
+    /// still leads (Raft dissertation, §6.4); queries at the same time share the round trip.
+    Strong,
+    /// As strong, without a round trip, while a majority has answered the leader within nine tenths
+    /// of the longest election timeout. It relies on clocks whose rates differ by less than a
+    /// tenth.
+    Lease,
+    /// What the node that answers has applied, which may be old.
+    Stale,
 }
 
-#[derive(Serialize, Deserialize)]
-pub(super) struct StoredSnapshot {
-    pub(super) meta: SnapshotMeta,
-    pub(super) state: Bytes,
-}
+/// What a group decides on. [`apply`](Self::apply) and [`pass`](Self::pass) are the only ways to
+/// change it.
+///
+/// **Law:** the state, the outcomes and the events are a function of the calls of these two alone:
+/// no clock, no randomness, no iteration over a hash map. All replicas get the same calls in the
+/// same order.
+pub trait Machine: Clone + Default + Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// How many commands may share an entry of the log. The more, the fewer synchronisations under
+    /// load.
+    const COMMANDS_PER_ENTRY: usize = 1024;
 
-impl StateMachine {
-    pub(super) fn new(disk: Disk, shared: Arc<Shared>) -> Self {
-        Self {
-            disk,
-            shared,
-            applied: None,
-            membership: Membership::default(),
-            writing: Arc::default(),
-        }
+    /// What may be proposed.
+    type Command: Display + Serialize + DeserializeOwned + Send + Sync + 'static;
+    /// What comes of a command.
+    type Outcome: Serialize + DeserializeOwned + Send + 'static;
+    /// What watchers are told of. Not part of the state: a replica that is filled by a snapshot
+    /// emits none for what is in it.
+    type Event: Clone + Send + 'static;
+    /// What may be asked.
+    type Query: Serialize + DeserializeOwned + Send + Sync + 'static;
+    /// What is answered.
+    type Answer: Serialize + DeserializeOwned + Send + 'static;
+    /// What is published for those who act on it; cheap to clone.
+    type Published: Clone + Send + Sync + 'static;
+
+    /// Carries out a command at this position of the log. Several commands may share a position;
+    /// positions never fall. The first is at least 1.
+    fn apply(
+        &mut self,
+        index: LogIndex,
+        command: Self::Command,
+        events: &mut Vec<Self::Event>,
+    ) -> Self::Outcome;
+
+    /// So many milliseconds have passed since the entry before, by the clock of the leader of
+    /// `term`. Called for every entry, before its commands. Time before the first call for a term
+    /// is not counted, and neither is time for which there was no leader: so whatever is timed by
+    /// it ends late rather than early, if the first call for a term begins it anew.
+    fn pass(
+        &mut self,
+        _index: LogIndex,
+        _term: u64,
+        _elapsed_ms: u64,
+        _events: &mut Vec<Self::Event>,
+    ) {
     }
 
-    fn publish(&self) {
-        let topology = Arc::clone(self.shared.state.borrow().topology());
-        if topology.epoch > self.shared.topology.borrow().epoch {
-            let shared = Arc::clone(&self.shared);
-            let publish = move |published: &mut Arc<Topology>| {
-                let newer = topology.epoch > published.epoch;
-                if newer {
-                    *published = topology;
-                }
-                newer
-            };
-            self.disk.commit.commit_durably(Box::new(move |result| {
-                if result.is_ok() {
-                    shared.topology.send_if_modified(publish);
-                }
-            }));
-        }
-    }
-}
-
-impl RaftStateMachine<Types> for StateMachine {
-    type SnapshotData = Bytes;
-    type SnapshotBuilder = Builder;
-
-    async fn applied_state(&mut self) -> io::Result<(Option<LogId>, Membership)> {
-        Ok((self.applied, self.membership.clone()))
+    /// Whether something in the state waits for time to pass. If not, an idle group writes nothing.
+    fn awaits_time(&self) -> bool {
+        false
     }
 
-    async fn apply<S>(&mut self, mut entries: S) -> io::Result<()>
-    where
-        S: Stream<Item = io::Result<EntryResponder<Types>>> + Unpin + OptionalSend,
-    {
-        while let Some(next) = poll_fn(|context| Pin::new(&mut entries).poll_next(context)).await {
-            let (entry, responder) = next?;
-            let id = entry.log_id();
-            self.applied = Some(id);
-            let response = match entry.payload {
-                EntryPayload::Blank => Response::Done,
-                EntryPayload::Membership(membership) => {
-                    self.membership = Membership::new(Some(id), membership);
-                    Response::Done
-                }
-                EntryPayload::Normal(command) => {
-                    let mut response = Response::Done;
-                    self.shared
-                        .state
-                        .send_modify(|state| response = state.apply(LogIndex(id.index), command));
-                    response
-                }
-            };
-            if let Some(responder) = responder {
-                responder.send(response);
-            }
-        }
-        self.publish();
-        Ok(())
+    /// Makes anew what is not stored, after the state was read; `None` if the state contradicts
+    /// itself.
+    fn revive(self) -> Option<Self> {
+        Some(self)
     }
 
-    async fn get_snapshot_builder(&mut self) -> Builder {
-        Builder {
-            disk: self.disk.clone(),
-            state: self.shared.state.borrow().clone(),
-            meta: SnapshotMeta {
-                last_log_id: self.applied,
-                last_membership: self.membership.clone(),
-            },
-            writing: Arc::clone(&self.writing),
-        }
+    /// Answers a query from the state as it is.
+    fn answer(&self, query: &Self::Query) -> Self::Answer;
+
+    /// The only node that may propose the command; `None` if any may.
+    fn speaks_for(_command: &Self::Command) -> Option<NodeId> {
+        None
     }
 
-    async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: Bytes) -> io::Result<()> {
-        let state: ControlState =
-            decode(&snapshot).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-        keep(
-            &self.disk,
-            &self.writing,
-            StoredSnapshot {
-                meta: meta.clone(),
-                state: snapshot,
-            },
-        )
-        .await?;
-        self.applied = meta.last_log_id;
-        self.membership = meta.last_membership.clone();
-        self.shared.state.send_replace(state);
-        self.publish();
-        Ok(())
-    }
+    /// What is told to those who act on it, once it is durable.
+    fn published(&self) -> Self::Published;
 
-    async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
-        let stored = stored(&self.disk).map_err(io::Error::other)?;
-        Ok(stored.map(|stored| Snapshot {
-            meta: stored.meta,
-            snapshot: stored.state,
-        }))
-    }
-}
-
-pub(super) fn stored(disk: &Disk) -> Result<Option<StoredSnapshot>, StoreError> {
-    disk.read(SNAPSHOT, "the control snapshot")
-}
-
-/// Stores the snapshot unless there is a newer one, and waits until it is durable, because the log
-/// before it may be purged next.
-async fn keep(disk: &Disk, writing: &Mutex<()>, snapshot: StoredSnapshot) -> io::Result<()> {
-    {
-        let _alone = writing.lock().await;
-        let old = stored(disk).map_err(io::Error::other)?;
-        if old.is_none_or(|old| old.meta.last_log_id < snapshot.meta.last_log_id) {
-            disk.write(SNAPSHOT, &snapshot)?;
-        }
-    }
-    disk.durable().await
-}
-
-/// The state at one index, on its way to the store.
-pub(super) struct Builder {
-    disk: Disk,
-    state: ControlState,
-    meta: SnapshotMeta,
-    writing: Arc<Mutex<()>>,
-}
-
-impl RaftSnapshotBuilder<Types> for Builder {
-    type SnapshotData = Bytes;
-
-    async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
-        let state = encode(&self.state).map_err(io::Error::other)?;
-        let meta = self.meta.clone();
-        keep(
-            &self.disk,
-            &self.writing,
-            StoredSnapshot {
-                meta: meta.clone(),
-                state: state.clone(),
-            },
-        )
-        .await?;
-        Ok(Snapshot {
-            meta,
-            snapshot: state,
-        })
+    /// Rises whenever there is something new to publish.
+    fn version(_published: &Self::Published) -> u64 {
+        0
     }
 }

@@ -1,4 +1,4 @@
-//! Keeps the membership of the Raft group equal to what the topology says. The leader does it, one
+//! Keeps the membership of a Raft group equal to what the topology says. The leader does it, one
 //! change at a time.
 //!
 //! The topology says which nodes should vote; it does not know who is alive. Here nobody becomes a
@@ -18,9 +18,11 @@ use std::time::Duration;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::{ChangeMembers, EmptyNode, Instant as _, RaftMetrics};
 use quorate_crdt::NodeId;
+use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::machine::{Raft, Shared};
+use super::apply::Raft;
+use super::machine::GroupId;
 use super::types::Types;
 use crate::planted::{LATECOMER_KEEPS_THE_GONE, SILENT_MAJORITY, SILENT_VOTER};
 use crate::quorum::majority;
@@ -34,34 +36,90 @@ const LAG_MAX: u64 = 64;
 /// heartbeats, also of a wide network.
 const SILENCE_MAX: Duration = Duration::from_secs(3);
 
-/// Runs until the group stops. A change that cannot be made yet is tried again after `pause`.
-pub(super) async fn reconcile(raft: Raft, shared: Arc<Shared>, pause: Duration) {
-    let mut metrics = raft.metrics();
-    let mut topology = shared.topology.subscribe();
+/// Who has a part in a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attendance {
+    /// Every node: those that the topology names as voters vote, the others follow.
+    Everybody,
+    /// The nodes that the topology names as voters, and no others.
+    Voters,
+}
+
+/// The part of the nodes in a group as it should be.
+pub(super) struct Wanted {
+    pub(super) members: BTreeSet<NodeId>,
+    voters: BTreeSet<NodeId>,
+    /// All nodes of the cluster, whether or not they have a part.
+    nodes: BTreeSet<NodeId>,
+}
+
+impl Attendance {
+    pub(super) fn of(group: GroupId) -> Self {
+        if group == GroupId::TOPOLOGY {
+            Self::Everybody
+        } else {
+            Self::Voters
+        }
+    }
+
+    pub(super) fn wanted(self, topology: &Topology) -> Wanted {
+        let nodes: BTreeSet<NodeId> = topology.nodes.keys().copied().collect();
+        let voters: BTreeSet<NodeId> = topology.voters().collect();
+        let members = match self {
+            Self::Everybody => nodes.clone(),
+            Self::Voters => voters.clone(),
+        };
+        Wanted {
+            members,
+            voters,
+            nodes,
+        }
+    }
+}
+
+/// Runs for ever. A change that cannot be made yet is tried again after `pause`.
+pub(super) async fn reconcile(
+    mut running: watch::Receiver<Option<Raft>>,
+    group: GroupId,
+    attendance: Attendance,
+    mut topology: watch::Receiver<Arc<Topology>>,
+    pause: Duration,
+) {
     loop {
-        let wanted = Arc::clone(&topology.borrow_and_update());
-        let change = next_change(&Seen::by(&metrics.borrow_watched()), &wanted);
-        match change {
-            Next::Change(change) => {
-                let kind = change.to_string();
-                match raft.change_membership(change, true).await {
-                    Ok(_) => {
-                        tracing::info!(change = kind, "the control group's membership has changed");
-                    }
-                    Err(error) => {
-                        tracing::debug!(change = kind, %error, "the control group's membership cannot change now");
-                        sleep(pause).await;
+        let Some(raft) = (match running.wait_for(Option::is_some).await {
+            Ok(raft) => raft.clone(),
+            Err(_) => return,
+        }) else {
+            continue;
+        };
+        let mut metrics = raft.metrics();
+        loop {
+            let wanted = attendance.wanted(&topology.borrow_and_update());
+            let change = next_change(&Seen::by(&metrics.borrow_watched()), &wanted);
+            match change {
+                Next::Change(change) => {
+                    let kind = change.to_string();
+                    match raft.change_membership(change, true).await {
+                        Ok(_) => {
+                            tracing::info!(%group, change = kind, "the membership of a group has changed");
+                        }
+                        Err(error) => {
+                            tracing::debug!(%group, change = kind, %error, "the membership of a group cannot change now");
+                            sleep(pause).await;
+                        }
                     }
                 }
+                Next::Wait => sleep(pause).await,
+                // Biased, so that two runs of one seed are equal.
+                Next::Settled => tokio::select! {
+                    biased;
+                    changed = topology.changed() => if changed.is_err() { return },
+                    // The engine has stopped; it may be started again.
+                    changed = metrics.changed() => if changed.is_err() { break },
+                },
             }
-            Next::Wait => sleep(pause).await,
-            // Biased, so that two runs of one seed are equal.
-            Next::Settled => tokio::select! {
-                biased;
-                changed = topology.changed() => if changed.is_err() { return },
-                changed = metrics.changed() => if changed.is_err() { return },
-            },
         }
+        sleep(pause).await;
     }
 }
 
@@ -121,17 +179,16 @@ impl Seen {
     /// The voters to have next on the way to those of the topology: these, if all newcomers among
     /// them are ready. Otherwise the present ones without those that have left, whose places go to
     /// the newcomers that are ready.
-    fn voters_next(&self, topology: &Topology) -> BTreeSet<NodeId> {
-        let wanted: BTreeSet<NodeId> = topology.voters().collect();
-        let newcomers = wanted.difference(&self.voters).copied();
+    fn voters_next(&self, wanted: &Wanted) -> BTreeSet<NodeId> {
+        let newcomers = wanted.voters.difference(&self.voters).copied();
         let (ready, late): (Vec<_>, Vec<_>) = newcomers.partition(|&node| self.is_ready(node));
         if late.is_empty() {
-            return wanted;
+            return wanted.voters.clone();
         }
         if LATECOMER_KEEPS_THE_GONE.is_planted() {
             return self.voters.clone();
         }
-        let stay = |node: &NodeId| topology.nodes.contains_key(node);
+        let stay = |node: &NodeId| wanted.nodes.contains(node);
         let mut next: BTreeSet<NodeId> = self.voters.iter().copied().filter(stay).collect();
         next.extend(ready.into_iter().take(self.voters.len() - next.len()));
         next
@@ -145,32 +202,32 @@ impl Seen {
     }
 }
 
-/// In this order: add every node of the topology as a learner, remove the learners that have left
-/// the topology, make the right ones voters.
-fn next_change(seen: &Seen, topology: &Topology) -> Next {
-    if !seen.leads || topology.nodes.is_empty() {
+/// In this order: add every member as a learner, remove the learners that are no members any more,
+/// make the right ones voters.
+fn next_change(seen: &Seen, wanted: &Wanted) -> Next {
+    if !seen.leads || wanted.nodes.is_empty() {
         return Next::Settled;
     }
-    let nodes = topology.nodes.keys().copied();
     #[expect(
         clippy::zero_sized_map_values,
         reason = "the engine's form of a set of nodes"
     )]
-    let absent: BTreeMap<_, _> = nodes
-        .filter(|node| !seen.members.contains(node))
-        .map(|node| (node, EmptyNode::default()))
+    let absent: BTreeMap<_, _> = wanted
+        .members
+        .difference(&seen.members)
+        .map(|&node| (node, EmptyNode::default()))
         .collect();
     if !absent.is_empty() {
         return Next::Change(ChangeMembers::AddNodes(absent));
     }
     let learners = seen.members.difference(&seen.voters).copied();
     let gone: BTreeSet<_> = learners
-        .filter(|node| !topology.nodes.contains_key(node))
+        .filter(|node| !wanted.members.contains(node))
         .collect();
     if !gone.is_empty() {
         return Next::Change(ChangeMembers::RemoveNodes(gone));
     }
-    let next = seen.voters_next(topology);
+    let next = seen.voters_next(wanted);
     if next != seen.voters || seen.joint {
         return if seen.joint || seen.majority_answers(&next) {
             Next::Change(ChangeMembers::ReplaceAllVoters(next))
@@ -178,7 +235,7 @@ fn next_change(seen: &Seen, topology: &Topology) -> Next {
             Next::Wait
         };
     }
-    if topology.voters().eq(next) {
+    if wanted.voters == next {
         Next::Settled
     } else {
         Next::Wait

@@ -1,4 +1,4 @@
-//! What the nodes of the control group say to each other.
+//! What the nodes of the groups say to each other.
 
 use std::time::Duration;
 
@@ -7,14 +7,24 @@ use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
+use quorate_crdt::NodeId;
 use serde::{Deserialize, Serialize};
 
-use super::error::ProposeError;
+use super::error::{ProposeError, QueryError};
+use super::machine::{GroupId, ReadLevel};
 use super::types::{SnapshotMeta, Types, Vote};
-use crate::state::{Command, Response};
 
 #[derive(Serialize, Deserialize)]
 pub(super) enum Request {
+    /// For the sender's and the receiver's part in one group.
+    Group(GroupId, Ask),
+    /// The lives that the sender's directory remembers, the present one last.
+    Life { lives: Vec<u64> },
+}
+
+/// What is asked of a group.
+#[derive(Serialize, Deserialize)]
+pub(super) enum Ask {
     Append(AppendEntriesRequest<Types>),
     Vote(VoteRequest<Types>),
     PreVote(VoteRequest<Types>),
@@ -24,14 +34,17 @@ pub(super) enum Request {
         state: Bytes,
     },
     Transfer(TransferLeaderRequest<Types>),
+    /// To be proposed by the receiver if it leads, in this order.
     Propose {
-        command: Command,
+        commands: Vec<Bytes>,
         timeout: Duration,
     },
-    /// The lives that the sender's directory remembers, the present one last.
-    Life {
-        lives: Vec<u64>,
+    Query {
+        query: Bytes,
+        level: ReadLevel,
     },
+    /// Whether the sender has no part in the group any more, for certain.
+    Excluded,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -40,7 +53,12 @@ pub(super) enum Reply {
     Vote(VoteResponse<Types>),
     Snapshot(SnapshotResponse<Types>),
     Transfer(TransferLeaderResponse<Types>),
-    Proposed(Result<Response, ProposeError>),
+    /// The outcomes, one for each command.
+    Proposed(Result<Vec<Bytes>, ProposeError>),
+    Answered(Result<Bytes, QueryError>),
+    Excluded(bool),
+    /// The node does not lead, so it has done nothing. It knows of this leader.
+    Elsewhere(Option<NodeId>),
     Failed(ServeError),
     /// Whether the newest life that was heard of is among them.
     Life {
@@ -48,7 +66,7 @@ pub(super) enum Reply {
     },
 }
 
-/// Why a node did not serve a request.
+/// Why a node did not serve a request. It has done nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub(super) enum ServeError {
     #[error("the request is malformed or of another version")]
@@ -59,4 +77,6 @@ pub(super) enum ServeError {
     Stopping,
     #[error("the node does not vote: its directory may be older than one that it has run on")]
     InDoubt,
+    #[error("the node has no part in the group")]
+    Absent,
 }

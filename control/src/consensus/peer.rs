@@ -17,7 +17,8 @@ use quorate_crdt::NodeId;
 
 use super::codec::{decode, encode};
 use super::link::{Link, LinkError};
-use super::messages::{Reply, Request, ServeError};
+use super::machine::GroupId;
+use super::messages::{Ask, Reply, Request, ServeError};
 use super::types::{Snapshot, Types, Vote};
 
 /// Why a call got no reply of the right kind.
@@ -37,6 +38,7 @@ pub(super) struct Peer {
     pub(super) link: Arc<dyn Link>,
     pub(super) me: NodeId,
     pub(super) target: NodeId,
+    pub(super) group: GroupId,
     /// How long to wait before an unreachable node is tried again: one heartbeat, so that a healed
     /// link is found as soon as it can matter.
     pub(super) retry: Duration,
@@ -65,15 +67,20 @@ impl Peer {
         }
     }
 
-    async fn ask<T>(
+    /// Asks the other node's part of the group.
+    pub(super) async fn ask(&self, ask: Ask, timeout: Duration) -> Result<Reply, CallError> {
+        self.call(&Request::Group(self.group, ask), timeout).await
+    }
+
+    async fn engine_asks<T>(
         &self,
-        request: Request,
+        ask: Ask,
         action: RPCTypes,
         option: RPCOption,
         pick: impl FnOnce(Reply) -> Option<T>,
     ) -> Result<T, RPCError<Types>> {
         let timeout = option.soft_ttl();
-        match self.call(&request, timeout).await {
+        match self.ask(ask, timeout).await {
             Ok(reply) => pick(reply).ok_or_else(|| NetworkError::new(&CallError::Mismatch).into()),
             Err(CallError::Link(LinkError::TimedOut)) => Err(Timeout {
                 action,
@@ -106,8 +113,8 @@ impl RaftNetworkV2<Types> for Peer {
         rpc: AppendEntriesRequest<Types>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
-        self.ask(
-            Request::Append(rpc),
+        self.engine_asks(
+            Ask::Append(rpc),
             RPCTypes::AppendEntries,
             option,
             |reply| match reply {
@@ -123,7 +130,7 @@ impl RaftNetworkV2<Types> for Peer {
         rpc: VoteRequest<Types>,
         option: RPCOption,
     ) -> Result<VoteResponse<Types>, RPCError<Types>> {
-        self.ask(Request::Vote(rpc), RPCTypes::Vote, option, vote_of)
+        self.engine_asks(Ask::Vote(rpc), RPCTypes::Vote, option, vote_of)
             .await
     }
 
@@ -132,7 +139,7 @@ impl RaftNetworkV2<Types> for Peer {
         rpc: VoteRequest<Types>,
         option: RPCOption,
     ) -> Result<VoteResponse<Types>, RPCError<Types>> {
-        self.ask(Request::PreVote(rpc), RPCTypes::Vote, option, vote_of)
+        self.engine_asks(Ask::PreVote(rpc), RPCTypes::Vote, option, vote_of)
             .await
     }
 
@@ -143,13 +150,13 @@ impl RaftNetworkV2<Types> for Peer {
         cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
         option: RPCOption,
     ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
-        let request = Request::Snapshot {
+        let ask = Ask::Snapshot {
             vote,
             meta: snapshot.meta,
             state: snapshot.snapshot,
         };
-        let sent = self.ask(
-            request,
+        let sent = self.engine_asks(
+            ask,
             RPCTypes::InstallSnapshot,
             option,
             |reply| match reply {
@@ -170,8 +177,8 @@ impl RaftNetworkV2<Types> for Peer {
         req: TransferLeaderRequest<Types>,
         option: RPCOption,
     ) -> Result<TransferLeaderResponse<Types>, RPCError<Types>> {
-        self.ask(
-            Request::Transfer(req),
+        self.engine_asks(
+            Ask::Transfer(req),
             RPCTypes::TransferLeader,
             option,
             |reply| match reply {

@@ -13,14 +13,16 @@ use openraft::entry::RaftEntry;
 use openraft::vote::RaftLeaderId;
 use quorate_crdt::NodeId;
 
-use super::codec::{CodecError, decode, encode, seal};
-use super::lives::{Lives, OWN};
-use super::log::{COMMITTED, Disk, PURGED, SNAPSHOT, VOTE};
-use super::machine::{StoredSnapshot, stored};
+use super::apply::{StoredSnapshot, stored};
+use super::codec::{CodecError, decode, encode};
+use super::hosted::read_state;
+use super::lives::Lives;
+use super::log::{COMMITTED, Disk, Log, PURGED, SNAPSHOT, VOTE};
+use super::machine::{GroupId, Machine};
 use super::types::{LogId, Membership, SnapshotMeta, Vote};
 use crate::planted::RECOVERS_IN_PLACE;
 use crate::state::{ControlState, GivenUp, LogIndex};
-use crate::store::{Commit, Done, Store, StoreError};
+use crate::store::{Batch, Commit, Done, Space, Store, StoreError};
 use crate::topology::Topology;
 
 /// How far index and term jump: more decisions and elections than any cluster makes while one of
@@ -51,20 +53,26 @@ pub enum RecoveryError {
 pub struct Recovery {
     disk: Disk,
     node: NodeId,
-    state: ControlState,
+    topology: Rewritten<ControlState>,
+    given_up: GivenUp,
+}
+
+/// A group of which one node is left: what it has decided, and where it goes on.
+struct Rewritten<M> {
+    log: Log,
+    state: M,
     /// The last entry of the survivor's log.
     last: LogId,
-    /// Where the group goes on.
-    next: LogId,
-    given_up: GivenUp,
+    /// How many of the last entries the survivor had not heard to be decided.
     unconfirmed: u64,
+    next: LogId,
 }
 
 impl std::fmt::Debug for Recovery {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Recovery")
             .field("node", &self.node)
-            .field("last", &self.last)
+            .field("last", &self.topology.last)
             .field("given_up", &self.given_up)
             .finish_non_exhaustive()
     }
@@ -96,45 +104,28 @@ impl Recovery {
     ) -> Result<Self, RecoveryError> {
         let commit = Arc::new(AtOnce(Arc::clone(&store)));
         let disk = Disk { store, commit };
-        disk.check()?;
-        let (mut state, last) = everything(&disk)?;
-        let last = last
-            .filter(|_| state.topology().nodes.contains_key(&node))
+        let topology = Rewritten::<ControlState>::plan(&disk, GroupId::TOPOLOGY, node)?;
+        let mut topology = topology
+            .filter(|known| known.state.topology().nodes.contains_key(&node))
             .ok_or(RecoveryError::NotAMember { node })?;
-        let committed = disk
-            .read::<Option<LogId>>(COMMITTED, "the control commit marker")?
-            .flatten();
-        let vote = disk.read::<Vote>(VOTE, "the control vote")?;
-        let term = vote.map_or(0, |vote| vote.leader_id().term());
-        let jump = if RECOVERS_IN_PLACE.is_planted() {
-            1
-        } else {
-            JUMP
-        };
-        let term = term.max(last.leader_id.term()).saturating_add(jump);
-        let leader = Vote::new(term, node).leader_id().to_committed();
-        let next = LogId::new(leader, last.index.saturating_add(jump));
-        let given_up = state.go_on_without_others(LogIndex(next.index), node, kept);
-        let unconfirmed = last.index - committed.map_or(0, |id| id.index.min(last.index));
+        let next = LogIndex(topology.next.index);
+        let given_up = topology.state.go_on_without_others(next, node, kept);
         Ok(Self {
             disk,
             node,
-            state,
-            last,
-            next,
+            topology,
             given_up,
-            unconfirmed,
         })
     }
 
     /// The last entry of the node's log. Later ones of the lost nodes are gone.
     pub fn last(&self) -> LogIndex {
-        LogIndex(self.last.index)
+        LogIndex(self.topology.last.index)
     }
 
     /// How many of the last entries the node had not heard to be decided. They are kept.
     pub fn unconfirmed(&self) -> u64 {
-        self.unconfirmed
+        self.topology.unconfirmed
     }
 
     /// What is given up.
@@ -144,7 +135,7 @@ impl Recovery {
 
     /// The topology that is left.
     pub fn topology(&self) -> &Arc<Topology> {
-        self.state.topology()
+        self.topology.state.topology()
     }
 
     /// Makes it so, in one durable batch: a process that is killed meanwhile leaves everything as
@@ -153,40 +144,89 @@ impl Recovery {
     /// # Errors
     /// [`RecoveryError::Store`]; then the recovery can be planned again.
     pub fn carry_out(self) -> Result<(), RecoveryError> {
-        let alone = BTreeSet::from([self.node]);
-        let membership = openraft::Membership::new_with_defaults(vec![alone], []);
-        let snapshot = StoredSnapshot {
-            meta: SnapshotMeta {
-                last_log_id: Some(self.next),
-                last_membership: Membership::new(Some(self.next), membership),
-            },
-            state: encode(&self.state)?,
-        };
-        let vote = Vote::new(self.next.leader_id.term(), self.node);
-        let records = [
-            (SNAPSHOT, seal(SNAPSHOT, &snapshot)?),
-            (PURGED, seal(PURGED, &self.next)?),
-            (COMMITTED, seal(COMMITTED, &Some(self.next))?),
-            (VOTE, seal(VOTE, &vote)?),
-        ];
-        let pardon = Lives::pardoned(&self.disk)?.map(|record| (OWN, record));
-        self.disk.replace(records.into_iter().chain(pardon))?;
+        let mut batch = self.topology.write(self.node, Batch::default())?;
+        if let Some((key, record)) = Lives::pardoned(&self.disk)? {
+            batch.put(Space::Control, key, record);
+        }
+        self.disk.store.apply(batch)?;
         Ok(self.disk.store.persist()?)
     }
 }
 
+impl<M: Machine> Rewritten<M> {
+    /// Where the group goes on if `node` is all that is left of it; `None` if the node has nothing.
+    fn plan(disk: &Disk, group: GroupId, node: NodeId) -> Result<Option<Self>, RecoveryError> {
+        let log = Log {
+            disk: disk.clone(),
+            group,
+        };
+        log.check()?;
+        let (state, Some(last)) = everything::<M>(&log)? else {
+            return Ok(None);
+        };
+        let committed = log.read::<Option<LogId>>(COMMITTED, "a group's commit marker")?;
+        let committed = committed.flatten();
+        let vote = log.read::<Vote>(VOTE, "a group's vote")?;
+        let term = vote.map_or(0, |vote| vote.leader_id().term());
+        let jump = if RECOVERS_IN_PLACE.is_planted() {
+            1
+        } else {
+            JUMP
+        };
+        let term = term.max(last.leader_id.term()).saturating_add(jump);
+        let leader = Vote::new(term, node).leader_id().to_committed();
+        Ok(Some(Self {
+            log,
+            state,
+            unconfirmed: last.index - committed.map_or(0, |id| id.index.min(last.index)),
+            next: LogId::new(leader, last.index.saturating_add(jump)),
+            last,
+        }))
+    }
+
+    /// Adds to the batch what makes `node` the only voter.
+    fn write(&self, node: NodeId, batch: Batch) -> Result<Batch, RecoveryError> {
+        let (log, next) = (&self.log, &self.next);
+        let alone = BTreeSet::from([node]);
+        let membership = openraft::Membership::new_with_defaults(vec![alone], []);
+        let snapshot = StoredSnapshot {
+            meta: SnapshotMeta {
+                last_log_id: Some(*next),
+                last_membership: Membership::new(Some(*next), membership),
+            },
+            state: encode(&self.state)?,
+        };
+        let records = [
+            log.sealed(SNAPSHOT, &snapshot)?,
+            log.sealed(PURGED, next)?,
+            log.sealed(COMMITTED, &Some(next))?,
+            log.sealed(VOTE, &Vote::new(next.leader_id.term(), node))?,
+        ];
+        Ok(log.replacing(records, batch)?)
+    }
+}
+
 /// The state with every entry of the log applied, and the last of them.
-fn everything(disk: &Disk) -> Result<(ControlState, Option<LogId>), RecoveryError> {
-    let snapshot = stored(disk)?;
-    let (mut state, mut last) = match snapshot {
-        Some(snapshot) => (decode(&snapshot.state)?, snapshot.meta.last_log_id),
-        None => (ControlState::default(), None),
+fn everything<M: Machine>(log: &Log) -> Result<(M, Option<LogId>), RecoveryError> {
+    let (mut state, mut last) = match stored(log)? {
+        Some(snapshot) => (read_state(&snapshot.state)?, snapshot.meta.last_log_id),
+        None => (M::default(), None),
     };
     let from = last.as_ref().map_or(0, |id| id.index + 1);
-    for entry in disk.entries(&(from..))? {
+    let mut unheard = Vec::new();
+    for entry in log.entries(&(from..))? {
         let id = entry.log_id();
-        if let EntryPayload::Normal(command) = entry.payload {
-            state.apply(LogIndex(id.index), command);
+        let index = LogIndex(id.index);
+        if let EntryPayload::Normal(proposal) = entry.payload {
+            state.pass(
+                index,
+                id.leader_id.term(),
+                proposal.elapsed_ms,
+                &mut unheard,
+            );
+            for command in &proposal.commands {
+                state.apply(index, decode(command)?, &mut unheard);
+            }
         }
         last = Some(id);
     }

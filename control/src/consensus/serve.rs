@@ -1,118 +1,114 @@
-//! Answers requests of other nodes of the group.
+//! Answers what other nodes ask of one group.
 
-use std::future::Future;
-use std::pin::Pin;
+use std::sync::Arc;
 
-use bytes::Bytes;
 use openraft::vote::RaftLeaderId;
 use quorate_crdt::NodeId;
 
-use super::codec::{decode, encode};
-use super::group::{ControlGroup, Purpose, seeded};
-use super::messages::{Reply, Request, ServeError};
+use super::engine::Engine;
+use super::messages::{Ask, Reply, ServeError};
+use super::propose::Proposer;
+use super::read::Said;
 use super::types::{Snapshot, Vote};
 use crate::planted::REPORTS_FOR_OTHERS;
-use crate::state::ControlState;
 
-impl ControlGroup {
-    /// Answers a request that `from` sent over its [`Link`](super::link::Link). Garbage gets an
-    /// answer that says so.
-    pub fn serve(
-        &self,
-        from: NodeId,
-        request: Bytes,
-    ) -> Pin<Box<dyn Future<Output = Bytes> + Send>> {
-        let group = self.clone();
-        Box::pin(async move {
-            let answering = group.answer(from, &request);
-            seeded(&group.inner.config, Purpose::Serve, answering).await
-        })
-    }
-
-    async fn answer(&self, from: NodeId, request: &[u8]) -> Bytes {
-        let reply = match decode::<Request>(request) {
-            Ok(Request::Life { lives }) => self.hear_of_life(from, &lives).await,
-            Ok(request) if speaks_for(&request).is_none_or(|node| node == from) => {
-                self.handle(request).await
-            }
-            Ok(_) => Err(ServeError::Impostor),
-            Err(_codec) => Err(ServeError::Malformed),
-        };
-        let reply = reply.unwrap_or_else(Reply::Failed);
-        encode(&reply).unwrap_or_default()
-    }
-
-    async fn hear_of_life(&self, from: NodeId, lives: &[u64]) -> Result<Reply, ServeError> {
-        let remembers = self.inner.lives.hear(from, lives).await;
-        let remembers = remembers.map_err(|_disk| ServeError::Stopping)?;
-        Ok(Reply::Life { remembers })
-    }
-
-    async fn handle(&self, request: Request) -> Result<Reply, ServeError> {
-        let raft = &self.inner.raft;
-        let asks_for_a_vote = matches!(
-            request,
-            Request::Vote(_) | Request::PreVote(_) | Request::Transfer(_)
-        );
-        if asks_for_a_vote && !self.inner.lives.may_vote() {
-            return Err(ServeError::InDoubt);
-        }
-        Ok(match request {
-            Request::Append(rpc) => Reply::Append(
-                raft.append_entries(rpc)
-                    .await
-                    .map_err(|_fatal| ServeError::Stopping)?,
-            ),
-            Request::Vote(rpc) => Reply::Vote(
-                raft.vote(rpc)
-                    .await
-                    .map_err(|_fatal| ServeError::Stopping)?,
-            ),
-            Request::PreVote(rpc) => Reply::Vote(
-                raft.pre_vote(rpc)
-                    .await
-                    .map_err(|_fatal| ServeError::Stopping)?,
-            ),
-            Request::Snapshot { vote, meta, state } => {
-                // Checked here, because the engine stops for good over a snapshot that its state
-                // machine cannot read.
-                decode::<ControlState>(&state).map_err(|_codec| ServeError::Malformed)?;
-                let installed = raft
-                    .install_full_snapshot(
-                        vote,
-                        Snapshot {
-                            meta,
-                            snapshot: state,
-                        },
-                    )
-                    .await;
-                Reply::Snapshot(installed.map_err(|_fatal| ServeError::Stopping)?)
-            }
-            Request::Transfer(rpc) => Reply::Transfer(
-                raft.handle_transfer_leader(rpc)
-                    .await
-                    .map_err(|_fatal| ServeError::Stopping)?,
-            ),
-            Request::Propose { command, timeout } => {
-                Reply::Proposed(self.propose_once(&command, timeout).await)
-            }
-            // Answered before, because it is about the sender.
-            Request::Life { .. } => return Err(ServeError::Malformed),
-        })
-    }
+/// A node's part in one group, as other nodes reach it.
+#[derive(Clone)]
+pub(super) struct Part {
+    pub(super) engine: Arc<Engine>,
+    pub(super) proposer: Arc<Proposer>,
 }
 
-/// The node that the request speaks for. The link has proved who sent it, and no node may lead,
-/// campaign or report for another.
-fn speaks_for(request: &Request) -> Option<NodeId> {
-    let node = |vote: &Vote| Some(*vote.leader_id().node_id());
-    match request {
-        Request::Append(rpc) => node(&rpc.vote),
-        Request::Vote(rpc) | Request::PreVote(rpc) => node(&rpc.vote),
-        Request::Snapshot { vote, .. } => node(vote),
-        Request::Transfer(rpc) => node(rpc.from_leader()),
-        Request::Life { .. } => None,
-        Request::Propose { .. } if REPORTS_FOR_OTHERS.is_planted() => None,
-        Request::Propose { command, .. } => command.speaks_for(),
+impl Part {
+    /// Answers what `from` asks.
+    pub(super) async fn serve(&self, from: NodeId, ask: Ask) -> Result<Reply, ServeError> {
+        let engine = &self.engine;
+        if !self.may_ask(from, &ask)? {
+            return Err(ServeError::Impostor);
+        }
+        match ask {
+            Ask::Propose { commands, timeout } => {
+                let proposed = self.proposer.propose_once(commands, timeout).await;
+                Ok(proposed.map_or_else(|| self.elsewhere(from), Reply::Proposed))
+            }
+            Ask::Query { query, level } => Ok(match engine.answer_here(&query, level).await {
+                Said::Answer(answer) => Reply::Answered(Ok(answer)),
+                Said::Elsewhere(leader) => Reply::Elsewhere(leader),
+                Said::Failed(error) => Reply::Answered(Err(error)),
+            }),
+            Ask::Excluded => {
+                let excluded = engine.excludes(from).await;
+                Ok(excluded.map_or_else(|| self.elsewhere(from), Reply::Excluded))
+            }
+            ask => self.serve_engine(ask).await,
+        }
+    }
+
+    fn elsewhere(&self, from: NodeId) -> Reply {
+        let leader = self.engine.leader();
+        Reply::Elsewhere(leader.filter(|&leader| leader != from))
+    }
+
+    async fn serve_engine(&self, ask: Ask) -> Result<Reply, ServeError> {
+        let raft = self.engine.raft().ok_or(ServeError::Absent)?;
+        let asks_for_a_vote = matches!(ask, Ask::Vote(_) | Ask::PreVote(_) | Ask::Transfer(_));
+        if asks_for_a_vote && !self.engine.lives.may_vote() {
+            return Err(ServeError::InDoubt);
+        }
+        let reply = match ask {
+            Ask::Append(rpc) => raft.append_entries(rpc).await.map(Reply::Append),
+            Ask::Vote(rpc) => raft.vote(rpc).await.map(Reply::Vote),
+            Ask::PreVote(rpc) => raft.pre_vote(rpc).await.map(Reply::Vote),
+            Ask::Snapshot { vote, meta, state } => {
+                // Checked here, because the engine stops for good over a snapshot that its state
+                // machine cannot read.
+                let checked = self.engine.parts.host.check(&state);
+                checked.map_err(|_codec| ServeError::Malformed)?;
+                let snapshot = Snapshot {
+                    meta,
+                    snapshot: state,
+                };
+                let installed = raft.install_full_snapshot(vote, snapshot).await;
+                return installed
+                    .map(Reply::Snapshot)
+                    .map_err(|_fatal| ServeError::Stopping);
+            }
+            Ask::Transfer(rpc) => {
+                let transferred = raft.handle_transfer_leader(rpc).await;
+                return transferred
+                    .map(Reply::Transfer)
+                    .map_err(|_fatal| ServeError::Stopping);
+            }
+            // Answered before.
+            Ask::Propose { .. } | Ask::Query { .. } | Ask::Excluded => {
+                return Err(ServeError::Malformed);
+            }
+        };
+        reply.map_err(|_fatal| ServeError::Stopping)
+    }
+
+    /// Whether `from` may ask it. The link has proved who sent it, and no node may lead, campaign
+    /// or report for another.
+    fn may_ask(&self, from: NodeId, ask: &Ask) -> Result<bool, ServeError> {
+        let is_of = |vote: &Vote| *vote.leader_id().node_id() == from;
+        Ok(match ask {
+            Ask::Append(rpc) => is_of(&rpc.vote),
+            Ask::Vote(rpc) | Ask::PreVote(rpc) => is_of(&rpc.vote),
+            Ask::Snapshot { vote, .. } => is_of(vote),
+            Ask::Transfer(rpc) => is_of(rpc.from_leader()),
+            Ask::Query { .. } | Ask::Excluded => true,
+            Ask::Propose { commands, .. } => {
+                for command in commands {
+                    let speaks_for = self.engine.parts.host.speaks_for(command);
+                    let speaks_for = speaks_for.map_err(|_codec| ServeError::Malformed)?;
+                    if speaks_for.is_some_and(|node| node != from)
+                        && !REPORTS_FOR_OTHERS.is_planted()
+                    {
+                        return Ok(false);
+                    }
+                }
+                true
+            }
+        })
     }
 }

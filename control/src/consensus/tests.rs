@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use quorate_crdt::NodeId;
 
-use super::messages::{Reply, Request, ServeError};
+use super::messages::{Ask, Reply, Request, ServeError};
 use super::*;
 use crate::state::{Command, CommandRefusal, Response};
 use crate::store::StoreError;
 use crate::topology::Epoch;
 
+mod counter;
+mod groups;
 mod world;
 
 use world::{World, admit, found, run};
@@ -23,29 +25,29 @@ fn one_node_founds_a_cluster_and_is_its_leader() {
     run(1, async |mut world: World| {
         let group = world.open(1).await;
         assert_eq!(
-            group.propose(admit(2), SECOND).await,
+            group.propose(&admit(2), SECOND).await,
             Err(ProposeError::NoLeader),
             "before the founding nobody leads"
         );
         let began = tokio::time::Instant::now();
         assert_eq!(
-            group.found(found()).await.unwrap(),
+            world.node(1).found(found()).await.unwrap(),
             Response::Admitted { node: NodeId(1) }
         );
         assert!(began.elapsed() < SECOND);
         assert_eq!(
-            group.found(found()).await.unwrap(),
+            world.node(1).found(found()).await.unwrap(),
             Response::Refused(CommandRefusal::AlreadyFounded)
         );
         assert_eq!(group.leader(), Some(NodeId(1)));
-        let mut topology = group.state();
+        let mut topology = group.published();
         topology
             .wait_for(|topology| topology.nodes.len() == 1)
             .await
             .unwrap();
-        let other = world.open(2).await;
+        world.open(2).await;
         assert!(matches!(
-            other.found(found()).await,
+            world.node(2).found(found()).await,
             Err(FoundError::NotFirst { node: NodeId(2) })
         ));
     });
@@ -74,12 +76,12 @@ fn a_follower_forwards_to_the_leader() {
         let follower = world.group(3);
         assert_eq!(follower.status().role, Role::Follower);
         let response = follower
-            .propose(Command::RevokeToken(crate::state::TokenId(9)), SECOND)
+            .propose(&Command::RevokeToken(crate::state::TokenId(9)), SECOND)
             .await;
         assert_eq!(response, Ok(Response::Done));
         let refused = follower
             .propose(
-                Command::DropKeyspace(crate::topology::KeyspaceId(7)),
+                &Command::DropKeyspace(crate::topology::KeyspaceId(7)),
                 SECOND,
             )
             .await;
@@ -97,11 +99,11 @@ fn a_new_leader_is_elected_within_a_second() {
         world.isolate(1);
         let began = tokio::time::Instant::now();
         assert_eq!(
-            world.group(2).propose(admit(9), WAIT).await,
+            world.group(2).propose(&admit(9), WAIT).await,
             Ok(Response::Admitted { node: NodeId(4) })
         );
         assert!(began.elapsed() < SECOND, "{:?}", began.elapsed());
-        let cut_off = world.group(1).propose(admit(8), SECOND).await;
+        let cut_off = world.group(1).propose(&admit(8), SECOND).await;
         assert!(
             matches!(
                 cut_off,
@@ -117,7 +119,7 @@ fn a_new_leader_is_elected_within_a_second() {
             .until("all agree", |world| {
                 world
                     .groups()
-                    .all(|(_, group)| group.state().borrow().nodes.len() == 4)
+                    .all(|(_, group)| group.published().borrow().nodes.len() == 4)
             })
             .await;
         assert!(
@@ -139,7 +141,7 @@ fn the_term_of_an_isolated_node_stays() {
         assert_eq!(world.group(3).status().term, term, "pre-vote");
         world.heal();
         let began = tokio::time::Instant::now();
-        world.group(1).propose(admit(9), SECOND).await.unwrap();
+        world.group(1).propose(&admit(9), SECOND).await.unwrap();
         assert!(
             began.elapsed() < Duration::from_millis(100),
             "nobody was disturbed: {:?}",
@@ -156,7 +158,7 @@ fn the_term_of_an_isolated_node_stays() {
 fn a_restart_keeps_the_state_and_the_vote() {
     run(6, async |mut world: World| {
         world.grow(3).await;
-        let topology = Arc::clone(&world.group(1).state().borrow());
+        let topology = Arc::clone(&world.group(1).published().borrow());
         let term = world.group(1).status().term;
         for node in 1..=3 {
             world.crash(node).await;
@@ -168,7 +170,7 @@ fn a_restart_keeps_the_state_and_the_vote() {
             .until("the state is back", |world| {
                 world
                     .groups()
-                    .all(|(_, group)| *group.state().borrow() == topology)
+                    .all(|(_, group)| *group.published().borrow() == topology)
             })
             .await;
         world
@@ -177,7 +179,7 @@ fn a_restart_keeps_the_state_and_the_vote() {
             })
             .await;
         assert_eq!(
-            world.group(2).propose(admit(9), WAIT).await,
+            world.group(2).propose(&admit(9), WAIT).await,
             Ok(Response::Admitted { node: NodeId(4) })
         );
     });
@@ -193,7 +195,7 @@ fn a_late_joiner_gets_a_snapshot_of_a_purged_log() {
             let quic = format!("127.0.0.1:{}", 2000 + port).into();
             leader
                 .propose(
-                    Command::MoveNode {
+                    &Command::MoveNode {
                         node: NodeId(2),
                         quic,
                     },
@@ -230,7 +232,10 @@ fn a_removed_node_leaves_the_group() {
             node: NodeId(1),
             lost: true,
         };
-        assert_eq!(world.group(2).propose(gone, WAIT).await, Ok(Response::Done));
+        assert_eq!(
+            world.group(2).propose(&gone, WAIT).await,
+            Ok(Response::Done)
+        );
         world
             .until("the others decide without it", |world| {
                 let status = world.group(2).status();
@@ -240,7 +245,7 @@ fn a_removed_node_leaves_the_group() {
             })
             .await;
         assert_eq!(
-            world.group(3).propose(admit(9), WAIT).await,
+            world.group(3).propose(&admit(9), WAIT).await,
             Ok(Response::Admitted { node: NodeId(5) })
         );
     });
@@ -258,7 +263,10 @@ fn a_silent_node_is_not_made_a_voter_and_a_gone_one_does_not_stay_one() {
             node: NodeId(3),
             lost: true,
         };
-        assert_eq!(world.group(1).propose(gone, WAIT).await, Ok(Response::Done));
+        assert_eq!(
+            world.group(1).propose(&gone, WAIT).await,
+            Ok(Response::Done)
+        );
         world.crash(3).await;
         world
             .until("the two that are left decide", |world| {
@@ -280,9 +288,9 @@ fn a_survivor_goes_on_alone_whatever_the_lost_ones_decided() {
         world.grow(3).await;
         // The others decide something that the survivor never hears of.
         world.isolate(1);
-        let unheard = world.group(2).propose(admit(9), WAIT).await;
+        let unheard = world.group(2).propose(&admit(9), WAIT).await;
         assert_eq!(unheard, Ok(Response::Admitted { node: NodeId(4) }));
-        let theirs = world.group(2).state().borrow().epoch;
+        let theirs = world.group(2).published().borrow().epoch;
         for node in 1..=3 {
             world.crash(node).await;
         }
@@ -303,12 +311,12 @@ fn a_survivor_goes_on_alone_whatever_the_lost_ones_decided() {
                 status.role == Role::Leader && status.voters == [NodeId(1)] && !status.joint
             })
             .await;
-        let topology = Arc::clone(&world.group(1).state().borrow());
+        let topology = Arc::clone(&world.group(1).published().borrow());
         assert_eq!(topology.nodes.keys().collect::<Vec<_>>(), [&NodeId(1)]);
         assert!(topology.epoch > theirs, "{:?}", topology.epoch);
         // Numbers are not given out again, as far as the survivor knows of them.
         assert_eq!(
-            world.group(1).propose(admit(8), WAIT).await,
+            world.group(1).propose(&admit(8), WAIT).await,
             Ok(Response::Admitted { node: NodeId(4) })
         );
     });
@@ -329,14 +337,14 @@ fn what_is_kept_beside_a_survivor_follows_it() {
             .until("both know", |world| {
                 world.groups().all(|(_, group)| {
                     let status = group.status();
-                    group.state().borrow().nodes.len() == 2
+                    group.published().borrow().nodes.len() == 2
                         && status.leader == Some(NodeId(2))
                         && status.voters == [NodeId(2)]
                 })
             })
             .await;
         assert_eq!(
-            world.group(1).propose(admit(9), WAIT).await,
+            world.group(1).propose(&admit(9), WAIT).await,
             Ok(Response::Admitted { node: NodeId(6) })
         );
     });
@@ -346,7 +354,7 @@ fn what_is_kept_beside_a_survivor_follows_it() {
 fn a_recovery_that_is_only_planned_changes_nothing() {
     run(15, async |mut world: World| {
         world.grow(3).await;
-        let topology = Arc::clone(&world.group(1).state().borrow());
+        let topology = Arc::clone(&world.group(1).published().borrow());
         for node in 1..=3 {
             world.crash(node).await;
         }
@@ -358,7 +366,7 @@ fn a_recovery_that_is_only_planned_changes_nothing() {
             .until("all is as before", |world| {
                 world
                     .groups()
-                    .all(|(_, group)| *group.state().borrow() == topology)
+                    .all(|(_, group)| *group.published().borrow() == topology)
             })
             .await;
     });
@@ -387,7 +395,7 @@ fn a_restored_directory_does_not_vote() {
         // With one more node gone there is no majority that can vote.
         let other = world.group(1).leader().map_or(2, |leader| leader.0);
         world.crash(other).await;
-        let alone = world.group(1).propose(admit(9), SECOND * 3).await;
+        let alone = world.group(1).propose(&admit(9), SECOND * 3).await;
         assert!(alone.is_err(), "{alone:?}");
         // Another start does not help: the node knows what it is.
         world.crash(1).await;
@@ -395,7 +403,7 @@ fn a_restored_directory_does_not_vote() {
         assert_eq!(world.group(1).status().standing, VoteTrust::Forgetful);
         world.open(other).await;
         assert_eq!(
-            world.group(1).propose(admit(9), WAIT).await,
+            world.group(1).propose(&admit(9), WAIT).await,
             Ok(Response::Admitted { node: NodeId(4) })
         );
     });
@@ -430,7 +438,7 @@ fn a_copy_that_runs_beside_the_original_is_objected_to_and_the_original_is_not()
 fn garbage_is_answered_with_an_error() {
     run(9, async |mut world: World| {
         world.grow(3).await;
-        let group = world.group(2);
+        let group = world.node(2);
         let genuine = world.last_request();
         for cut in 0..genuine.len() {
             let answer = group.serve(NodeId(1), genuine.slice(..cut)).await;
@@ -452,7 +460,7 @@ fn garbage_is_answered_with_an_error() {
             Ok(Reply::Failed(ServeError::Impostor))
         ));
         assert_eq!(
-            world.group(1).propose(admit(9), SECOND).await,
+            world.group(1).propose(&admit(9), SECOND).await,
             Ok(Response::Admitted { node: NodeId(4) }),
             "all are well"
         );
@@ -465,21 +473,25 @@ fn a_member_reports_only_for_itself() {
         world.grow(3).await;
         let leader = world.group(1).leader().unwrap();
         let from = NodeId(if leader == NodeId(3) { 2 } else { 3 });
-        let group = world.group(leader.0);
+        let group = world.node(leader.0);
         for (node, expected) in [(leader, false), (from, true)] {
             let quic: Arc<str> = "10.0.0.9:1".into();
-            let request = Request::Propose {
-                command: Command::MoveNode {
-                    node,
-                    quic: Arc::clone(&quic),
-                },
+            let command = Command::MoveNode {
+                node,
+                quic: Arc::clone(&quic),
+            };
+            let ask = Ask::Propose {
+                commands: vec![codec::encode(&command).unwrap()],
                 timeout: SECOND,
             };
+            let request = Request::Group(GroupId::TOPOLOGY, ask);
             let answer = group.serve(from, codec::encode(&request).unwrap()).await;
             let reply = codec::decode::<Reply>(&answer).unwrap();
-            let moved = group.read(|state| state.topology().nodes[&node].quic == quic);
+            let moved = group
+                .topology()
+                .read(|state| state.topology().nodes[&node].quic == quic);
             assert_eq!(
-                (matches!(reply, Reply::Proposed(Ok(Response::Done))), moved),
+                (matches!(reply, Reply::Proposed(Ok(_))), moved),
                 (expected, expected)
             );
         }
@@ -505,19 +517,19 @@ fn a_topology_is_published_only_when_it_is_durable() {
     run(11, async |mut world: World| {
         world.grow(1).await;
         let group = world.group(1);
-        let published = group.state().borrow().epoch;
+        let published = group.published().borrow().epoch;
         world.hold_commits(true);
         assert!(matches!(
-            group.propose(admit(9), SECOND).await,
+            group.propose(&admit(9), SECOND).await,
             Err(ProposeError::TimedOut {
                 may_be_applied: true
             })
         ));
-        assert_eq!(group.state().borrow().epoch, published);
+        assert_eq!(group.published().borrow().epoch, published);
         world.hold_commits(false);
         world
             .until("it is decided after all", |world| {
-                world.group(1).state().borrow().epoch > published
+                world.group(1).published().borrow().epoch > published
             })
             .await;
     });
@@ -576,7 +588,7 @@ fn trace(seed: u64) -> Vec<String> {
             let other = if leader.0 == 1 { 2 } else { 1 };
             world
                 .group(other)
-                .propose(admit(10 + round), WAIT)
+                .propose(&admit(10 + round), WAIT)
                 .await
                 .unwrap();
             world.heal();
@@ -585,11 +597,11 @@ fn trace(seed: u64) -> Vec<String> {
                 .until("all agree", |world| {
                     world
                         .groups()
-                        .all(|(_, group)| group.state().borrow().nodes.len() == nodes)
+                        .all(|(_, group)| group.published().borrow().nodes.len() == nodes)
                 })
                 .await;
         }
-        assert!(world.group(1).state().borrow().epoch > Epoch(0));
+        assert!(world.group(1).published().borrow().epoch > Epoch(0));
         world.trace()
     })
 }

@@ -1,21 +1,43 @@
-//! The types that openraft is instantiated with. It happens once, here.
+//! The types that openraft is instantiated with. It happens once, here: what a group decides on is
+//! opaque to the engine.
 
+use std::fmt;
+
+use bytes::Bytes;
 use openraft::alias::{LogIdOf, SnapshotMetaOf, SnapshotOf, StoredMembershipOf, VoteOf};
 use openraft_rt::deterministic_rng::DeterministicRng;
 use openraft_rt_tokio::TokioRuntime;
 use quorate_crdt::NodeId;
-
-use crate::state::{Command, Response};
+use serde::{Deserialize, Serialize};
 
 /// Tokio with a seeded generator: under a paused clock, two runs of one seed are equal.
 pub(super) type Runtime = DeterministicRng<TokioRuntime>;
+
+/// What one entry of a log decides on: commands in their order, encoded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Proposal {
+    /// How many milliseconds have passed since the entry before of the same leader, by that
+    /// leader's clock.
+    pub(super) elapsed_ms: u64,
+    pub(super) commands: Vec<Bytes>,
+}
+
+impl fmt::Display for Proposal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} commands", self.commands.len())
+    }
+}
+
+/// The outcomes of the commands of one entry, in their order, encoded.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Outcomes(pub(super) Vec<Bytes>);
 
 openraft::declare_raft_types!(
     /// Nodes are known by their number alone. Their addresses are in the topology, where the link
     /// looks them up.
     pub(super) Types:
-        D = Command,
-        R = Response,
+        D = Proposal,
+        R = Outcomes,
         NodeId = NodeId,
         Node = openraft::EmptyNode,
         AsyncRuntime = Runtime,
@@ -26,4 +48,4 @@ pub(super) type Vote = VoteOf<Types>;
 pub(super) type Membership = StoredMembershipOf<Types>;
 pub(super) type Entry = openraft::alias::EntryOf<Types>;
 pub(super) type SnapshotMeta = SnapshotMetaOf<Types>;
-pub(super) type Snapshot = SnapshotOf<Types, bytes::Bytes>;
+pub(super) type Snapshot = SnapshotOf<Types, Bytes>;

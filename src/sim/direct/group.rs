@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_control::consensus::{ConsensusConfig, ControlGroup, Link, LinkError};
+use quorate_control::consensus::{
+    Consensus, ConsensusConfig, ControlGroup, Group as Part, GroupId, Link, LinkError,
+};
 use quorate_control::state::{Command, NodeSpec, Response, TokenId};
 use quorate_control::store::{Batch, Commit, Done, MemoryStore, Space, Store};
 use quorate_control::topology::Epoch;
@@ -17,12 +19,13 @@ use quorate_crdt::NodeId;
 use tokio::runtime::Builder;
 use tokio::time::{sleep, timeout};
 
+use super::sums::Sums;
 use crate::sim::cluster::{TOKEN, founding, key_of};
 
 /// Half a round trip.
 const HOP: Duration = Duration::from_millis(2);
 /// How long a decision may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Who can be reached.
 #[derive(Clone, Default)]
@@ -30,7 +33,7 @@ pub(super) struct Net(Arc<Mutex<Reach>>);
 
 #[derive(Default)]
 struct Reach {
-    groups: BTreeMap<NodeId, ControlGroup>,
+    nodes: BTreeMap<NodeId, (Consensus, Part<Sums>)>,
     cut_off: BTreeSet<NodeId>,
 }
 
@@ -47,10 +50,11 @@ impl Net {
             .expect("invariant: no code panics while it holds the network")
     }
 
-    fn way(&self, from: NodeId, to: NodeId) -> Option<ControlGroup> {
+    fn way(&self, from: NodeId, to: NodeId) -> Option<Consensus> {
         let reach = self.reach();
         let open = !reach.cut_off.contains(&from) && !reach.cut_off.contains(&to);
-        reach.groups.get(&to).filter(|_| open).cloned()
+        let node = reach.nodes.get(&to).filter(|_| open)?;
+        Some(node.0.clone())
     }
 }
 
@@ -68,8 +72,8 @@ impl Link for Wire {
         let (net, me) = (self.net.clone(), self.me);
         let exchange = async move {
             sleep(HOP).await;
-            let group = net.way(me, to).ok_or(LinkError::Unreachable)?;
-            let answer = group.serve(me, request).await;
+            let node = net.way(me, to).ok_or(LinkError::Unreachable)?;
+            let answer = node.serve(me, request).await;
             sleep(HOP).await;
             net.way(me, to).map(|_| answer).ok_or(LinkError::TimedOut)
         };
@@ -116,7 +120,7 @@ impl Commit for AtOnce {
     }
 }
 
-/// A running control group.
+/// A running cluster of the topology group and a second one.
 #[derive(Default)]
 pub(super) struct Group {
     net: Net,
@@ -153,7 +157,7 @@ pub(super) fn with(
 
 impl Group {
     /// Starts a node on its disk, which is empty at first.
-    pub(super) async fn open(&mut self, number: u64) -> Result<ControlGroup, String> {
+    pub(super) async fn open(&mut self, number: u64) -> Result<Consensus, String> {
         let node = NodeId(number);
         let link = Wire {
             me: node,
@@ -162,10 +166,11 @@ impl Group {
         self.starts += 1;
         let config = ConsensusConfig::new(node, self.starts);
         let disk = self.disk(number);
-        let opened = ControlGroup::open(config, disk, Arc::new(AtOnce), Arc::new(link)).await;
-        let group = opened.map_err(|error| error.to_string())?;
-        self.net.reach().groups.insert(node, group.clone());
-        Ok(group)
+        let opened = Consensus::open(config, disk, Arc::new(AtOnce), Arc::new(link)).await;
+        let opened = opened.map_err(|error| error.to_string())?;
+        let sums = opened.attend(GroupId::COORDINATION);
+        self.net.reach().nodes.insert(node, (opened.clone(), sums));
+        Ok(opened)
     }
 
     /// The disk of a node.
@@ -195,9 +200,9 @@ impl Group {
 
     /// Stops a node; its disk stays.
     pub(super) async fn stop(&self, number: u64) {
-        let stopped = self.net.reach().groups.remove(&NodeId(number));
-        if let Some(group) = stopped {
-            group.shutdown().await;
+        let stopped = self.net.reach().nodes.remove(&NodeId(number));
+        if let Some((stopped, _)) = stopped {
+            stopped.shutdown().await;
         }
     }
 
@@ -214,13 +219,22 @@ impl Group {
     }
 
     fn at(&self, number: u64) -> Option<ControlGroup> {
-        self.net.reach().groups.get(&NodeId(number)).cloned()
+        let reach = self.net.reach();
+        let (node, _) = reach.nodes.get(&NodeId(number))?;
+        Some(node.topology().clone())
+    }
+
+    /// Node `at`'s part in the second group.
+    pub(super) fn sums(&self, at: u64) -> Result<Part<Sums>, String> {
+        let reach = self.net.reach();
+        let node = reach.nodes.get(&NodeId(at)).ok_or("no such node")?;
+        Ok(node.1.clone())
     }
 
     /// Has the group decide, through node `at`.
     pub(super) async fn decide(&self, at: u64, command: Command) -> Result<Response, String> {
         let group = self.at(at).ok_or("no such node")?;
-        let decided = group.propose(command, PATIENCE).await;
+        let decided = group.propose(&command, PATIENCE).await;
         decided.map_err(|error| error.to_string())
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_control::consensus::{ConsensusConfig, ControlGroup};
+use quorate_control::consensus::{Consensus, ConsensusConfig};
 use quorate_control::state::{ControlState, LogIndex, NodeSpec};
 use quorate_crdt::NodeId;
 use tokio::runtime::Builder;
@@ -42,20 +42,20 @@ fn after(time: Duration) -> Result<(bool, u64), String> {
             election_max: seconds(6),
             ..ConsensusConfig::new(NodeId(1), 1)
         };
-        let opened = ControlGroup::open(
+        let opened = Consensus::open(
             config,
             Arc::new(disk.clone()),
             Arc::new(disk.clone()),
             Arc::new(Net::default()),
         )
         .await;
-        let group = opened.map_err(|error| error.to_string())?;
+        let node = opened.map_err(|error| error.to_string())?;
         disk.slow_down(SYNC);
-        let asked = group.clone();
+        let asked = node.clone();
         let founded = tokio::spawn(async move { asked.found(founding(1, spec(1))).await.is_ok() });
         sleep(time).await;
         founded.abort();
-        let status = group.status();
+        let status = node.topology().status();
         Ok((status.leader.is_some(), status.applied.0))
     })
 }

@@ -51,7 +51,16 @@ fn without(from: &BTreeSet<NodeId>, node: u64) -> BTreeSet<NodeId> {
 
 /// The next step in words.
 fn step(seen: &Seen, topology: &Topology) -> String {
-    match next_change(seen, topology) {
+    in_words(next_change(seen, &Attendance::Everybody.wanted(topology)))
+}
+
+/// The next step in words, for a group of the voters alone.
+fn step_of_voters(seen: &Seen, topology: &Topology) -> String {
+    in_words(next_change(seen, &Attendance::Voters.wanted(topology)))
+}
+
+fn in_words(next: Next) -> String {
+    match next {
         Next::Change(ChangeMembers::AddNodes(nodes)) => format!("add {}", list(nodes.keys())),
         Next::Change(ChangeMembers::RemoveNodes(nodes)) => format!("remove {}", list(&nodes)),
         Next::Change(ChangeMembers::ReplaceAllVoters(nodes)) => format!("vote {}", list(&nodes)),
@@ -143,4 +152,20 @@ fn a_change_that_was_begun_is_ended() {
         step(&joint, &topology(&[1, 2, 4], &[1, 2, 4])),
         "vote 1 2 4"
     );
+}
+
+#[test]
+fn a_group_of_voters_has_no_other_members() {
+    let wanted = topology(&[1, 2, 3, 4], &[1, 2, 4]);
+    let steps = [
+        (seen(&[1], &[1]), "add 2 4"),
+        (seen(&[1, 2, 4], &[1]), "vote 1 2 4"),
+        (seen(&[1, 2, 4], &[1, 2, 4]), "settled"),
+        // Node 3 voted before; it is still a node of the cluster.
+        (seen(&[1, 2, 3, 4], &[1, 2, 3]), "vote 1 2 4"),
+        (seen(&[1, 2, 3, 4], &[1, 2, 4]), "remove 3"),
+    ];
+    for (seen, expected) in steps {
+        assert_eq!(step_of_voters(&seen, &wanted), expected);
+    }
 }

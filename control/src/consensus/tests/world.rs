@@ -14,7 +14,10 @@ use bytes::Bytes;
 use quorate_crdt::{NodeId, PublicKey, Secret};
 use tokio::time::{Instant, sleep};
 
-use super::super::{ConsensusConfig, ControlGroup, Link, LinkError, OpenError, Recovery};
+use super::super::{
+    Consensus, ConsensusConfig, ControlGroup, Group, GroupId, Link, LinkError, OpenError, Recovery,
+};
+use super::counter::Counter;
 use super::{Command, Response, WAIT};
 use crate::state::{NewToken, NodeSpec, TokenId};
 use crate::store::{Batch, Commit, Done, MemoryStore, Space, Store};
@@ -34,7 +37,7 @@ pub(super) struct World {
 
 struct Net {
     began: Instant,
-    groups: BTreeMap<u64, ControlGroup>,
+    nodes: BTreeMap<u64, (Consensus, Group<Counter>)>,
     isolated: BTreeSet<u64>,
     trace: Vec<String>,
     last: Bytes,
@@ -61,7 +64,7 @@ impl Link for Wire {
         let (net, from, to) = (Arc::clone(&self.net), self.me, to.0);
         let exchange = async move {
             sleep(HOP).await;
-            let group = {
+            let node = {
                 let mut net = net.lock().unwrap();
                 let line = format!(
                     "{:?} {from} -> {to} {:08x}",
@@ -72,12 +75,13 @@ impl Link for Wire {
                 if !net.open(from, to) {
                     return Err(LinkError::Unreachable);
                 }
-                if from == 1 && request.len() > 2 && request[1] == 0 {
+                // After the version: a request of a group, the topology, an append.
+                if from == 1 && request.get(1..4) == Some(&[0, 0, 0]) {
                     net.last = request.clone();
                 }
-                net.groups.get(&to).cloned().ok_or(LinkError::Unreachable)?
+                net.nodes.get(&to).ok_or(LinkError::Unreachable)?.0.clone()
             };
-            let answer = group.serve(NodeId(from), request).await;
+            let answer = node.serve(NodeId(from), request).await;
             sleep(HOP).await;
             if net.lock().unwrap().open(from, to) {
                 Ok(answer)
@@ -126,7 +130,7 @@ pub(super) fn run<T>(seed: u64, scenario: impl AsyncFnOnce(World) -> T) -> T {
     runtime.block_on(async {
         let net = Net {
             began: Instant::now(),
-            groups: BTreeMap::new(),
+            nodes: BTreeMap::new(),
             isolated: BTreeSet::new(),
             trace: vec![],
             last: Bytes::new(),
@@ -180,7 +184,7 @@ pub(super) fn admit(node: u64) -> Command {
 }
 
 impl World {
-    pub(super) async fn try_open(&mut self, node: u64) -> Result<ControlGroup, OpenError> {
+    pub(super) async fn try_open(&mut self, node: u64) -> Result<Consensus, OpenError> {
         let (store, committer) = self.disks.entry(node).or_default().clone();
         self.starts += 1;
         let config = ConsensusConfig {
@@ -192,19 +196,25 @@ impl World {
             me: node,
             net: Arc::clone(&self.net),
         });
-        ControlGroup::open(config, store, committer, link).await
+        Consensus::open(config, store, committer, link).await
     }
 
     pub(super) async fn open(&mut self, node: u64) -> ControlGroup {
-        let group = self.try_open(node).await.unwrap();
-        self.net.lock().unwrap().groups.insert(node, group.clone());
+        let opened = self.try_open(node).await.unwrap();
+        let group = opened.topology().clone();
+        let counter = opened.attend(GroupId::COORDINATION);
+        self.net
+            .lock()
+            .unwrap()
+            .nodes
+            .insert(node, (opened, counter));
         group
     }
 
     /// Stops a node; its disk stays.
     pub(super) async fn crash(&mut self, node: u64) {
-        let group = self.net.lock().unwrap().groups.remove(&node).unwrap();
-        group.shutdown().await;
+        let (stopped, _) = self.net.lock().unwrap().nodes.remove(&node).unwrap();
+        stopped.shutdown().await;
     }
 
     /// What a recovery of the stopped node would do.
@@ -238,24 +248,24 @@ impl World {
     /// everybody knows.
     pub(super) async fn grow(&mut self, nodes: u64) {
         for node in 1..=nodes {
-            if self.net.lock().unwrap().groups.contains_key(&node) {
+            if self.net.lock().unwrap().nodes.contains_key(&node) {
                 continue;
             }
-            let group = self.open(node).await;
+            self.open(node).await;
             let admitted = if node == 1 {
-                group.found(found()).await.unwrap()
+                self.node(1).found(found()).await.unwrap()
             } else {
-                self.group(1).propose(admit(node), WAIT).await.unwrap()
+                self.group(1).propose(&admit(node), WAIT).await.unwrap()
             };
             assert_eq!(admitted, Response::Admitted { node: NodeId(node) });
         }
         self.until("all are in", |world| {
-            let topology = Arc::clone(&world.group(1).state().borrow());
+            let topology = Arc::clone(&world.group(1).published().borrow());
             let voters: Vec<_> = topology.voters().collect();
             world.groups().count() as u64 == nodes
                 && world.groups().all(|(_, group)| {
                     let status = group.status();
-                    *group.state().borrow() == topology
+                    *group.published().borrow() == topology
                         && topology.nodes.len() as u64 == nodes
                         && status.voters == voters
                         && !status.joint
@@ -277,12 +287,26 @@ impl World {
         }
     }
 
+    pub(super) fn node(&self, node: u64) -> Consensus {
+        self.net.lock().unwrap().nodes[&node].0.clone()
+    }
+
     pub(super) fn group(&self, node: u64) -> ControlGroup {
-        self.net.lock().unwrap().groups[&node].clone()
+        self.node(node).topology().clone()
+    }
+
+    pub(super) fn counter(&self, node: u64) -> Group<Counter> {
+        self.net.lock().unwrap().nodes[&node].1.clone()
     }
 
     pub(super) fn groups(&self) -> impl Iterator<Item = (u64, ControlGroup)> + use<> {
-        self.net.lock().unwrap().groups.clone().into_iter()
+        let nodes = self.net.lock().unwrap().nodes.clone().into_iter();
+        nodes.map(|(number, (node, _))| (number, node.topology().clone()))
+    }
+
+    pub(super) fn counters(&self) -> impl Iterator<Item = (u64, Group<Counter>)> + use<> {
+        let nodes = self.net.lock().unwrap().nodes.clone().into_iter();
+        nodes.map(|(number, (_, counter))| (number, counter))
     }
 
     pub(super) fn isolate(&self, node: u64) {
@@ -303,17 +327,29 @@ impl World {
     }
 
     pub(super) fn has_entry(&self, node: u64, index: u64) -> bool {
-        let key = [&b"e"[..], &index.to_be_bytes()].concat();
-        self.disks[&node]
+        let entry = self.disks[&node].0.get(Space::Control, &entry_key(index));
+        entry.unwrap().is_some()
+    }
+
+    /// How many records of its own group the counter has on the node's disk, apart from the vote.
+    pub(super) fn counted_records(&self, node: u64) -> usize {
+        let mut records = 0;
+        let group = [b'g', 0, 1];
+        let count = &mut |key: &[u8], _: &[u8]| {
+            records += usize::from(key != [b'g', 0, 1, b'v']);
+            std::ops::ControlFlow::Continue(())
+        };
+        let end = [b'g', 0, 2];
+        let scanned = self.disks[&node]
             .0
-            .get(Space::Control, &key)
-            .unwrap()
-            .is_some()
+            .scan(Space::Control, &group, Some(&end), count);
+        scanned.unwrap();
+        records
     }
 
     /// Flips one bit in the first log entry.
     pub(super) fn damage(&self, node: u64) {
-        let key = [&b"e"[..], &1u64.to_be_bytes()].concat();
+        let key = entry_key(1);
         let store = &self.disks[&node].0;
         let mut record = store.get(Space::Control, &key).unwrap().unwrap().to_vec();
         *record.last_mut().unwrap() ^= 1;
@@ -330,4 +366,9 @@ impl World {
             waiting.into_iter().flatten().for_each(|done| done(Ok(())));
         }
     }
+}
+
+/// The key of an entry in the log of the topology group.
+fn entry_key(index: u64) -> Vec<u8> {
+    [&b"g\0\0e"[..], &index.to_be_bytes()].concat()
 }

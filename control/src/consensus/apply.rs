@@ -1,0 +1,185 @@
+//! Connects a group's machine to its log: applies committed entries, makes and installs snapshots.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_core::Stream;
+use openraft::entry::RaftEntry;
+use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
+use openraft::vote::RaftLeaderId;
+use openraft::{EntryPayload, OptionalSend};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Mutex, OwnedMutexGuard, watch};
+
+use super::hosted::{Frozen, Host};
+use super::log::{Log, SNAPSHOT};
+use super::types::{LogId, Membership, Outcomes, Snapshot, SnapshotMeta, Types};
+use crate::state::LogIndex;
+use crate::store::StoreError;
+
+pub(super) type Raft = openraft::Raft<Types, StateMachine>;
+
+/// How far a machine has come. It outlives the engine, which may be started anew.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Applied {
+    pub(super) last: Option<LogId>,
+    pub(super) membership: Membership,
+}
+
+/// What a group's machine and its records are known by.
+#[derive(Clone)]
+pub(super) struct Parts {
+    pub(super) log: Log,
+    pub(super) host: Arc<dyn Host>,
+    pub(super) applied: Arc<watch::Sender<Applied>>,
+    /// Held while the snapshot record is written: a slow builder must not overwrite a newer
+    /// snapshot that was installed meanwhile.
+    pub(super) writing: Arc<Mutex<()>>,
+}
+
+pub(super) struct StateMachine {
+    parts: Parts,
+    /// Held as long as it may be fed: the next one of the group waits for it.
+    _turn: OwnedMutexGuard<()>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct StoredSnapshot {
+    pub(super) meta: SnapshotMeta,
+    pub(super) state: Bytes,
+}
+
+impl StateMachine {
+    pub(super) fn new(parts: Parts, turn: OwnedMutexGuard<()>) -> Self {
+        Self { parts, _turn: turn }
+    }
+}
+
+impl RaftStateMachine<Types> for StateMachine {
+    type SnapshotData = Bytes;
+    type SnapshotBuilder = Builder;
+
+    async fn applied_state(&mut self) -> io::Result<(Option<LogId>, Membership)> {
+        let Applied { last, membership } = self.parts.applied.borrow().clone();
+        Ok((last, membership))
+    }
+
+    async fn apply<S>(&mut self, mut entries: S) -> io::Result<()>
+    where
+        S: Stream<Item = io::Result<EntryResponder<Types>>> + Unpin + OptionalSend,
+    {
+        let Parts { host, applied, .. } = &self.parts;
+        while let Some(next) = poll_fn(|context| Pin::new(&mut entries).poll_next(context)).await {
+            let (entry, responder) = next?;
+            let id = entry.log_id();
+            let index = LogIndex(id.index);
+            applied.send_modify(|applied| applied.last = Some(id));
+            let outcomes = match entry.payload {
+                EntryPayload::Blank => Outcomes::default(),
+                EntryPayload::Membership(membership) => {
+                    let membership = Membership::new(Some(id), membership);
+                    applied.send_modify(|applied| applied.membership = membership);
+                    Outcomes::default()
+                }
+                EntryPayload::Normal(proposal) => {
+                    Outcomes(host.apply(index, id.leader_id.term(), proposal))
+                }
+            };
+            if let Some(responder) = responder {
+                responder.send(outcomes);
+            }
+        }
+        Arc::clone(host).publish(&*self.parts.log.disk.commit);
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Builder {
+        let Applied { last, membership } = self.parts.applied.borrow().clone();
+        Builder {
+            log: self.parts.log.clone(),
+            state: self.parts.host.freeze(),
+            meta: SnapshotMeta {
+                last_log_id: last,
+                last_membership: membership,
+            },
+            writing: Arc::clone(&self.parts.writing),
+        }
+    }
+
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: Bytes) -> io::Result<()> {
+        let Parts {
+            log,
+            host,
+            applied,
+            writing,
+        } = &self.parts;
+        let unreadable = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+        host.check(&snapshot).map_err(unreadable)?;
+        let stored = StoredSnapshot {
+            meta: meta.clone(),
+            state: snapshot.clone(),
+        };
+        keep(log, writing, stored).await?;
+        host.install(&snapshot).map_err(unreadable)?;
+        applied.send_replace(Applied {
+            last: meta.last_log_id,
+            membership: meta.last_membership.clone(),
+        });
+        Arc::clone(host).publish(&*log.disk.commit);
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
+        let stored = stored(&self.parts.log).map_err(io::Error::other)?;
+        Ok(stored.map(|stored| Snapshot {
+            meta: stored.meta,
+            snapshot: stored.state,
+        }))
+    }
+}
+
+pub(super) fn stored(log: &Log) -> Result<Option<StoredSnapshot>, StoreError> {
+    log.read(SNAPSHOT, "a group's snapshot")
+}
+
+/// Stores the snapshot unless there is a newer one, and waits until it is durable, because the log
+/// before it may be purged next.
+async fn keep(log: &Log, writing: &Mutex<()>, snapshot: StoredSnapshot) -> io::Result<()> {
+    {
+        let _alone = writing.lock().await;
+        let old = stored(log).map_err(io::Error::other)?;
+        if old.is_none_or(|old| old.meta.last_log_id < snapshot.meta.last_log_id) {
+            log.write(SNAPSHOT, &snapshot)?;
+        }
+    }
+    log.disk.durable().await
+}
+
+/// The state at one index, on its way to the store.
+pub(super) struct Builder {
+    log: Log,
+    state: Frozen,
+    meta: SnapshotMeta,
+    writing: Arc<Mutex<()>>,
+}
+
+impl RaftSnapshotBuilder<Types> for Builder {
+    type SnapshotData = Bytes;
+
+    async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
+        let state = (self.state)().map_err(io::Error::other)?;
+        let meta = self.meta.clone();
+        let stored = StoredSnapshot {
+            meta: meta.clone(),
+            state: state.clone(),
+        };
+        keep(&self.log, &self.writing, stored).await?;
+        Ok(Snapshot {
+            meta,
+            snapshot: state,
+        })
+    }
+}

@@ -1,0 +1,186 @@
+//! One group's engine on this node. It runs while the node has a part in the group, and can be
+//! started anew.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use openraft::async_runtime::watch::WatchReceiver;
+use quorate_crdt::NodeId;
+use tokio::sync::{Mutex, watch};
+
+use super::apply::{Applied, Parts, Raft, StateMachine};
+use super::config::ConsensusConfig;
+use super::error::OpenError;
+use super::hosted::Host;
+use super::lives::Lives;
+use super::log::{Disk, Log};
+use super::machine::GroupId;
+use super::peer::{Peer, Peers};
+use super::types::Runtime;
+use crate::topology::Topology;
+
+/// One group's engine.
+pub(super) struct Engine {
+    pub(super) config: ConsensusConfig,
+    pub(super) parts: Parts,
+    pub(super) lives: Arc<Lives>,
+    peer: Peer,
+    running: watch::Sender<Option<Raft>>,
+    /// Whoever leads, as far as this node knows without a part in the group.
+    pub(super) hint: watch::Sender<Option<NodeId>>,
+    /// How often one of the voters was asked because nobody was known to lead.
+    asked: AtomicUsize,
+    /// Held by the state machine that is being fed.
+    turn: Arc<Mutex<()>>,
+}
+
+impl Engine {
+    /// An engine that does not run yet. `peer` is the way to the other nodes of the group.
+    pub(super) fn new(
+        config: ConsensusConfig,
+        disk: Disk,
+        host: Arc<dyn Host>,
+        lives: Arc<Lives>,
+        peer: Peer,
+    ) -> Self {
+        let log = Log {
+            disk,
+            group: peer.group,
+        };
+        Self {
+            config,
+            parts: Parts {
+                log,
+                host,
+                applied: Arc::new(watch::Sender::new(Applied::default())),
+                writing: Arc::default(),
+            },
+            lives,
+            peer,
+            running: watch::Sender::new(None),
+            hint: watch::Sender::new(None),
+            asked: AtomicUsize::new(0),
+            turn: Arc::default(),
+        }
+    }
+
+    pub(super) fn group(&self) -> GroupId {
+        self.peer.group
+    }
+
+    pub(super) fn me(&self) -> NodeId {
+        self.config.node
+    }
+
+    pub(super) fn peer(&self, target: NodeId) -> Peer {
+        self.peer.to(target)
+    }
+
+    /// The engine, while it runs.
+    pub(super) fn raft(&self) -> Option<Raft> {
+        self.running.borrow().clone()
+    }
+
+    pub(super) fn running(&self) -> watch::Receiver<Option<Raft>> {
+        self.running.subscribe()
+    }
+
+    /// The leader, as far as this node knows. A leader that was cut off may still believe that it
+    /// leads.
+    pub(super) fn leader(&self) -> Option<NodeId> {
+        let known = self
+            .raft()
+            .and_then(|raft| raft.metrics().borrow_watched().current_leader);
+        known.or(*self.hint.borrow())
+    }
+
+    /// One of the voters other than this node, another one each time.
+    pub(super) fn any_voter(&self, topology: &Topology) -> Option<NodeId> {
+        let voters = topology.voters().filter(|&voter| voter != self.me());
+        let voters: Vec<NodeId> = voters.collect();
+        let turn = self.asked.fetch_add(1, Ordering::Relaxed);
+        voters.get(turn.checked_rem(voters.len())?).copied()
+    }
+
+    /// Goes on from what the store holds. With an empty store it waits to be founded, or to hear
+    /// from a leader that has given this node a part.
+    ///
+    /// # Errors
+    /// [`OpenError`]; then it does not run.
+    pub(super) async fn start(&self) -> Result<(), OpenError> {
+        self.parts.log.check()?;
+        let failed = |error| OpenError::Engine(Box::new(error));
+        let config = self.config.engine().validate();
+        let config = config.map_err(|error| OpenError::Engine(Box::new(error)))?;
+        let turn = Arc::clone(&self.turn).lock_owned().await;
+        let machine = StateMachine::new(self.parts.clone(), turn);
+        let starting = Raft::new(
+            self.me(),
+            Arc::new(config),
+            Peers(self.peer.clone()),
+            self.parts.log.clone(),
+            machine,
+        );
+        let raft = self
+            .seeded(Purpose::Engine, starting)
+            .await
+            .map_err(failed)?;
+        raft.runtime_config().elect(self.lives.may_vote());
+        self.running.send_replace(Some(raft));
+        Ok(())
+    }
+
+    /// Stops the engine. What was acknowledged is in the store; a proposal in flight may or may not
+    /// be applied.
+    pub(super) async fn stop(&self) {
+        let stopped = self.running.send_replace(None);
+        if let Some(raft) = stopped
+            && let Err(error) = raft.shutdown().await
+        {
+            let group = self.group();
+            tracing::warn!(%group, %error, "a consensus engine did not stop cleanly");
+        }
+    }
+
+    /// Forgets what the group has decided, durably, while the engine does not run. The vote stays.
+    pub(super) async fn erase(&self) -> std::io::Result<()> {
+        let _turn = self.turn.lock().await;
+        self.parts.log.erase().await?;
+        self.parts.host.reset();
+        self.parts.applied.send_replace(Applied::default());
+        Ok(())
+    }
+
+    /// Lets the engine stand for election while the node's directory is trusted.
+    pub(super) async fn follow_trust(self: Arc<Self>) {
+        let mut standings = self.lives.standings();
+        while standings.changed().await.is_ok() {
+            standings.mark_unchanged();
+            if let Some(raft) = self.raft() {
+                raft.runtime_config().elect(self.lives.may_vote());
+            }
+        }
+    }
+
+    /// Runs a future with its own sequence of random numbers, which openraft takes from its task.
+    pub(super) fn seeded<F: Future>(
+        &self,
+        purpose: Purpose,
+        future: F,
+    ) -> impl Future<Output = F::Output> + use<F> {
+        let purpose = u64::from(self.group().0) << 8 | purpose as u64;
+        let seed = self.config.seed ^ self.config.node.0.rotate_left(32) ^ purpose.rotate_left(48);
+        Runtime::scope(seed, future)
+    }
+}
+
+/// What a task of a group is for. Each purpose draws from its own sequence of random numbers.
+#[derive(Clone, Copy)]
+pub(super) enum Purpose {
+    Engine = 0,
+    Reconcile = 1,
+    Serve = 2,
+    Attend = 3,
+    Propose = 4,
+}

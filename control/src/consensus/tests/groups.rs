@@ -1,0 +1,222 @@
+//! A second group beside the topology, whose voters are those of the topology group.
+
+use std::time::Duration;
+
+use quorate_crdt::NodeId;
+use tokio::time::{Instant, sleep};
+
+use super::counter::Count;
+use super::world::{World, admit, run};
+use super::*;
+
+/// Grows a cluster and waits until the voters of its topology group vote in the counter's too.
+async fn grown(world: &mut World, nodes: u64) {
+    world.grow(nodes).await;
+    settled(world, &voters(world)).await;
+}
+
+fn voters(world: &World) -> Vec<NodeId> {
+    let (_, group) = world.groups().next().unwrap();
+    group.published().borrow().voters().collect()
+}
+
+async fn settled(world: &World, voters: &[NodeId]) {
+    world
+        .until("the counter has the voters of the topology", |world| {
+            world.counters().all(|(node, counter)| {
+                let status = counter.status();
+                if voters.contains(&NodeId(node)) {
+                    status.voters == voters && status.learners.is_empty() && !status.joint
+                } else {
+                    status.role == Role::Absent && world.counted_records(node) == 0
+                }
+            })
+        })
+        .await;
+}
+
+#[test]
+fn a_second_group_has_the_same_voters_and_other_nodes_keep_nothing_of_it() {
+    run(21, async |mut world: World| {
+        grown(&mut world, 4).await;
+        assert_eq!(voters(&world), [1, 2, 3].map(NodeId));
+        // Also from the node that has no part in it.
+        for (node, counter) in world.counters() {
+            let added = counter.propose(&Count::Add(7, 1), WAIT).await;
+            assert_eq!(added, Ok(node), "node {node}");
+        }
+        for (node, counter) in world.counters() {
+            for level in [ReadLevel::Strong, ReadLevel::Lease] {
+                let sum = counter.query(&7, level, WAIT).await;
+                assert_eq!(sum, Ok(4), "node {node}, {level:?}");
+            }
+        }
+        assert_eq!(world.counted_records(4), 0);
+        assert!(world.counted_records(3) > 0);
+        assert_eq!(world.group(1).read(|state| state.topology().nodes.len()), 4);
+    });
+}
+
+#[test]
+fn the_voters_of_a_group_follow_and_whoever_leaves_forgets_it() {
+    run(22, async |mut world: World| {
+        grown(&mut world, 4).await;
+        world
+            .counter(4)
+            .propose(&Count::Add(1, 5), WAIT)
+            .await
+            .unwrap();
+        let drained = Command::DrainNode {
+            node: NodeId(2),
+            drained: true,
+        };
+        world.group(1).propose(&drained, WAIT).await.unwrap();
+        settled(&world, &[1, 3, 4].map(NodeId)).await;
+        assert_eq!(
+            world.counted_records(2),
+            0,
+            "node 2 has forgotten the group"
+        );
+        assert_eq!(
+            world.counter(2).query(&1, ReadLevel::Strong, WAIT).await,
+            Ok(5)
+        );
+        // Back again, with the vote that it has kept and nothing else.
+        let back = Command::DrainNode {
+            node: NodeId(2),
+            drained: false,
+        };
+        world.group(1).propose(&back, WAIT).await.unwrap();
+        let drained = Command::DrainNode {
+            node: NodeId(4),
+            drained: true,
+        };
+        world.group(1).propose(&drained, WAIT).await.unwrap();
+        settled(&world, &[1, 2, 3].map(NodeId)).await;
+        assert_eq!(
+            world.counter(2).query(&1, ReadLevel::Strong, WAIT).await,
+            Ok(5)
+        );
+    });
+}
+
+#[test]
+fn both_groups_come_back_after_a_restart_of_all() {
+    run(23, async |mut world: World| {
+        grown(&mut world, 3).await;
+        for _ in 0..50 {
+            world
+                .counter(2)
+                .propose(&Count::Add(1, 1), WAIT)
+                .await
+                .unwrap();
+        }
+        for node in 1..=3 {
+            world.crash(node).await;
+        }
+        for node in 1..=3 {
+            world.open(node).await;
+        }
+        let sum = world.counter(3).query(&1, ReadLevel::Strong, WAIT).await;
+        assert_eq!(sum, Ok(50));
+        assert_eq!(
+            world.group(2).propose(&admit(9), WAIT).await,
+            Ok(Response::Admitted { node: NodeId(4) })
+        );
+    });
+}
+
+#[test]
+fn commands_that_wait_share_entries_and_each_has_its_own_outcome() {
+    run(24, async |mut world: World| {
+        grown(&mut world, 3).await;
+        let before = world.counter(1).status().last_log;
+        let proposed: Vec<_> = (0..500_u64)
+            .map(|_| tokio::spawn(world.counter(3).propose(&Count::Add(1, 1), WAIT)))
+            .collect();
+        let mut sums = Vec::new();
+        for each in proposed {
+            sums.push(each.await.unwrap().unwrap());
+        }
+        sums.sort_unstable();
+        assert_eq!(sums, (1..=500).collect::<Vec<_>>());
+        let leader = world.counter(3).leader().unwrap();
+        let entries = world.counter(leader.0).status().last_log.0 - before.0;
+        assert!(entries < 100, "{entries} entries");
+    });
+}
+
+#[test]
+fn a_strong_read_on_a_side_without_a_majority_is_not_answered() {
+    run(25, async |mut world: World| {
+        grown(&mut world, 3).await;
+        let leader = world.counter(1).leader().unwrap();
+        let other = if leader == NodeId(1) { 2 } else { 1 };
+        let (cut_off, counter) = (world.counter(leader.0), world.counter(other));
+        counter.propose(&Count::Add(1, 1), WAIT).await.unwrap();
+        world.isolate(leader.0);
+        assert_eq!(counter.propose(&Count::Add(1, 1), WAIT).await, Ok(2));
+        for level in [ReadLevel::Strong, ReadLevel::Lease] {
+            let read = cut_off.query(&1, level, SECOND).await;
+            assert!(
+                matches!(read, Err(QueryError::NoLeader | QueryError::TimedOut)),
+                "{level:?}: {read:?}"
+            );
+            assert_eq!(counter.query(&1, level, WAIT).await, Ok(2));
+        }
+        let stale = cut_off.query(&1, ReadLevel::Stale, SECOND).await;
+        assert_eq!(stale, Ok(1));
+        let proposed = cut_off.propose(&Count::Add(1, 1), SECOND).await;
+        assert!(
+            matches!(
+                proposed,
+                Err(ProposeError::NoLeader | ProposeError::TimedOut { .. })
+            ),
+            "{proposed:?}"
+        );
+    });
+}
+
+#[test]
+fn a_lease_runs_out_by_the_time_of_the_group_and_lasts_its_whole_time() {
+    run(26, async |mut world: World| {
+        grown(&mut world, 3).await;
+        let counter = world.counter(1);
+        let mut events = counter.events();
+        sleep(SECOND).await;
+        let idle = counter.status().last_log;
+        sleep(SECOND).await;
+        assert_eq!(counter.status().last_log, idle, "nobody waits for time");
+        counter
+            .propose(&Count::Lease { ms: 1500 }, WAIT)
+            .await
+            .unwrap();
+        let began = Instant::now();
+        events.recv().await.unwrap();
+        let took = began.elapsed();
+        assert!(took >= Duration::from_millis(1490), "{took:?}");
+        assert!(took < Duration::from_millis(1800), "{took:?}");
+    });
+}
+
+#[test]
+fn a_lease_begins_anew_under_another_leader() {
+    run(27, async |mut world: World| {
+        grown(&mut world, 3).await;
+        let leader = world.counter(1).leader().unwrap();
+        let other = if leader == NodeId(1) { 2 } else { 1 };
+        let counter = world.counter(other);
+        let mut events = counter.events();
+        counter
+            .propose(&Count::Lease { ms: 2000 }, WAIT)
+            .await
+            .unwrap();
+        sleep(Duration::from_millis(1500)).await;
+        world.isolate(leader.0);
+        let cut_off = Instant::now();
+        events.recv().await.unwrap();
+        let took = cut_off.elapsed();
+        assert!(took >= Duration::from_secs(2), "{took:?}");
+        assert!(took < Duration::from_secs(4), "{took:?}");
+    });
+}

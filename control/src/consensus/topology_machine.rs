@@ -1,0 +1,42 @@
+//! The state machine of the topology in its group.
+
+use std::sync::Arc;
+
+use quorate_crdt::NodeId;
+
+use super::machine::Machine;
+use crate::state::{Command, ControlState, LogIndex, Response};
+use crate::topology::{Epoch, Topology};
+
+impl Machine for ControlState {
+    /// Each change of the topology has an epoch of its own.
+    const COMMANDS_PER_ENTRY: usize = 1;
+
+    type Command = Command;
+    type Outcome = Response;
+    type Event = ();
+    /// Asks for the newest topology's version.
+    type Query = ();
+    type Answer = Epoch;
+    type Published = Arc<Topology>;
+
+    fn apply(&mut self, index: LogIndex, command: Command, _events: &mut Vec<()>) -> Response {
+        self.apply(index, command)
+    }
+
+    fn answer(&self, _query: &()) -> Epoch {
+        self.topology().epoch
+    }
+
+    fn speaks_for(command: &Command) -> Option<NodeId> {
+        command.speaks_for()
+    }
+
+    fn published(&self) -> Arc<Topology> {
+        Arc::clone(self.topology())
+    }
+
+    fn version(published: &Arc<Topology>) -> u64 {
+        published.epoch.0
+    }
+}

@@ -1,0 +1,90 @@
+//! Drills on a second Raft group beside the one of the topology.
+
+use quorate_control::consensus::ReadLevel;
+use quorate_control::state::Command;
+use quorate_crdt::NodeId;
+use tokio::time::sleep;
+
+use super::drill::{Drills, Verdict, holds};
+use super::group::{self, Group, PATIENCE};
+use super::sums::Add;
+
+pub(super) const DRILLS: Drills = &[
+    ("groups-share-a-log", "groups-mixed-up", apart),
+    ("reads-without-a-majority", "old-strong-read", cut_off),
+    ("leaves-before-the-others-agree", "left-too-early", drained),
+];
+
+/// Adds a number through node `at`.
+async fn add(group: &Group, at: u64, number: u64) -> Result<u64, String> {
+    let added = group.sums(at)?.propose(&Add(number), PATIENCE).await;
+    added.map_err(|error| error.to_string())
+}
+
+async fn sum(group: &Group, at: u64) -> Result<u64, String> {
+    let sum = group
+        .sums(at)?
+        .query(&(), ReadLevel::Strong, PATIENCE)
+        .await;
+    sum.map_err(|error| error.to_string())
+}
+
+/// Two groups decide side by side, and both are there after a restart of all.
+fn apart() -> Verdict {
+    group::with(3, async |mut group| {
+        let epoch = group.epoch(1)?;
+        for number in 1..=10 {
+            add(&group, 1 + number % 3, number).await?;
+        }
+        for node in 1..=3 {
+            group.stop(node).await;
+        }
+        for node in 1..=3 {
+            group.open(node).await?;
+        }
+        let sum = sum(&group, 2).await?;
+        holds(sum == 55, format!("the sum is {sum}, not 55"))?;
+        let now = group.epoch(1)?;
+        holds(
+            now == epoch,
+            format!("the topology is of {now:?}, not {epoch:?}"),
+        )
+    })
+}
+
+/// A leader that is cut off must not answer strong reads once others may decide.
+fn cut_off() -> Verdict {
+    group::with(3, async |group| {
+        add(&group, 1, 1).await?;
+        let leader = group.sums(1)?.leader().ok_or("there is no leader")?;
+        let other = if leader == NodeId(1) { 2 } else { 1 };
+        group.cut_off(leader.0);
+        add(&group, other, 1).await?;
+        let old = group.sums(leader.0)?;
+        let read = old.query(&(), ReadLevel::Strong, PATIENCE / 10).await;
+        holds(
+            read != Ok(1),
+            "a leader that was cut off answers a strong read with what was replaced",
+        )
+    })
+}
+
+/// A node that is to leave a group stays until the others can go on without it.
+fn drained() -> Verdict {
+    group::with(4, async |group| {
+        add(&group, 1, 1).await?;
+        // Node 4 is to vote in place of node 3, but does not answer.
+        group.cut_off(4);
+        let node = NodeId(3);
+        let drain = Command::DrainNode {
+            node,
+            drained: true,
+        };
+        group.decide(1, drain).await?;
+        sleep(PATIENCE).await;
+        group.cut_off(2);
+        sleep(PATIENCE).await;
+        let sum = add(&group, 1, 1).await?;
+        holds(sum == 2, format!("the sum is {sum}, not 2"))
+    })
+}
