@@ -4,7 +4,9 @@ use bytes::Bytes;
 use quorate_crdt::{CausalContext, Dot, Hlc};
 use quorate_crdt::{HybridClock, Now};
 
-use super::fold::{Scalar, integer, is_stale, kind_of, lapsed, live, number, ranges_about, scalar};
+use super::fold::{
+    Scalar, integer, is_stale, kind_of, lapsed, live, number, ranges_about, ranges_restored, scalar,
+};
 use super::token::seen_by;
 use crate::op::{Kind, Limits, Mutation, Reply, RequestError, SetExpiry};
 use crate::planted;
@@ -104,6 +106,8 @@ pub(super) fn must_see(
     match mutation {
         Mutation::Remove(names) => about(RowKind::Set, names),
         Mutation::RemoveFields(names) => about(RowKind::Hash, names),
+        // Not all of a large key for each of its parts.
+        Mutation::Restore { rows, .. } => Some(ranges_restored(replica, key, rows)),
         _ if mutation.observes() => Some(vec![Range::Key(key.clone())]),
         _ if planted::REFUSES_UNSEEN.is_planted() => None,
         // It drops all that it sees, whatever that is.

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use quorate_crdt::{CausalContext, Dot, Hlc};
 use xxhash_rust::xxh3::Xxh3Default;
 
-use super::fold::{counted, kind_of};
+use super::fold::{counted, kind_of, row_kind};
 use super::mutate::Changing;
 use crate::op::{Kind, Reply, VALUE_BYTES_MAX};
 use crate::planted;
@@ -128,14 +128,6 @@ fn rows_of(kind: Kind) -> RowKind {
         Kind::String => RowKind::String,
         Kind::Hash => RowKind::Hash,
         Kind::Set => RowKind::Set,
-    }
-}
-
-fn row_kind(name: &SavedName) -> RowKind {
-    match name {
-        SavedName::String => RowKind::String,
-        SavedName::Field(_) => RowKind::Hash,
-        SavedName::Member(_) => RowKind::Set,
     }
 }
 

@@ -6,7 +6,7 @@ use quorate_control::topology::Partition;
 use super::net::{Net, START_UNIX_MILLIS, node, secs};
 use crate::consistency::Consistency as C;
 use crate::op::{Mutation, Op, PartitionOp, Query, Reply, RequestError, SetExpiry};
-use crate::protocol::Message;
+use crate::protocol::{Input, Message};
 use crate::saved::{PageEnd, SavedKey};
 
 const ARCHIVE: u128 = 7;
@@ -360,6 +360,44 @@ fn a_page_is_asked_for_again_when_a_question_is_lost() {
     net.lose(1, |message| matches!(message, Message::Read { .. }));
     let (keys, _) = page(&mut net, 1, None, u32::MAX);
     assert_eq!(keys.len(), 5);
+}
+
+/// The parts of a set of thousands are submitted one after the other, as by a client that waits for
+/// none of them, while one of three nodes hears nothing.
+#[test]
+fn the_parts_of_a_large_key_are_not_sent_again_with_each_other() {
+    let mut net = Net::new(&[1]);
+    net.run(secs(2));
+    change(&mut net, 1, "set", Mutation::Add(names("member", 6_000)));
+    let saved = save(&mut net, 20_000);
+    assert!(saved.len() > 10, "{}", saved.len());
+    let mut other = Net::new(&[3]);
+    other.run(secs(2));
+    other.cut(&[3], &[1, 2]);
+    let tickets: Vec<u64> = saved
+        .iter()
+        .map(|part| other.submit(1, restoring(part, ARCHIVE), C::Quorum))
+        .collect();
+    let mut written = 0;
+    while let Some((from, to, message)) = other.queue.pop_front() {
+        if matches!(message, Message::Write { .. }) {
+            written += postcard::to_stdvec(&message).expect("a message").len();
+        }
+        if other.hears(from, to) {
+            other.input(to, Input::Message { from, message });
+        }
+    }
+    let mut restored = 0;
+    for ticket in tickets {
+        match other.answer(ticket) {
+            Ok(Reply::Integer(rows)) => restored += rows,
+            outcome => panic!("{outcome:?}"),
+        }
+    }
+    assert_eq!(restored, 6_000);
+    let count = other.query(2, "set", Query::Cardinality, C::Quorum);
+    assert_eq!(count, Ok(Reply::Integer(6_000)));
+    assert!(written < 6_000 * 128, "{written} bytes for three replicas");
 }
 
 #[cfg(feature = "planted-bugs")]
