@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use quorate_control::topology::{
-    ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Placement, Replication, Topology,
+    ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Placement, Replication, SplitPolicy, Topology,
 };
 use quorate_crdt::{NodeId, Now};
 use quorate_dynamo::op::{Mutation, Op, Query, Request, SetExpiry};
@@ -40,6 +40,7 @@ fn topology(nodes: u64) -> Arc<Topology> {
         replication: Replication::Auto,
         read: "ONE".into(),
         write: "ONE".into(),
+        split: SplitPolicy::default(),
         placement,
     };
     Arc::new(Topology {

@@ -29,7 +29,8 @@ mod users;
 mod voters;
 
 pub use command::{
-    Command, CommandRefusal, Grant, LogIndex, NewKeyspace, NewToken, NodeSpec, Response, TokenId,
+    Alteration, Command, CommandRefusal, Grant, LogIndex, NewKeyspace, NewToken, NodeSpec,
+    Response, TokenId,
 };
 pub use decided::{ControlState, Token};
 pub use nodes::Entry;

@@ -13,6 +13,7 @@ use crate::planted::REMOVED_KEY_CONNECTS;
 mod access;
 mod ids;
 mod limits;
+mod split;
 mod users;
 
 pub use ids::{ClusterId, DEFAULT_KEYSPACE, Epoch, KeyspaceId, Partition};
@@ -20,6 +21,7 @@ pub use limits::{
     DEFAULT_PARTITIONS, NAME_BYTES_MAX, PARTITIONS_MAX, is_address, is_keyspace_name, is_name,
     is_partition_count,
 };
+pub use split::{Minority, NoSplitPolicy, SplitPolicy};
 pub use users::{Caller, DEFAULT_USER, Denied, PasswordHash, Right, Role, User, is_user_name};
 
 #[cfg(test)]
@@ -74,6 +76,8 @@ pub struct Keyspace {
     pub read: Arc<str>,
     /// The level of a write that names none.
     pub write: Arc<str>,
+    /// What the smaller side of a split may do.
+    pub split: SplitPolicy,
     /// The nodes that hold each partition, by partition number. Its length is the number of
     /// partitions, a power of two.
     pub placement: Vec<Placement>,

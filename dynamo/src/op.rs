@@ -519,6 +519,17 @@ pub enum RequestError {
     /// The disk of the executing node is (almost) full. Not applied.
     #[error("the disk of the node is full")]
     DiskFull,
+    /// The executing node is on the smaller side of a split, and the keyspace is read-only there.
+    /// Not applied.
+    #[error(
+        "the keyspace is read-only on the smaller side of a split, and this node reaches {reached} of {voters} voters"
+    )]
+    ReadOnly {
+        /// The voters that it reaches.
+        reached: u32,
+        /// All voters.
+        voters: u32,
+    },
 }
 
 impl RequestError {
@@ -583,6 +594,11 @@ impl Op {
                 Delete | GetDelete | Lapse { .. } | Remove(_) | RemoveFields(_)
             ) | Self::Partition(_, PartitionOp::Clear)
         )
+    }
+
+    /// Whether it removes what has expired, which replicas do on their own.
+    pub fn lapses(&self) -> bool {
+        matches!(self, Self::Mutate(_, Mutation::Lapse { .. }))
     }
 
     /// Whether it changes anything: it then counts as a write, and its outcome may be unknown.

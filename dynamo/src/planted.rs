@@ -195,6 +195,8 @@ quorate_crdt::bugs! {
     STREAMED_AT_ONCE = "streamed-at-once": "a partition is streamed although another replica remembers the missing events";
     /// The same replica is asked for help each time.
     ONE_HELPER_FOR_EVER = "one-helper-for-ever": "a replica waits for help from one that cannot give it";
+    /// The split policy of a keyspace is not looked at.
+    MINORITY_WRITES = "minority-writes": "a keyspace that is read-only in the minority takes writes on both sides of a split";
     /// A page of a scan ends anywhere.
     PAGE_SPLITS_MARK = "page-splits-mark": "a scan in small pages never gets past two keys with one mark";
     /// A page of a backup is what one replica has, whatever its level.

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
+use quorate_control::topology::SplitPolicy;
 use quorate_dynamo::Consistency;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -54,6 +56,10 @@ pub(super) struct Create {
     /// Level of writes that name none [default: that of the keyspace `default`].
     #[arg(long, value_name = "LEVEL")]
     write: Option<Consistency>,
+    /// What the smaller side of a split may do: available, or read-only-in-minority [default:
+    /// available].
+    #[arg(long, value_name = "POLICY", value_parser = split_policy())]
+    split: Option<SplitPolicy>,
 }
 
 #[derive(Debug, Args)]
@@ -68,6 +74,9 @@ pub(super) struct Changes {
     /// Level of writes that name none.
     #[arg(long, value_name = "LEVEL")]
     write: Option<Consistency>,
+    /// What the smaller side of a split may do: available, or read-only-in-minority.
+    #[arg(long, value_name = "POLICY", value_parser = split_policy())]
+    split: Option<SplitPolicy>,
 }
 
 #[derive(Debug, Args)]
@@ -76,6 +85,11 @@ pub(super) struct Alter {
     name: String,
     #[command(flatten)]
     changes: Changes,
+}
+
+fn split_policy() -> impl TypedValueParser<Value = SplitPolicy> {
+    PossibleValuesParser::new(SplitPolicy::ALL.map(SplitPolicy::name))
+        .try_map(|text| text.parse::<SplitPolicy>())
 }
 
 fn replication(text: &str) -> Result<Replication, String> {
@@ -105,6 +119,7 @@ struct KeyspaceInfo {
     replication: Replication,
     read: String,
     write: String,
+    split: SplitPolicy,
     #[serde(default)]
     copies: u32,
     #[serde(default)]
@@ -140,6 +155,7 @@ impl Create {
             body["replication"] = json!(replication);
         }
         put_levels(&mut body, self.read, self.write);
+        put_split(&mut body, self.split);
         let made: Value = http::post(globals, "/v1/keyspaces", &body)?;
         match globals.output {
             Output::Table => output::line(format_args!(
@@ -160,6 +176,7 @@ impl Alter {
             body["replication"] = json!(replication);
         }
         put_levels(&mut body, changes.read, changes.write);
+        put_split(&mut body, changes.split);
         http::patch(globals, &keyspace_path(&name), &body)?;
         done(globals, format_args!("altered keyspace {name}"))?;
         if changes.replication.is_some() {
@@ -180,6 +197,12 @@ fn put_levels(body: &mut Value, read: Option<Consistency>, write: Option<Consist
         if let Some(level) = level {
             body[name] = level.to_string().into();
         }
+    }
+}
+
+fn put_split(body: &mut Value, split: Option<SplitPolicy>) {
+    if let Some(split) = split {
+        body["split"] = json!(split);
     }
 }
 
@@ -216,6 +239,7 @@ fn print_keyspaces(keyspaces: Vec<KeyspaceInfo>) -> Result<(), Failure> {
         "REPLICATION",
         "READ",
         "WRITE",
+        "SPLIT",
         "MOVING",
     ]);
     for keyspace in keyspaces {
@@ -234,6 +258,7 @@ fn print_keyspaces(keyspaces: Vec<KeyspaceInfo>) -> Result<(), Failure> {
             replication,
             keyspace.read,
             keyspace.write,
+            keyspace.split.to_string(),
             keyspace.moving.to_string(),
         ]);
     }

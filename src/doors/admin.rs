@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_control::topology::PARTITIONS_MAX;
 use quorate_control::topology::{KeyspaceId, PasswordHash, Replication, Role};
+use quorate_control::topology::{PARTITIONS_MAX, SplitPolicy};
 use quorate_crdt::Secret;
 use quorate_dynamo::consistency::Consistency;
 use serde::{Deserialize, Serialize};
@@ -145,6 +145,8 @@ pub struct KeyspaceChange {
     pub read: Option<Consistency>,
     /// The level of a write that names none.
     pub write: Option<Consistency>,
+    /// What the smaller side of a split may do.
+    pub split: Option<SplitPolicy>,
 }
 
 /// A keyspace to make.
@@ -160,6 +162,8 @@ pub struct KeyspaceSpec {
     pub read: Option<Consistency>,
     /// The level of a write that names none; `None` takes that of the keyspace `default`.
     pub write: Option<Consistency>,
+    /// What the smaller side of a split may do; `None`: both sides write.
+    pub split: Option<SplitPolicy>,
 }
 
 /// Why an administrative request failed. Unless the variant says otherwise, nothing has changed.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use quorate_control::topology::{
-    Keyspace, PasswordHash, Replication, Role, Topology, User, is_keyspace_name,
+    Keyspace, PasswordHash, Replication, Role, SplitPolicy, Topology, User, is_keyspace_name,
 };
 use quorate_crdt::Secret;
 use quorate_dynamo::saved::{PageEnd, SavedKey};
@@ -42,6 +42,8 @@ pub struct KeyspaceRecord {
     pub read: String,
     /// The level of a write that names none.
     pub write: String,
+    /// What the smaller side of a split may do.
+    pub split: SplitPolicy,
 }
 
 /// A user, with the hash of the password.
@@ -244,6 +246,7 @@ impl KeyspaceRecord {
             },
             read: keyspace.read.to_string(),
             write: keyspace.write.to_string(),
+            split: keyspace.split,
         }
     }
 

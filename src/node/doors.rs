@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_control::consensus::ProposeError;
-use quorate_control::state::{Command, CommandRefusal, NewKeyspace, NewToken, Response, TokenId};
+use quorate_control::state::{
+    Alteration, Command, CommandRefusal, NewKeyspace, NewToken, Response, TokenId,
+};
 use quorate_control::topology::{
     DEFAULT_PARTITIONS, KeyspaceId, Replication, Topology, is_keyspace_name,
 };
@@ -100,6 +102,7 @@ impl Data for Doors {
             partitions: None,
             read: None,
             write: None,
+            split: None,
         });
         let (shared, name) = (Arc::clone(&self.shared), name.to_owned());
         self.later(async move {
@@ -352,6 +355,7 @@ impl Admin for Doors {
             partitions,
             read: level(spec.read, default.map(|keyspace| &keyspace.read)),
             write: level(spec.write, default.map(|keyspace| &keyspace.write)),
+            split: spec.split.unwrap_or_default(),
         });
         self.propose(command, move |response| match response {
             Response::Created { keyspace } => Ok(keyspace),
@@ -381,9 +385,12 @@ impl Admin for Doors {
         };
         let command = Command::AlterKeyspace {
             keyspace,
-            replication: change.replication,
-            read: text(change.read),
-            write: text(change.write),
+            change: Alteration {
+                replication: change.replication,
+                read: text(change.read),
+                write: text(change.write),
+                split: change.split,
+            },
         };
         let name = name.to_owned();
         self.propose(command, move |response| done(response, &name, &topology))

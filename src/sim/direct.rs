@@ -19,6 +19,7 @@ mod memory;
 mod places;
 mod repairs;
 mod replicas;
+mod splits;
 mod streams;
 mod sums;
 mod topology;
@@ -29,7 +30,7 @@ mod votes;
 
 use drill::{Drill, Drills};
 
-const ALL: [Drills; 17] = [
+const ALL: [Drills; 18] = [
     backups::DRILLS,
     bounds::DRILLS,
     flights::DRILLS,
@@ -46,6 +47,7 @@ const ALL: [Drills; 17] = [
     trust::DRILLS,
     memory::DRILLS,
     places::DRILLS,
+    splits::DRILLS,
     users::DRILLS,
 ];
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use quorate_control::topology::{
     ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Partition, PasswordHash, Phase, Placement,
-    Replication, Role, Topology, Transition, User,
+    Replication, Role, SplitPolicy, Topology, Transition, User,
 };
 use quorate_crdt::{CausalContext, Hlc, NodeId, PublicKey, ReplicaId, Secret};
 use quorate_dynamo::op::{Op, Query, Reply};
@@ -139,6 +139,7 @@ pub(crate) fn topology() -> Topology {
         replication,
         read: "ONE".into(),
         write: "QUORUM".into(),
+        split: SplitPolicy::ReadOnlyInMinority,
         placement: vec![moving.clone()],
     };
     let user = User {

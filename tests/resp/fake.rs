@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use quorate::doors::{AdminError, Data, Explanation, Pending, Room, Shortfall, Status};
 use quorate_control::topology::{
-    ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Partition, Placement, Replication, Topology,
+    ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Partition, Placement, Replication,
+    SplitPolicy, Topology,
 };
 use quorate_crdt::{Dot, NodeId, ReplicaId};
 use quorate_dynamo::op::{
@@ -91,6 +92,7 @@ impl Fake {
             replication: Replication::Auto,
             read: Arc::from("ONE"),
             write: Arc::from("ONE"),
+            split: SplitPolicy::default(),
             placement: vec![
                 Placement {
                     epoch: Epoch(1),

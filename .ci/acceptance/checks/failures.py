@@ -2,6 +2,7 @@
 
 import time
 
+from checks.membership import administer
 from cluster import Cluster, wait_until
 from resp import ReplyError
 
@@ -74,3 +75,37 @@ def check_all_killed_then_back(count=500):
             answers = connection.pipeline([("CL", "QUORUM", "GET", f"k{n}") for n in range(count)])
             wrong = [answer for n, answer in enumerate(answers) if answer != str(n).encode()]
             assert not wrong, f"{len(wrong)} of {count} are not there: {wrong[:3]}"
+
+
+def check_a_minority_is_read_only():
+    with Cluster(3) as cluster:
+        a, b, c = cluster.nodes
+        administer(a, "keyspace", "create", "ledger", "--split", "read-only-in-minority", "--write", "ONE")
+        with a.connect() as connection:
+            wait_until("the keyspace can be chosen", lambda: chosen(connection, "ledger"), 10)
+            assert connection.call("SET", "k", "before") == "OK"
+            b.kill()
+            assert connection.call("SET", "k", "majority") == "OK"
+            c.kill()
+
+            def refused():
+                try:
+                    connection.call("SET", "k", "minority")
+                    return False
+                except ReplyError as error:
+                    return str(error).startswith("READONLY") and "1 of 3" in str(error)
+
+            wait_until("the minority refuses writes", refused, 20)
+            assert connection.call("CL", "ONE", "GET", "k") in (b"majority", b"minority"), "reads go on"
+            assert connection.call("SELECT", "0") == "OK"
+            assert connection.call("CL", "ONE", "SET", "k", "v") == "OK", "the keyspace default stays available"
+            b.start()
+            assert connection.call("SELECT", "ledger") == "OK"
+            wait_until("two of three write again", lambda: not refused(), 20)
+
+
+def chosen(connection, keyspace):
+    try:
+        return connection.call("SELECT", keyspace) == "OK"
+    except ReplyError:
+        return False

@@ -6,8 +6,9 @@ import json
 import os
 import pathlib
 import subprocess
+import time
 
-from checks.chaos import SETTLE_SECONDS, judge, record
+from checks.chaos import SETTLE_SECONDS, judge, record, with_faults
 from cluster import BINARY, ENVIRONMENT, Cluster, Refused, wait_until
 
 PREVIOUS = pathlib.Path(os.environ.get("ACCEPTANCE_PREVIOUS", BINARY))
@@ -35,18 +36,22 @@ def check_rolling_restart_under_load_loses_nothing():
         if (old.get("wire"), old.get("store")) != (new["wire"], new["store"]):
             is_refused_and_goes_back(cluster, new)
             return
-        recorded = cluster.folder / "recorded.jsonl"
+        recorded, restarts = cluster.folder / "recorded.jsonl", []
         load = record(cluster, recorded, SECONDS)
         try:
+            time.sleep(3)
             for node in cluster.nodes:
+                restarts.append({"process": "nemesis", "type": "info", "f": "kill", "value": "upgrade", "time": time.time_ns(), "node": node.name})
                 upgrade(node)
+                restarts.append({"process": "nemesis", "type": "info", "f": "start", "value": None, "time": time.time_ns(), "node": node.name})
                 for other in cluster.nodes:
                     wait_until(f"{other.name} sees all alive and equal", lambda: settled(other), 30)
             said, noted = load.communicate(timeout=SECONDS + SETTLE_SECONDS + 60)
         finally:
             load.kill()
         assert load.returncode == 0, noted
-        wrong = [judge(recorded, model) for model in ("register", "set", "counter", "hash", "session", "converge")]
+        history = with_faults(recorded, restarts, cluster.folder / "history.jsonl")
+        wrong = [judge(history, model) for model in ("register", "set", "counter", "hash", "session", "converge")]
         assert not any(wrong), "".join(wrong)
         assert json.loads(said.splitlines()[-1])["settled_s"] is not None
 

@@ -63,12 +63,9 @@ impl ControlState {
                 Ok(Response::Done)
             }
             Command::CreateKeyspace(keyspace) => self.create_keyspace(epoch, keyspace),
-            Command::AlterKeyspace {
-                keyspace,
-                replication,
-                read,
-                write,
-            } => self.alter_keyspace(epoch, keyspace, replication, read, write),
+            Command::AlterKeyspace { keyspace, change } => {
+                self.alter_keyspace(epoch, keyspace, change)
+            }
             Command::DropKeyspace(keyspace) => self.drop_keyspace(keyspace),
             Command::ReportMove {
                 node,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::topology::{
     ClusterId, Datacenter, Epoch, KeyspaceId, Partition, PasswordHash, Replication, Role,
+    SplitPolicy,
 };
 
 /// A position in the control group's log. Strictly increasing and never reused, so every [`Epoch`]
@@ -72,6 +73,21 @@ pub struct NewKeyspace {
     pub read: Arc<str>,
     /// The level of a write that names none.
     pub write: Arc<str>,
+    /// What the smaller side of a split may do.
+    pub split: SplitPolicy,
+}
+
+/// What is to be different about a keyspace; `None` leaves it as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alteration {
+    /// The new replication; partitions move until it holds.
+    pub replication: Option<Replication>,
+    /// The new default level of reads.
+    pub read: Option<Arc<str>>,
+    /// The new default level of writes.
+    pub write: Option<Arc<str>>,
+    /// What the smaller side of a split may do from now on.
+    pub split: Option<SplitPolicy>,
 }
 
 /// A role to give to a user.
@@ -158,12 +174,8 @@ pub enum Command {
     AlterKeyspace {
         /// The keyspace to change.
         keyspace: KeyspaceId,
-        /// The new replication; partitions move until it holds.
-        replication: Option<Replication>,
-        /// The new default level of reads.
-        read: Option<Arc<str>>,
-        /// The new default level of writes.
-        write: Option<Arc<str>>,
+        /// What is to be different.
+        change: Alteration,
     },
     /// Removes a keyspace and everything in it; not the keyspace `default`. Its number is never
     /// reused. Answer: [`Response::Done`].

@@ -1,15 +1,13 @@
 //! Making, altering and dropping keyspaces.
 
-use std::sync::Arc;
-
 use quorate_crdt::NodeId;
 
-use super::command::{CommandRefusal, NewKeyspace, Response};
+use super::command::{Alteration, CommandRefusal, NewKeyspace, Response};
 use super::decided::ControlState;
 use super::placement::place;
 use crate::topology::{
     DEFAULT_KEYSPACE, Epoch, Keyspace, KeyspaceId, PARTITIONS_MAX, Partition, Placement,
-    Replication, is_keyspace_name, is_partition_count,
+    is_keyspace_name, is_partition_count,
 };
 
 /// Refuses a number of partitions that no keyspace may have.
@@ -57,6 +55,7 @@ impl ControlState {
             replication: new.replication,
             read: new.read,
             write: new.write,
+            split: new.split,
             placement,
         };
         self.topology_mut().keyspaces.insert(id, keyspace);
@@ -66,19 +65,24 @@ impl ControlState {
         &mut self,
         epoch: Epoch,
         id: KeyspaceId,
-        replication: Option<Replication>,
-        read: Option<Arc<str>>,
-        write: Option<Arc<str>>,
+        change: Alteration,
     ) -> Result<Response, CommandRefusal> {
         self.keyspace(id)?;
-        if let Some(replication) = &replication
+        if let Some(replication) = &change.replication
             && place(self.staying(), replication, id, Partition(0)).is_empty()
         {
             return Err(CommandRefusal::NoReplicas { keyspace: id });
         }
         if let Some(keyspace) = self.topology_mut().keyspaces.get_mut(&id) {
+            let Alteration {
+                replication,
+                read,
+                write,
+                split,
+            } = change;
             keyspace.read = read.unwrap_or_else(|| keyspace.read.clone());
             keyspace.write = write.unwrap_or_else(|| keyspace.write.clone());
+            keyspace.split = split.unwrap_or(keyspace.split);
             keyspace.replication = replication.unwrap_or_else(|| keyspace.replication.clone());
         }
         self.retarget_keyspace(epoch, id);

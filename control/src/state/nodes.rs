@@ -9,7 +9,7 @@ use super::decided::{ControlState, Token};
 use super::keyspaces::check_partitions;
 use crate::planted::{JOIN_RETRY_UNKNOWN, REPLACED_IS_AWAITED, TOKEN_USE_COUNTED_TWICE};
 use crate::topology::{
-    ClusterId, DEFAULT_KEYSPACE, Epoch, NodeInfo, Replication, is_address, is_name,
+    ClusterId, DEFAULT_KEYSPACE, Epoch, NodeInfo, Replication, SplitPolicy, is_address, is_name,
 };
 
 /// How a newcomer asks to be let in.
@@ -47,6 +47,7 @@ impl ControlState {
             partitions,
             read: level.into(),
             write: level.into(),
+            split: SplitPolicy::default(),
         };
         self.insert_keyspace(epoch, DEFAULT_KEYSPACE, default);
         self.choose_voters();

@@ -6,7 +6,7 @@ use quorate_crdt::{NodeId, PublicKey, Secret};
 use super::*;
 use crate::topology::{
     ClusterId, DEFAULT_KEYSPACE, Epoch, Keyspace, KeyspaceId, PARTITIONS_MAX, Partition, Phase,
-    Placement, Replication, Topology,
+    Placement, Replication, SplitPolicy, Topology,
 };
 
 mod quorums;
@@ -610,6 +610,7 @@ fn keyspaces_are_made_altered_and_dropped() {
             partitions,
             read: "ONE".into(),
             write: "ALL".into(),
+            split: SplitPolicy::default(),
         })
     };
     assert_eq!(
@@ -656,15 +657,20 @@ fn keyspaces_are_made_altered_and_dropped() {
     );
     let alter = |replication| Command::AlterKeyspace {
         keyspace: KeyspaceId(1),
-        replication,
-        read: None,
-        write: Some("ONE".into()),
+        change: Alteration {
+            replication,
+            write: Some("ONE".into()),
+            split: Some(SplitPolicy::ReadOnlyInMinority),
+            ..Alteration::default()
+        },
     };
     assert_eq!(
         machine.apply(alter(Some(Replication::Auto))),
         Response::Done
     );
-    assert_eq!(&*machine.topology().keyspaces[&KeyspaceId(1)].write, "ONE");
+    let keyspace = &machine.topology().keyspaces[&KeyspaceId(1)];
+    assert_eq!((&*keyspace.read, &*keyspace.write), ("ONE", "ONE"));
+    assert_eq!(keyspace.split, SplitPolicy::ReadOnlyInMinority);
     machine.settle();
     assert!(
         machine.topology().keyspaces[&KeyspaceId(1)]

@@ -9,6 +9,7 @@ fn keyspace(partitions: u16) -> Keyspace {
         replication: Replication::Auto,
         read: "ONE".into(),
         write: "ONE".into(),
+        split: SplitPolicy::default(),
         placement,
     }
 }

@@ -21,10 +21,10 @@
 use std::collections::BTreeSet;
 
 use quorate_control::state::{
-    Command, ControlState, LogIndex, NewKeyspace, NewToken, NodeSpec, Response, TokenId,
+    Alteration, Command, ControlState, LogIndex, NewKeyspace, NewToken, NodeSpec, Response, TokenId,
 };
 use quorate_control::topology::{
-    ClusterId, DEFAULT_KEYSPACE, Epoch, KeyspaceId, Partition, Phase, Placement,
+    ClusterId, DEFAULT_KEYSPACE, Epoch, KeyspaceId, Partition, Phase, Placement, SplitPolicy,
 };
 use quorate_crdt::{NodeId, PublicKey, Secret};
 
@@ -103,13 +103,15 @@ impl Cluster {
                     partitions: partitions.parse().unwrap(),
                     read: "ONE".into(),
                     write: "ONE".into(),
+                    split: SplitPolicy::default(),
                 })
             }
             ["alter", name, ref wanted @ ..] => Command::AlterKeyspace {
                 keyspace: self.keyspace(name),
-                replication: Some(replication(wanted)),
-                read: None,
-                write: None,
+                change: Alteration {
+                    replication: Some(replication(wanted)),
+                    ..Alteration::default()
+                },
             },
             ["drop", name] => Command::DropKeyspace(self.keyspace(name)),
             _ => panic!("no such command: {words:?}"),

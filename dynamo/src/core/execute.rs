@@ -131,6 +131,9 @@ impl Dynamo {
         if !behind.is_empty() && told(self).is_none() {
             return Err(RequestError::Moving);
         }
+        if !flight.request.op.lapses() {
+            self.routes.writable(at.0)?;
+        }
         let applied = self.apply(now, flight);
         self.note_remains(at);
         let (reply, changed) = applied?;

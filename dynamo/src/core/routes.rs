@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_control::topology::{KeyspaceId, Placement, Topology};
+use quorate_control::topology::{KeyspaceId, Minority, Placement, SplitPolicy, Topology};
 use quorate_crdt::NodeId;
 
 use crate::consistency::Consistency;
 use crate::op::{Op, Request, RequestError};
+use crate::planted;
 use crate::preference::{fallbacks, nearest};
 use crate::protocol::Place;
 use crate::seen::At;
@@ -25,6 +26,8 @@ pub(super) struct Routes {
     /// The default levels of reads and writes.
     defaults: BTreeMap<KeyspaceId, (Consistency, Consistency)>,
     unreachable: BTreeSet<NodeId>,
+    /// The voters that can be reached, if they are not a majority.
+    minority: Option<Minority>,
     round_trips: BTreeMap<NodeId, Duration>,
     /// All nodes of the topology, nearest first.
     nearest: Vec<NodeId>,
@@ -37,6 +40,7 @@ impl Routes {
             topology: None,
             defaults: BTreeMap::new(),
             unreachable: BTreeSet::new(),
+            minority: None,
             round_trips: BTreeMap::new(),
             nearest: Vec::new(),
         }
@@ -70,6 +74,7 @@ impl Routes {
         }
         self.nearest = nearest(topology, self.me, &self.round_trips);
         self.topology = Some(Arc::clone(topology));
+        self.count_voters();
         true
     }
 
@@ -122,10 +127,33 @@ impl Routes {
 
     /// Records what the failure detector says. Returns whether that is news.
     pub(super) fn set_reachable(&mut self, node: NodeId, up: bool) -> bool {
-        if up {
+        let news = if up {
             self.unreachable.remove(&node)
         } else {
             self.unreachable.insert(node)
+        };
+        self.count_voters();
+        news
+    }
+
+    fn count_voters(&mut self) {
+        self.minority = self
+            .topology
+            .as_ref()
+            .and_then(|topology| Minority::of(topology, |node| self.reachable(node)));
+    }
+
+    /// Refuses a write to a keyspace that is read-only on this side of a split.
+    pub(super) fn writable(&self, keyspace: KeyspaceId) -> Result<(), RequestError> {
+        let Some(Minority { reached, voters }) = self.minority else {
+            return Ok(());
+        };
+        let policy = |topology: &Arc<Topology>| Some(topology.keyspaces.get(&keyspace)?.split);
+        match self.topology.as_ref().and_then(policy) {
+            Some(SplitPolicy::ReadOnlyInMinority) if !planted::MINORITY_WRITES.is_planted() => {
+                Err(RequestError::ReadOnly { reached, voters })
+            }
+            _ => Ok(()),
         }
     }
 

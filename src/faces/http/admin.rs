@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{Request as HttpRequest, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
-use quorate_control::topology::{Keyspace, KeyspaceId, Replication, Topology};
+use quorate_control::topology::{Keyspace, KeyspaceId, Replication, SplitPolicy, Topology};
 use quorate_dynamo::Consistency;
 use quorate_dynamo::preference::copies_when_acknowledged;
 use serde::Deserialize;
@@ -49,6 +49,7 @@ struct KeyspaceBody {
     partitions: Option<u16>,
     read: Option<String>,
     write: Option<String>,
+    split: Option<SplitPolicy>,
 }
 
 /// What is to be different; absent: as it is.
@@ -58,6 +59,7 @@ struct ChangeBody {
     replication: Option<ReplicationBody>,
     read: Option<String>,
     write: Option<String>,
+    split: Option<SplitPolicy>,
 }
 
 /// What is to be different about a node.
@@ -139,6 +141,7 @@ pub(super) async fn create_keyspace(
         partitions: body.partitions,
         read: level(body.read)?,
         write: level(body.write)?,
+        split: body.split,
     };
     let id = answer(&face, face.admin.create_keyspace(spec)).await?;
     Ok(json(
@@ -157,6 +160,7 @@ pub(super) async fn alter_keyspace(
         replication: body.replication.map(Replication::from),
         read: level(body.read)?,
         write: level(body.write)?,
+        split: body.split,
     };
     answer(&face, face.admin.alter_keyspace(&name, change)).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
@@ -210,6 +214,7 @@ fn described(id: KeyspaceId, keyspace: &Keyspace, topology: &Topology) -> Value 
         "replication": replication,
         "read": &*keyspace.read,
         "write": &*keyspace.write,
+        "split": keyspace.split,
         "copies": copies_when_acknowledged(keyspace, topology),
         "moving": moving,
     })

@@ -133,6 +133,7 @@ async fn restore_keyspace(
         partitions: Some(keyspace.partitions),
         read: level(&keyspace.read)?,
         write: level(&keyspace.write)?,
+        split: Some(keyspace.split),
     };
     let automatic = KeyspaceSpec {
         replication: quorate_control::topology::Replication::Auto,

@@ -134,6 +134,7 @@ impl From<RequestError> for Problem {
                 (StatusCode::SERVICE_UNAVAILABLE, "clock")
             }
             RequestError::DiskSlow { .. } => (StatusCode::GATEWAY_TIMEOUT, "disk_slow"),
+            RequestError::ReadOnly { .. } => (StatusCode::SERVICE_UNAVAILABLE, "read_only"),
             RequestError::DiskFull => (StatusCode::INSUFFICIENT_STORAGE, "disk_full"),
             _ => (StatusCode::INTERNAL_SERVER_ERROR, "failed"),
         };

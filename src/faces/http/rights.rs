@@ -44,7 +44,9 @@ pub(super) fn needed(method: &Method, uri: &Uri, topology: &Topology) -> Right {
 mod tests {
     use std::collections::BTreeMap;
 
-    use quorate_control::topology::{ClusterId, Epoch, Keyspace, KeyspaceId, Replication};
+    use quorate_control::topology::{
+        ClusterId, Epoch, Keyspace, KeyspaceId, Replication, SplitPolicy,
+    };
 
     use super::*;
 
@@ -55,6 +57,7 @@ mod tests {
             replication: Replication::Auto,
             read: "ONE".into(),
             write: "ONE".into(),
+            split: SplitPolicy::default(),
             placement: Vec::new(),
         };
         let carts = KeyspaceId(4);

@@ -6,7 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use quorate_control::topology::{
-    ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Placement, Replication, Topology, User,
+    ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Placement, Replication, SplitPolicy,
+    Topology, User,
 };
 use quorate_crdt::NodeId;
 use quorate_dynamo::Consistency;
@@ -152,6 +153,7 @@ impl Data for Fake {
             replication,
             read: "ONE".into(),
             write: "QUORUM".into(),
+            split: SplitPolicy::default(),
             placement: vec![Placement::stable(Epoch(1), vec![NodeId(1), NodeId(2)]); 2],
         };
         Arc::new(Topology {
@@ -713,7 +715,7 @@ async fn nodes_tokens_and_keyspaces_are_administered_by_name() {
             "remove b/c Yes",
             "drain b true",
             "revoke ff",
-            "KeyspaceChange { replication: Some(Auto), read: Some(All), write: None }",
+            "KeyspaceChange { replication: Some(Auto), read: Some(All), write: None, split: None }",
             "drop carts",
         ]
     );

@@ -322,6 +322,7 @@ pub(crate) fn request_error(error: &RequestError, extent: Extent, topology: &Top
                 extent.describe(*may_be_applied)
             )
         }
+        RequestError::ReadOnly { .. } => format!("READONLY {error}{}", nothing()),
         RequestError::DiskFull => format!("OOM the disk of the node is full{}", nothing()),
         other => format!("ERR {other}"),
     };

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use quorate_control::topology::{
-    ClusterId, Epoch, KeyspaceId, NodeInfo, Phase, Replication, Transition,
+    ClusterId, Epoch, KeyspaceId, NodeInfo, Phase, Replication, SplitPolicy, Transition,
 };
 
 use super::*;
@@ -21,6 +21,7 @@ fn topology(replicas: &[u64], read: &str, write: &str) -> Topology {
         replication: Replication::Auto,
         read: read.into(),
         write: write.into(),
+        split: SplitPolicy::default(),
         placement: vec![Placement::stable(
             Epoch(1),
             replicas.iter().copied().map(NodeId).collect(),

@@ -195,7 +195,10 @@ fn outcome(result: &Result<Answer, RequestError>) -> usize {
     match result {
         Ok(_) => 0,
         Err(
-            RequestError::Unavailable { .. } | RequestError::Refused { .. } | RequestError::Moving,
+            RequestError::Unavailable { .. }
+            | RequestError::Refused { .. }
+            | RequestError::Moving
+            | RequestError::ReadOnly { .. },
         ) => 2,
         Err(RequestError::TimedOut { .. } | RequestError::DiskSlow { .. }) => 3,
         Err(RequestError::Overloaded | RequestError::DiskFull) => 4,

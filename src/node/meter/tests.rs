@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_control::topology::{ClusterId, Epoch, Keyspace, KeyspaceId, Replication};
+use quorate_control::topology::{ClusterId, Epoch, Keyspace, KeyspaceId, Replication, SplitPolicy};
 use quorate_dynamo::Consistency;
 use quorate_dynamo::op::{Op, Query, Reply};
 
@@ -14,6 +14,7 @@ fn topology(names: &[&str]) -> Topology {
         replication: Replication::Auto,
         read: "QUORUM".into(),
         write: "ONE".into(),
+        split: SplitPolicy::default(),
         placement: Vec::new(),
     };
     Topology {

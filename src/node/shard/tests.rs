@@ -4,7 +4,8 @@ use std::sync::Mutex;
 use bytes::Bytes;
 use quorate_control::store::{Done, MemoryStore};
 use quorate_control::topology::{
-    ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Partition, Placement, Replication, Topology,
+    ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Partition, Placement, Replication,
+    SplitPolicy, Topology,
 };
 use quorate_dynamo::op::{Mutation, Op, Query, Reply, Request, SetExpiry};
 use quorate_dynamo::protocol::{Attempt, Config, FlightId, Place, Refusal};
@@ -123,6 +124,7 @@ fn topology(nodes: u64) -> Topology {
         replication: Replication::Auto,
         read: "ONE".into(),
         write: "ONE".into(),
+        split: SplitPolicy::default(),
         placement,
     };
     Topology {

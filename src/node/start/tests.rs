@@ -400,6 +400,7 @@ async fn a_node_that_is_back_alone_keeps_what_it_held_of_a_keyspace_made_after_i
         partitions: Some(8),
         read: None,
         write: None,
+        split: None,
     };
     let keyspace = first
         .admin()

@@ -1,6 +1,8 @@
 use std::sync::Arc;
 
-use quorate_control::topology::{ClusterId, Epoch, Partition, Phase, Placement, Transition};
+use quorate_control::topology::{
+    ClusterId, Epoch, Partition, Phase, Placement, SplitPolicy, Transition,
+};
 use quorate_dynamo::protocol::ReplicaSummary;
 
 use super::super::figures::Following;
@@ -24,6 +26,7 @@ fn topology() -> Topology {
         replication: Replication::Auto,
         read: level.clone(),
         write: level,
+        split: SplitPolicy::default(),
         placement: vec![Placement::stable(Epoch(1), all.clone())],
     };
     Topology {

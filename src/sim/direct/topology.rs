@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use quorate_control::topology::{
-    ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Placement, Replication, Topology,
+    ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Placement, Replication, SplitPolicy, Topology,
 };
 use quorate_crdt::NodeId;
 
@@ -39,6 +39,7 @@ pub(super) fn topology(datacenters: &[u64], held_by: usize) -> Topology {
         replication: Replication::Auto,
         read,
         write,
+        split: SplitPolicy::default(),
         placement,
     };
     Topology {

@@ -8,7 +8,8 @@ use quorate_control::state::{
     Response, TokenId,
 };
 use quorate_control::topology::{
-    Caller, ClusterId, DEFAULT_KEYSPACE, Denied, KeyspaceId, PasswordHash, Replication, Right, Role,
+    Caller, ClusterId, DEFAULT_KEYSPACE, Denied, KeyspaceId, PasswordHash, Replication, Right,
+    Role, SplitPolicy,
 };
 use quorate_crdt::{PublicKey, Secret};
 
@@ -134,6 +135,7 @@ fn foreign_keyspace() -> Verdict {
         partitions: 1,
         read: "ONE".into(),
         write: "ONE".into(),
+        split: SplitPolicy::default(),
     };
     let Response::Created { keyspace } = group.decide(Command::CreateKeyspace(keyspace)) else {
         return Err("no keyspace".to_owned());

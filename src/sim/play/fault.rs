@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_control::state::{Command, NewKeyspace};
+use quorate_control::state::{Alteration, Command, NewKeyspace};
 use quorate_control::store::MemoryStore;
-use quorate_control::topology::Replication;
+use quorate_control::topology::{Replication, SplitPolicy};
 use quorate_crdt::NodeId;
 
 use super::stage::Stage;
@@ -14,7 +14,8 @@ use crate::sim::oracle::Harm;
 use crate::sim::plan::action::Action;
 use crate::sim::plan::shape::conditions;
 
-/// The command that creates the keyspace `ks` followed by this number.
+/// The command that creates the keyspace `ks` followed by this number. Every other one is read-only
+/// on the smaller side of a split.
 pub(super) fn keyspace(number: u8, partitions: u16) -> Command {
     Command::CreateKeyspace(NewKeyspace {
         name: format!("ks{number}").into(),
@@ -22,6 +23,7 @@ pub(super) fn keyspace(number: u8, partitions: u16) -> Command {
         partitions,
         read: "QUORUM".into(),
         write: "QUORUM".into(),
+        split: SplitPolicy::ALL[usize::from(number % 2)],
     })
 }
 
@@ -185,9 +187,10 @@ impl Stage<'_> {
                 let replication = Some(Replication::Fixed(fixed.collect()));
                 Command::AlterKeyspace {
                     keyspace,
-                    replication,
-                    read: None,
-                    write: None,
+                    change: Alteration {
+                        replication,
+                        ..Alteration::default()
+                    },
                 }
             }
             Action::Remove { node, lost } => {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::topology::{Caller, Denied, PasswordHash, Right, Role};
+use crate::topology::{Caller, Denied, PasswordHash, Right, Role, SplitPolicy};
 
 fn password(text: &'static str) -> PasswordHash {
     PasswordHash {
@@ -78,6 +78,7 @@ fn a_role_holds_in_its_keyspace_until_it_is_taken_away_or_the_keyspace_goes() {
         partitions: 1,
         read: "ONE".into(),
         write: "ONE".into(),
+        split: SplitPolicy::default(),
     })) else {
         panic!("not created");
     };

@@ -1,8 +1,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use quorate_control::topology::{KeyspaceId, SplitPolicy};
 
-use super::net::{Net, node};
+use super::net::{Net, node, secs, topology};
 use crate::consistency::Consistency as C;
 use crate::op::{Mutation, Op, Query, Receipt, Reply, RequestError};
 use crate::protocol::{Input, Ticket};
@@ -249,4 +250,60 @@ fn siblings_stay_until_a_token_covers_them() {
         ),
         Err(RequestError::BadToken)
     );
+}
+
+/// Tells a node whether it reaches others.
+fn sees(net: &mut Net, at: u64, others: &[u64], up: bool) {
+    for &other in others {
+        let other = node(other);
+        net.input(node(at), Input::Reachable { node: other, up });
+    }
+}
+
+#[test]
+fn a_keyspace_that_is_read_only_in_the_minority_takes_no_writes_there() {
+    let mut topology = topology(&[2, 1]);
+    let keyspace = topology.keyspaces.get_mut(&KeyspaceId(0)).unwrap();
+    keyspace.split = SplitPolicy::ReadOnlyInMinority;
+    let mut net = Net::of(topology);
+    net.set(3, "k", "v", C::All).expect("healthy");
+    net.cut(&[3], &[1, 2]);
+    sees(&mut net, 3, &[1, 2], false);
+    sees(&mut net, 1, &[3], false);
+    let refused = RequestError::ReadOnly {
+        reached: 1,
+        voters: 3,
+    };
+    assert_eq!(net.set(3, "k", "w", C::One), Err(refused.clone()));
+    assert_eq!(
+        net.mutate(3, "c", Mutation::Increment(1), C::LocalOne),
+        Err(refused.clone())
+    );
+    assert!(!refused.may_be_applied());
+    assert_eq!(net.get(3, "k", C::One), Ok(Some("v".into())), "reads go on");
+    assert_eq!(net.set(1, "k", "x", C::One), Ok(Reply::Done));
+    net.heal();
+    sees(&mut net, 3, &[1], true);
+    sees(&mut net, 1, &[3], true);
+    net.run(secs(5));
+    assert_eq!(net.get(3, "k", C::One), Ok(Some("x".into())));
+    assert_eq!(net.set(3, "k", "y", C::One), Ok(Reply::Done));
+}
+
+#[test]
+fn by_default_both_sides_of_a_split_write() {
+    let mut net = Net::new(&[2, 1]);
+    net.cut(&[3], &[1, 2]);
+    sees(&mut net, 3, &[1, 2], false);
+    assert_eq!(net.set(3, "k", "w", C::One), Ok(Reply::Done));
+}
+
+#[cfg(feature = "planted-bugs")]
+#[test]
+fn each_planted_bug_of_levels_is_noticed() {
+    use crate::planted::*;
+    super::noticed(&[(
+        &MINORITY_WRITES,
+        a_keyspace_that_is_read_only_in_the_minority_takes_no_writes_there,
+    )]);
 }

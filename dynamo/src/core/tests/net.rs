@@ -8,7 +8,7 @@ use bytes::Bytes;
 use quorate_control::store::{MemoryStore, Store};
 use quorate_control::topology::{
     ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Partition, Phase, Placement, Replication,
-    Topology, Transition,
+    SplitPolicy, Topology, Transition,
 };
 use quorate_crdt::{NodeId, Now};
 
@@ -98,6 +98,7 @@ pub(super) fn topology(datacenters: &[u64]) -> Topology {
         replication: Replication::Auto,
         read: "QUORUM".into(),
         write: "QUORUM".into(),
+        split: SplitPolicy::default(),
         placement,
     };
     Topology {

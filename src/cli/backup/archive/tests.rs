@@ -1,5 +1,6 @@
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
+use quorate_control::topology::SplitPolicy;
 use quorate_dynamo::saved::{PageEnd, SavedKey, SavedName, SavedRow};
 use tempfile::TempDir;
 
@@ -13,6 +14,7 @@ fn inventory(names: &[&str]) -> Inventory {
         replicas: None,
         read: "ONE".to_owned(),
         write: "QUORUM".to_owned(),
+        split: SplitPolicy::default(),
     };
     Inventory {
         cluster: "c".repeat(32),
