@@ -6,6 +6,8 @@ use quorate_crdt::planted::Bug;
 quorate_crdt::bugs! {
     /// Whoever holds a token that is used up can fill the log of the control group.
     REFUSED_JOIN_PROPOSED = "refused-join-proposed": "a join that will be refused is proposed to the control group";
+    /// The control group waits for a member that has never run.
+    UNFIT_ADMITTED = "unfit-admitted": "a newcomer that will refuse to start in this cluster is admitted to it";
     /// A restart begins with the topology from the join, or with none.
     TOPOLOGY_NOT_KEPT = "topology-not-kept": "a node does not write down the topology that it acts on";
     /// A log replay and a snapshot show older topologies again.

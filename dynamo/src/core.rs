@@ -20,6 +20,7 @@ mod execute;
 mod expire;
 mod explain;
 mod failing;
+mod fencing;
 mod figures;
 mod fill;
 mod flight;
@@ -45,6 +46,8 @@ mod request;
 mod routes;
 mod seat;
 mod turns;
+mod wait;
+mod waiters;
 mod wake;
 mod worth;
 mod write;
@@ -60,16 +63,15 @@ use quorate_control::store::{Batch, Store, StoreError};
 use quorate_control::topology::Topology;
 use quorate_crdt::{Hlc, NodeId, Now, ReplicaId};
 
-use crate::op::Receipt;
 use crate::planted;
-use crate::protocol::{Config, Effect, Input, Message, Place, Ticket, Timer};
+use crate::protocol::{Config, Effect, Input, Message, Place, Timer};
 use crate::replica::{Delta, Held, Replica, restore};
 use crate::seen::At;
 
 use clocks::{Clocks, Telling};
 pub use counters::{Counters, HintCounters};
 pub use explain::{EntryView, KeyView, RowView, SeenOf};
-use flight::Sent;
+use flight::{Asked, Sent};
 use flights::Flights;
 use forwards::Forward;
 use healing::Healing;
@@ -77,16 +79,10 @@ pub use kept::Kept;
 use places::Places;
 use routes::Routes;
 pub use seat::Seat;
+use waiters::{Waiter, Waiters};
 
 /// How often deadlines are checked while requests are in flight.
 const SWEEP_EVERY: Duration = Duration::from_millis(10);
-
-struct Waiter {
-    ticket: Ticket,
-    receipts: Vec<Receipt>,
-    replicas: u32,
-    deadline: Duration,
-}
 
 /// One core of a node's data plane. Pure: see [`handle`](Self::handle).
 pub struct Dynamo {
@@ -98,7 +94,7 @@ pub struct Dynamo {
     healing: Healing,
     clocks: Clocks,
     places: Places,
-    waiters: Vec<Waiter>,
+    waiters: Waiters,
     counters: Counters,
     /// Partitions whose replicas may have changes that [`drain`](Self::drain) must write.
     dirty: BTreeSet<At>,
@@ -127,7 +123,7 @@ impl Dynamo {
             flights: Flights::new(&seat),
             healing: Healing::default(),
             places: Places::default(),
-            waiters: Vec::new(),
+            waiters: Waiters::default(),
             counters: Counters::default(),
             dirty: BTreeSet::new(),
             disk_full: false,
@@ -174,14 +170,13 @@ impl Dynamo {
                 replicas,
                 timeout,
             } => {
-                self.waiters.push(Waiter {
+                let waiter = Waiter {
                     ticket,
                     receipts,
                     replicas,
                     deadline: now.monotonic.saturating_add(timeout),
-                });
-                self.look_after_waiters(now, effects);
-                self.keep_sweeping(effects);
+                };
+                self.on_wait(now, waiter, effects);
             }
             Input::Message { from, message } => self.on_message(now, from, message, effects),
             Input::Timer(Timer::Sweep) => self.on_sweep(now, effects),
@@ -205,6 +200,7 @@ impl Dynamo {
             Input::Reachable { node, up } => self.on_reachable(now, node, up, effects),
             Input::RoundTrip { node, rtt } => self.routes.set_round_trip(node, rtt),
             Input::DiskFull(full) => self.disk_full = full,
+            Input::Floor(floor) => self.raise_floor(floor),
             Input::Incarnation(incarnation) => self.on_incarnation(now, incarnation, effects),
         }
         self.go_on_in_turn(now, effects);
@@ -225,11 +221,15 @@ impl Dynamo {
                 delta,
                 stamped_at,
                 adds,
+                hides,
+                claim,
             } => {
                 let sent = Sent {
                     delta: &delta,
                     stamped_at,
                     adds,
+                    hides,
+                    claim,
                 };
                 self.on_write(now, from, id, place, sent, effects);
             }
@@ -254,8 +254,15 @@ impl Dynamo {
                 ranges,
                 digest,
                 context,
+                claim,
             } => {
-                self.on_read(from, id, place, &ranges, digest, context.as_ref(), effects);
+                let asked = Asked {
+                    ranges: &ranges,
+                    digest,
+                    context: context.as_ref(),
+                    claim,
+                };
+                self.on_read(from, id, place, asked, effects);
             }
             Message::Same { id } => self.on_same(now, from, id, effects),
             Message::Different { id, delta, digest } => {
@@ -365,57 +372,18 @@ impl Dynamo {
         self.flights.sweeping = false;
         self.go_on_doubting(now, effects);
         self.expire_flights(now, effects);
-        self.look_after_waiters(now, effects);
+        self.end_waits(now, effects);
         self.keep_sweeping(effects);
     }
 
     fn keep_sweeping(&mut self, effects: &mut Vec<Effect>) {
-        let wanted = self.flights.len() > 0 || !self.waiters.is_empty() || self.is_in_doubt();
+        let wanted = self.flights.len() > 0 || self.waiters.len() > 0 || self.is_in_doubt();
         if wanted && !std::mem::replace(&mut self.flights.sweeping, true) {
             effects.push(Effect::Arm {
                 after: SWEEP_EVERY,
                 timer: Timer::Sweep,
             });
         }
-    }
-
-    fn look_after_waiters(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        if self.waiters.is_empty() {
-            return;
-        }
-        let mut waiters = std::mem::take(&mut self.waiters);
-        waiters.retain(|waiter| {
-            let known = waiter
-                .receipts
-                .iter()
-                .map(|receipt| self.known_elsewhere(receipt))
-                .min()
-                .unwrap_or(0);
-            let done = known >= waiter.replicas || now.monotonic >= waiter.deadline;
-            if done {
-                effects.push(Effect::Waited {
-                    ticket: waiter.ticket,
-                    replicas: known,
-                });
-            }
-            !done
-        });
-        self.waiters = waiters;
-    }
-
-    /// How many other holders of the partition are known to have the event.
-    fn known_elsewhere(&self, receipt: &Receipt) -> u32 {
-        let Some(replica) = self.replicas.get(&(receipt.keyspace, receipt.partition)) else {
-            return 0;
-        };
-        let holders = self
-            .routes
-            .placement((receipt.keyspace, receipt.partition))
-            .map_or_else(Vec::new, quorate_control::topology::Placement::holders);
-        holders
-            .into_iter()
-            .filter(|node| *node != self.seat.me && replica.knows(*node, receipt.dot))
-            .count() as u32
     }
 
     /// The replica of a place.
@@ -477,6 +445,6 @@ impl Dynamo {
 fn latest_stamp(delta: &Delta) -> Option<Hlc> {
     let rows = delta.parts.iter().flat_map(|part| &part.rows);
     rows.flat_map(|(_, row)| row.iter())
-        .filter_map(|(_, payload)| payload.stamp())
+        .filter_map(|(_, payload)| payload.stamp().map(|stamp| stamp.hlc))
         .max()
 }

@@ -10,9 +10,11 @@
 //! (Almeida, Shoker, Baquero: "Delta state replicated data types", arXiv 1603.01529, section 7).
 //! Residuals are an addition: see `docs/adr/0003-one-context-per-partition-replica.md`.
 
+mod admit;
 mod delta;
 mod disk;
 mod erased;
+mod fences;
 mod heard;
 mod journal;
 mod known;
@@ -26,6 +28,7 @@ mod removal;
 mod residuals;
 mod row;
 mod rows;
+mod shown;
 mod sync;
 mod trust;
 mod write;
@@ -33,22 +36,25 @@ mod write;
 #[cfg(test)]
 mod model;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use quorate_control::topology::Epoch;
 use quorate_crdt::{CausalContext, Dot, Hlc, NodeId, ReplicaId};
 
+pub(crate) use admit::FENCES_MAX;
 pub use delta::{Chunk, Delta, Missing, Part};
 pub use disk::{Held, place_of, restore};
 pub use erased::Erased;
+pub use fences::Fences;
 pub use heard::Mend;
 pub use known::{Closed, Known};
 pub use range::{Cut, Range, Within};
 pub(crate) use remains::{FREED_AT_ONCE, ROWS_AT_ONCE};
 pub use residuals::Residual;
-pub use row::{Payload, Row, RowKey, RowKind};
+pub use row::{Fact, Guarded, Payload, Row, RowKey, RowKind};
 pub use rows::KeyRows;
+pub(crate) use shown::{guarded, winner};
 pub use write::{Replaces, Write};
 
 use heard::{Heard, Trust};
@@ -91,6 +97,7 @@ pub struct Replica {
     /// What other nodes have told this replica, since it was read from disk, about this node's
     /// former lives, and it has not seen.
     former: CausalContext,
+    fences: Fences,
     journal: Journal,
     remains: Remains,
 }
@@ -124,6 +131,7 @@ impl Replica {
             placed: Epoch::default(),
             life: Life::default(),
             former: CausalContext::new(),
+            fences: Fences::default(),
             journal: Journal::default(),
             remains: Remains::default(),
         }
@@ -156,7 +164,7 @@ impl Replica {
     pub fn latest_stamp(&self) -> Hlc {
         let rows = self.rows.keys().flat_map(|(_, rows)| rows.iter());
         rows.flat_map(|(_, _, row)| row.iter())
-            .filter_map(|(_, payload)| payload.stamp())
+            .filter_map(|(_, payload)| payload.stamp().map(|stamp| stamp.hlc))
             .max()
             .unwrap_or_default()
     }
@@ -202,6 +210,11 @@ impl Replica {
         self.rows.keys_expiring(unix_millis)
     }
 
+    /// Whether anything was written under a fencing token, or over something that was.
+    pub fn is_guarded(&self) -> bool {
+        self.rows.is_guarded()
+    }
+
     /// All keys, in order, with their live rows.
     pub fn keys(&self) -> impl Iterator<Item = (&Bytes, &KeyRows)> {
         self.rows.keys()
@@ -231,12 +244,8 @@ impl Replica {
         for part in &delta.parts {
             changed |= self.join_rows(part, delta);
         }
-        for part in &delta.parts {
-            self.settle_part(part);
-        }
-        for part in &delta.parts {
-            self.hold_part(part, &delta.context);
-        }
+        self.settle_parts(&delta.parts);
+        self.hold_parts(delta);
         for residual in &delta.residuals {
             self.hold(&residual.range, &residual.context);
         }
@@ -261,8 +270,7 @@ impl Replica {
         }
         let alone = matches!(part.range, Range::Row(_)) && !part.rows.is_empty();
         if !alone {
-            let named: std::collections::BTreeSet<&RowKey> =
-                part.rows.iter().map(|(name, _)| name).collect();
+            let named: BTreeSet<&RowKey> = part.rows.iter().map(|(name, _)| name).collect();
             for name in self.rows.names_in(&part.range) {
                 if !named.contains(&name) {
                     changed |= self.join_row(&name, &empty, delta);
@@ -285,20 +293,48 @@ impl Replica {
         })
     }
 
-    /// Marks the live dots of a part, and the events that it settles, as seen, and remembers where
-    /// they lie.
-    fn settle_part(&mut self, part: &Part) {
-        // What lives in a slice is known through the slice's residual. Settling it dot by dot would
-        // break the context into that many runs.
-        if !part.is_slice() {
-            for (name, row) in part.rows_inside() {
-                for (dot, _) in row.iter() {
-                    self.settle(dot, || Range::Row(name.clone()));
+    /// Marks the live dots of the parts, and the events that they settle, as seen, and remembers
+    /// where they lie.
+    fn settle_parts(&mut self, parts: &[Part]) {
+        let (mut live, mut settled) = (Vec::new(), Vec::new());
+        for part in parts {
+            // What lives in a slice is known through the slice's residual. Settling it dot by dot
+            // would break the context into that many runs.
+            if !part.is_slice() {
+                for (name, row) in part.rows_inside() {
+                    let new = row.iter().filter(|(dot, _)| !self.context.contains(*dot));
+                    live.extend(new.map(|(dot, _)| (dot, name)));
                 }
             }
+            let new = part
+                .settled
+                .iter()
+                .filter(|dot| !self.context.contains(**dot));
+            settled.extend(new.map(|dot| (*dot, &part.range)));
         }
-        for dot in &part.settled {
-            self.settle(*dot, || part.range.clone());
+        // In this order a context grows at the end of its runs. Dot by dot, thousands of them in
+        // any other order would move all of its runs as often.
+        let mut dots: Vec<Dot> = live.iter().map(|(dot, _)| *dot).collect();
+        dots.extend(settled.iter().map(|(dot, _)| *dot));
+        match dots.as_slice() {
+            [] => return,
+            [dot] => drop(self.context.insert(*dot)),
+            _ => {
+                dots.sort_unstable();
+                self.context.union(&dots.into_iter().collect());
+            }
+        }
+        // A dot that lives is remembered by its row, whatever else settles it.
+        let mut named = BTreeSet::new();
+        for (dot, name) in live {
+            if named.insert(dot) {
+                self.remember(dot, Range::Row(name.clone()));
+            }
+        }
+        for (dot, range) in settled {
+            if named.insert(dot) {
+                self.remember(dot, range.clone());
+            }
         }
     }
 
@@ -381,26 +417,40 @@ impl Replica {
     /// Remembers that `context` is the whole truth in `range`. Once such ranges together cover the
     /// partition, the context has been seen.
     fn hold(&mut self, range: &Range, context: &CausalContext) {
-        if self.context.covers(context) {
-            return;
+        if !self.context.covers(context) {
+            self.hold_unseen(range, context.without(&self.context));
         }
+    }
+
+    /// The same for events of which none has been seen. Returns whether the context has grown.
+    fn hold_unseen(&mut self, range: &Range, unseen: CausalContext) -> bool {
         let mut changed = Vec::new();
-        self.residuals
-            .add(range.clone(), context.without(&self.context), &mut changed);
-        if let Some(whole) = self.residuals.take_whole(&mut changed) {
-            self.context.union(&whole);
+        self.residuals.add(range.clone(), unseen, &mut changed);
+        let whole = self.residuals.take_whole(&mut changed);
+        if let Some(whole) = &whole {
+            self.context.union(whole);
             self.journal.touch();
             self.residuals.strip(&self.context, &mut changed);
         }
         self.write_residuals(&changed);
+        whole.is_some()
     }
 
-    /// Holds the context of a part for the part's range.
-    fn hold_part(&mut self, part: &Part, context: &CausalContext) {
-        let skipped = planted::RESIDUAL_SKIPPED.is_planted()
-            || (planted::ADOPT_AT_THE_END.is_planted() && part.is_slice());
-        if !skipped {
-            self.hold(&part.range, context);
+    /// Holds the context of a delta for the range of each of its parts. What is unseen of it is
+    /// worked out once, because a delta can have thousands of parts.
+    fn hold_parts(&mut self, delta: &Delta) {
+        if self.context.covers(&delta.context) || planted::RESIDUAL_SKIPPED.is_planted() {
+            return;
+        }
+        let mut unseen = delta.context.without(&self.context);
+        for part in &delta.parts {
+            if unseen.is_empty() {
+                return;
+            }
+            let skipped = planted::ADOPT_AT_THE_END.is_planted() && part.is_slice();
+            if !skipped && self.hold_unseen(&part.range, unseen.clone()) {
+                unseen = delta.context.without(&self.context);
+            }
         }
     }
 

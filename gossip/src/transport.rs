@@ -65,8 +65,8 @@ pub trait Transport: Send + Sync + 'static {
     ) -> Later<Result<Bytes, CallError>>;
 
     /// Replaces the list of nodes that may be connected, with their addresses as `host:port`.
-    /// Connections to other nodes are closed; those to listed nodes stay. Listed nodes are looked
-    /// for again and again, with growing pauses, where they were last found and at their addresses.
+    /// Connections to other nodes are closed, and so are those on which a key was shown that is not
+    /// its [member's](Inbound::member) any more; others stay. Listed nodes are looked for again and again, with growing pauses, where they were last found and at their addresses.
     /// The node's own entry is ignored.
     fn set_peers(&self, peers: BTreeMap<NodeId, Arc<str>>);
 
@@ -170,6 +170,20 @@ pub struct JoinRequest {
     pub durable: bool,
     /// The name of the dead member whose place it takes.
     pub replaces: Option<Arc<str>>,
+    /// What it could not start without.
+    pub expects: Expected,
+}
+
+/// What the configuration of a newcomer takes for granted about its cluster. Where that is not so,
+/// the node would not start, so it is not admitted: a member that does not run counts against
+/// majorities all the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expected {
+    /// How many partitions the keyspace `default` has; `None` if any number will do.
+    pub partitions: Option<u16>,
+    /// That the cluster has users: other machines reach the node's client ports, and nothing else
+    /// asks who comes.
+    pub users: bool,
 }
 
 /// What a newcomer is told when it is admitted.
@@ -217,9 +231,24 @@ pub enum JoinRefusal {
         "the node to be replaced is in another datacenter: join with its --datacenter, as `quorate node list` shows it"
     )]
     OtherDatacenter,
+    /// It was told another number of partitions than the cluster has.
+    #[error(
+        "the keyspaces of this cluster have {partitions} partitions, and the newcomer was told {told}: leave --partitions out, or give the same number"
+    )]
+    OtherPartitions {
+        /// How many the keyspace `default` has.
+        partitions: u16,
+        /// The number that the newcomer was told.
+        told: u16,
+    },
     /// The address that it tells is not a host and a port.
     #[error("the address is not a host and a port")]
     BadAddress,
+    /// The newcomer expects that the cluster has users.
+    #[error(
+        "other machines can reach a client port of this node, and the cluster has no users: set a password (QUORATE_PASSWORD), make a user first (quorate user create), or say --insecure"
+    )]
+    NoUsers,
     /// The control group has no leader at the moment. The newcomer may try again with the same
     /// token.
     #[error("the control group cannot decide now")]

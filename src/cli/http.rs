@@ -49,12 +49,22 @@ pub(super) fn post<T: DeserializeOwned>(
     path: &str,
     body: &Value,
 ) -> Result<T, Failure> {
-    call(
-        globals,
-        path,
-        Method::Post(body.to_string()),
-        globals.patience(),
-    )
+    post_within(globals, path, body, globals.patience())
+}
+
+/// Sends a command, and waits for the document for `patience`.
+pub(super) fn post_within<T: DeserializeOwned>(
+    globals: &Globals,
+    path: &str,
+    body: &Value,
+    patience: Duration,
+) -> Result<T, Failure> {
+    call(globals, path, Method::Post(body.to_string()), patience)
+}
+
+/// Has the node do something that needs no document, within `patience`.
+pub(super) fn put_within(globals: &Globals, path: &str, patience: Duration) -> Result<(), Failure> {
+    call::<Option<Value>>(globals, path, Method::Put, patience).map(drop)
 }
 
 /// Has the node change something.
@@ -86,6 +96,7 @@ enum Method {
     Get,
     Post(String),
     Patch(String),
+    Put,
     Delete,
     /// Bytes that are no document. What they ask for may be asked again.
     Send(Vec<u8>),
@@ -177,6 +188,7 @@ impl Client {
         let answer = match method {
             Method::Get => authorized(self.agent.get(&url), authorization).call(),
             Method::Delete => authorized(self.agent.delete(&url), authorization).call(),
+            Method::Put => authorized(self.agent.put(&url), authorization).send_empty(),
             Method::Post(body) => with_body(self.agent.post(&url), json).send(body),
             Method::Patch(body) => with_body(self.agent.patch(&url), json).send(body),
             Method::Send(body) => {

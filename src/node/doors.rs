@@ -10,13 +10,15 @@ use quorate_control::state::{
     Alteration, Command, CommandRefusal, NewKeyspace, NewToken, Response, TokenId,
 };
 use quorate_control::topology::{
-    DEFAULT_PARTITIONS, KeyspaceId, Replication, Topology, is_keyspace_name,
+    DEFAULT_PARTITIONS, Datacenter, KeyspaceId, Replication, Topology, is_keyspace_name,
 };
-use quorate_crdt::NodeId;
+use quorate_crdt::{NodeId, PublicKey};
+use quorate_dynamo::Consistency;
 use quorate_dynamo::op::{Answer, Receipt, Request, RequestError};
 use quorate_gossip::token::JoinToken;
 use tokio::sync::oneshot;
 
+use super::coordinating::Coordinating;
 use super::inbox::Work;
 use super::levels;
 use super::members;
@@ -24,8 +26,8 @@ use super::meter::Readings;
 use super::shared::Shared;
 use super::users;
 use crate::doors::{
-    Admin, AdminError, Data, Explanation, KeyspaceChange, KeyspaceSpec, Lost, Member, Pending,
-    Room, Shortfall, Status, TokenInfo, UserChange,
+    Admin, AdminError, Coordinator, Data, Explanation, KeyspaceChange, KeyspaceSpec, Lost, Member,
+    Pending, Room, Shortfall, Status, TokenInfo, UserChange,
 };
 
 /// The shortest lifetime of a join token.
@@ -34,6 +36,7 @@ const TOKEN_LIFE_MIN: Duration = Duration::from_secs(1);
 /// The doors of a running node.
 pub(crate) struct Doors {
     pub(super) shared: Arc<Shared>,
+    pub(super) coordinating: Arc<Coordinating>,
     /// Where the doors' own tasks run.
     pub(super) runtime: tokio::runtime::Handle,
 }
@@ -122,6 +125,10 @@ impl Data for Doors {
         })
     }
 
+    fn coordinator(&self) -> Arc<dyn Coordinator> {
+        Arc::new(Arc::clone(&self.coordinating))
+    }
+
     fn topology(&self) -> Arc<Topology> {
         self.shared.hub.topology()
     }
@@ -143,7 +150,7 @@ impl Data for Doors {
     fn metrics(&self) -> String {
         let shared = &self.shared;
         let (commits, syncs) = shared.world.gauge.commits_and_syncs();
-        shared.hub.meter.text(Readings {
+        shared.hub.meter.text(&Readings {
             disk_bytes: shared.world.store.stats().bytes,
             free_bytes: shared.world.gauge.free_bytes(),
             commits,
@@ -151,6 +158,7 @@ impl Data for Doors {
             nodes: shared.hub.topology().nodes.len() as u64,
             peers: shared.hub.connected_peers(),
             raft_term: shared.control.group().status().term,
+            groups: shared.control.consensus().reports(),
             process: shared.world.gauge.process(),
         })
     }
@@ -272,6 +280,43 @@ fn impossible(
     })
 }
 
+/// The first of these default levels, of reads and of writes, for which the keyspace would never
+/// have enough replicas.
+fn unsatisfiable(
+    topology: &Topology,
+    withdrawn: &BTreeSet<NodeId>,
+    replication: &Replication,
+    [read, write]: [Option<Consistency>; 2],
+) -> Option<AdminError> {
+    let replicas_in = |datacenter: &Datacenter| {
+        let nodes = topology
+            .nodes
+            .iter()
+            .filter(|(node, info)| info.datacenter == *datacenter && !withdrawn.contains(node));
+        replication.replicas_in(datacenter, nodes.count()) as u32
+    };
+    let replicas = topology.datacenters().into_iter().map(replicas_in).sum();
+    let needs = |level, writes| match level {
+        Consistency::Two => 2,
+        Consistency::Three => 3,
+        Consistency::Numeric { write, .. } if writes => write.into(),
+        Consistency::Numeric { read, .. } => read.into(),
+        // The others need a part of what there is.
+        _ => 1,
+    };
+    [(read, false), (write, true)]
+        .into_iter()
+        .find_map(|(level, writes)| {
+            let level = level?;
+            let required: u32 = needs(level, writes);
+            (required > replicas).then_some(AdminError::Unsatisfiable {
+                level,
+                required,
+                replicas,
+            })
+        })
+}
+
 /// What a refused command means to whoever administers the object `name`.
 fn refused(refusal: &CommandRefusal, name: &str, topology: &Topology) -> AdminError {
     let name = || Box::from(name);
@@ -333,17 +378,20 @@ impl Admin for Doors {
             return at_once(Err(AdminError::BadName));
         }
         let topology = self.topology();
-        if let Some(error) = impossible(&topology, &self.withdrawn(), &spec.replication) {
+        let withdrawn = self.withdrawn();
+        if let Some(error) = impossible(&topology, &withdrawn, &spec.replication).or_else(|| {
+            let levels = [spec.read, spec.write];
+            unsatisfiable(&topology, &withdrawn, &spec.replication, levels)
+        }) {
             return at_once(Err(error));
         }
         let default = topology.keyspaces.get(&KeyspaceId(0));
-        let level =
-            |given: Option<quorate_dynamo::Consistency>, default: Option<&Arc<str>>| -> Arc<str> {
-                given
-                    .map(|level| level.to_string().into())
-                    .or_else(|| default.cloned())
-                    .unwrap_or_else(|| "ONE".into())
-            };
+        let level = |given: Option<Consistency>, default: Option<&Arc<str>>| -> Arc<str> {
+            given
+                .map(|level| level.to_string().into())
+                .or_else(|| default.cloned())
+                .unwrap_or_else(|| "ONE".into())
+        };
         let partitions = spec
             .partitions
             .or_else(|| topology.usual_partitions())
@@ -370,19 +418,25 @@ impl Admin for Doors {
         change: KeyspaceChange,
     ) -> Pending<Result<(), AdminError>> {
         let topology = self.topology();
-        let Some((keyspace, _)) = topology.keyspace_named(name) else {
+        let Some((keyspace, held)) = topology.keyspace_named(name) else {
             return at_once(Err(AdminError::UnknownKeyspace(name.into())));
         };
-        if let Some(error) = change
-            .replication
-            .as_ref()
-            .and_then(|replication| impossible(&topology, &self.withdrawn(), replication))
+        let withdrawn = self.withdrawn();
+        let moved = change.replication.as_ref();
+        // With other replicas, the levels that stay must fit as well.
+        let kept = |text: &str| moved.and_then(|_| text.parse().ok());
+        let levels = [
+            change.read.or_else(|| kept(&held.read)),
+            change.write.or_else(|| kept(&held.write)),
+        ];
+        let replication = moved.unwrap_or(&held.replication);
+        if let Some(error) = moved
+            .and_then(|replication| impossible(&topology, &withdrawn, replication))
+            .or_else(|| unsatisfiable(&topology, &withdrawn, replication, levels))
         {
             return at_once(Err(error));
         }
-        let text = |level: Option<quorate_dynamo::Consistency>| {
-            level.map(|level| level.to_string().into())
-        };
+        let text = |level: Option<Consistency>| level.map(|level| level.to_string().into());
         let command = Command::AlterKeyspace {
             keyspace,
             change: Alteration {
@@ -465,6 +519,29 @@ impl Admin for Doors {
             }
             let response = decide(&shared, Command::DrainNode { node, drained }).await?;
             done(response, &name, &topology)
+        })
+    }
+
+    fn change_key(&self) -> Pending<Result<PublicKey, AdminError>> {
+        let shared = Arc::clone(&self.shared);
+        self.later(async move {
+            let keys = shared.keys.clone().ok_or(AdminError::NoKey)?;
+            let drawn = tokio::task::spawn_blocking(move || keys.draw());
+            let key = drawn
+                .await
+                .map_err(|_node_stopped| AdminError::Stopping)?
+                .map_err(|error| AdminError::KeyNotKept(error.to_string().into()))?;
+            let node = shared.settings.node;
+            let settled = |topology: &Topology| {
+                let info = topology.nodes.get(&node);
+                info.is_some_and(|info| info.key == key && info.next_key.is_none())
+            };
+            shared.acts_on(settled).await;
+            if settled(&shared.hub.topology()) {
+                Ok(key)
+            } else {
+                Err(AdminError::TimedOut)
+            }
         })
     }
 

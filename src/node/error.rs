@@ -1,6 +1,7 @@
 //! Why a node does not start.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -99,6 +100,16 @@ pub enum StartError {
     /// The cluster did not admit the node.
     #[error("the node could not join")]
     Join(#[from] JoinError),
+    /// The members are on other machines, and could not dial the node.
+    #[error(
+        "the other nodes would be told to dial {told}, where only this machine reaches it; the cluster is at {member}: give --quic or --advertise an address that they can dial"
+    )]
+    OnlyHere {
+        /// What they would be told.
+        told: SocketAddr,
+        /// Where a member is.
+        member: SocketAddr,
+    },
     /// The topology that came with the admission cannot be read: another version of the program
     /// wrote it.
     #[error("the cluster's topology cannot be read")]

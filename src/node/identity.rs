@@ -8,16 +8,16 @@ use std::time::Duration;
 use quorate_control::state::{Command, NewToken, NodeSpec, TokenId};
 use quorate_control::topology::{ClusterId, Topology};
 use quorate_crdt::{NodeId, PublicKey};
-use quorate_gossip::quic::{JoinError, NodeIdentity, join, look_up, random_bytes};
+use quorate_gossip::quic::{BindError, JoinError, NodeIdentity, join, look_up, random_bytes};
 use quorate_gossip::token::JoinToken;
-use quorate_gossip::transport::JoinRequest;
+use quorate_gossip::transport::{Expected, JoinRequest};
 use quorate_gossip::wire;
 use tokio::time::Instant;
 
 use super::adopted::{keep_granted, last_kept};
 use super::disk::{BegunFounding, Disk};
 use super::error::StartError;
-use crate::config::{Join, NodeConfig, PARTITIONS};
+use crate::config::{Join, NodeConfig, PARTITIONS, TokenSource};
 use crate::store::Identity;
 
 /// How long a newcomer keeps asking once it may have been admitted. Guess: by then a member that
@@ -54,13 +54,7 @@ impl StartAs {
     /// # Errors
     /// [`StartError`].
     pub(super) async fn decide(config: &NodeConfig, disk: &Disk) -> Result<Self, StartError> {
-        let known = disk
-            .dir
-            .as_ref()
-            .map(|dir| dir.identity())
-            .transpose()?
-            .flatten();
-        match (known, &config.join) {
+        match (disk.dir.identity()?, &config.join) {
             (Some(identity), _) => Self::resume(config, disk, &identity),
             (None, Some(entrance)) => Self::join(config, disk, entrance).await,
             (None, None) => Self::found(config, disk),
@@ -74,11 +68,9 @@ impl StartAs {
             .join
             .as_ref()
             .and_then(|entrance| entrance.token.as_ref());
-        if let (Some(token), Some(dir)) = (token, &disk.dir)
-            && let Ok(text) = token.read()
-        {
+        if let Some(Ok(text)) = token.map(TokenSource::read) {
             let token: JoinToken = text.reveal().parse()?;
-            dir.expect_cluster(known, ClusterId(token.cluster))?;
+            disk.dir.expect_cluster(known, ClusterId(token.cluster))?;
         }
         let kept = last_kept(&*disk.store)?;
         if kept
@@ -105,14 +97,20 @@ impl StartAs {
         let token: JoinToken = text.reveal().parse()?;
         let keys = disk.keys()?;
         let listen = with_port(config.listen.quic)?;
+        let quic = advertised(config, listen);
+        check_dialled(&quic, &entrance.addresses).await?;
         let request = JoinRequest {
             token: token.id,
             name: config.node.as_str().into(),
             datacenter: config.datacenter.as_str().into(),
             rack: config.rack.as_str().into(),
-            quic: advertised(config, listen),
+            quic,
             durable: config.storage.keeps_what_is_synced(),
             replaces: entrance.replace.as_deref().map(Into::into),
+            expects: Expected {
+                partitions: config.partitions,
+                users: config.exposed(false).is_some() && !config.access.insecure,
+            },
         };
         let granted = insist(async || {
             ask_in_turn(&entrance.addresses, async |address| {
@@ -166,8 +164,7 @@ fn no_node(config: &NodeConfig) -> StartError {
 }
 
 /// Asks to be admitted until it is clear whether the node was: asking again with the same key gives
-/// the same answer. A node that stores in memory has another key at its next start, so it must not
-/// give up while it may already be a member.
+/// the same answer. Whoever gave up now would leave a member behind that does not run.
 async fn insist<T>(mut ask: impl AsyncFnMut() -> Result<T, JoinError>) -> Result<T, JoinError> {
     let until = Instant::now() + INSIST;
     let mut in_doubt = false;
@@ -236,8 +233,7 @@ fn keep_identity(
     disk: &Disk,
     identity: &NodeIdentity,
 ) -> Result<(), StartError> {
-    let Some(dir) = &disk.dir else { return Ok(()) };
-    Ok(dir.set_identity(&Identity {
+    Ok(disk.dir.set_identity(&Identity {
         cluster: ClusterId(identity.cluster()),
         node: identity.node(),
         name: config.node.clone(),
@@ -295,14 +291,29 @@ fn again(listen: SocketAddr, last: Option<SocketAddr>) -> SocketAddr {
 }
 
 /// `listen` with a port that was free a moment ago: a newcomer must say where it listens before it
-/// knows as whom.
+/// knows as whom, and one that cannot listen there must not become a member.
 fn with_port(listen: SocketAddr) -> Result<SocketAddr, StartError> {
-    if listen.port() != 0 {
-        return Ok(listen);
+    let bound = UdpSocket::bind(listen).and_then(|socket| socket.local_addr());
+    bound.map_err(|source| {
+        let address = listen;
+        BindError::Socket { address, source }.into()
+    })
+}
+
+/// Refuses to tell a cluster on other machines an address that only this machine can dial. A name
+/// may mean something else elsewhere, so only addresses are looked at.
+async fn check_dialled(told: &str, members: &[String]) -> Result<(), StartError> {
+    let elsewhere = |address: &SocketAddr| !address.ip().is_loopback();
+    let told = told.parse::<SocketAddr>().ok();
+    let Some(told) = told.filter(|told| !elsewhere(told)) else {
+        return Ok(());
+    };
+    for member in members {
+        if let Some(member) = look_up(member).await.into_iter().find(elsewhere) {
+            return Err(StartError::OnlyHere { told, member });
+        }
     }
-    UdpSocket::bind(listen)
-        .and_then(|socket| socket.local_addr())
-        .map_err(StartError::Port)
+    Ok(())
 }
 
 impl Founding {

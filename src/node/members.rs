@@ -27,6 +27,7 @@ pub(super) async fn list(shared: &Arc<Shared>) -> Vec<Member> {
         .control
         .group()
         .read(|state| (state.leaving().clone(), state.drained().clone()));
+    let voters = shared.voters(&topology);
     let held = held(&topology);
     let member = |(node, info): (&NodeId, &NodeInfo)| {
         let version = versions.remove(node).flatten();
@@ -42,7 +43,7 @@ pub(super) async fn list(shared: &Arc<Shared>) -> Vec<Member> {
                 (Some(_), None) => NodeState::Alive,
             },
             version,
-            voter: info.voter,
+            voter: voters.contains(node),
             down_since,
             partitions: held.get(node).copied().unwrap_or(0),
             leaving: leaving.contains(node),

@@ -1,6 +1,6 @@
 //! What the tasks and the doors of a running node share, and what one can wait for in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use super::control::Control;
 use super::disk_guard::Failure;
 use super::hub::Hub;
 use super::inbox::Work;
+use super::keys::Keys;
 use super::reach::Reach;
 use super::world::{Settings, World};
 use crate::doors::name_of;
@@ -36,6 +37,7 @@ pub(super) struct Shared {
     pub(super) transport: Arc<dyn Transport>,
     /// Where other nodes reach this one.
     pub(super) address: Arc<str>,
+    pub(super) keys: Option<Arc<Keys>>,
     pub(super) control: Arc<Control>,
     pub(super) failure: Failure,
     /// The epoch of the topology that everybody in the node has been told of.
@@ -144,6 +146,16 @@ impl Shared {
             missing = missing.join(", "),
             "this node serves but cannot reach all others: have their addresses changed?"
         );
+    }
+
+    /// The nodes that vote now, as far as this one knows. The topology says which ones are to vote;
+    /// one that does not answer or has not caught up does not.
+    pub(super) fn voters(&self, topology: &Topology) -> BTreeSet<NodeId> {
+        let voters = BTreeSet::from_iter(self.control.group().status().voters);
+        if voters.is_empty() {
+            return topology.voters().collect();
+        }
+        voters
     }
 
     /// The round trip to every connected node.

@@ -35,6 +35,8 @@ struct Sights {
     rtt: BTreeMap<NodeId, Duration>,
     /// Nodes that are being removed.
     leaving: Vec<NodeId>,
+    /// Nodes that vote now.
+    voters: BTreeSet<NodeId>,
 }
 
 impl Shared {
@@ -49,10 +51,11 @@ impl Shared {
             clocks: BTreeMap::clone(&self.hub.clocks.load()),
             rtt: self.round_trips(),
             leaving: group.read(|state| state.leaving().iter().copied().collect()),
+            voters: self.voters(&topology),
         };
         let mut findings = draw(&topology, &answers, &sights);
         let volatile = group.read(|state| state.volatile().clone());
-        findings.status.volatile_voters = voters_among(&topology, &volatile);
+        findings.status.volatile_voters = voters_among(&topology, &sights.voters, &volatile);
         self.hub.meter.mismatches(findings.mismatches);
         findings.status
     }
@@ -87,10 +90,14 @@ struct Findings {
 }
 
 /// The names of the voters among these nodes.
-fn voters_among(topology: &Topology, nodes: &BTreeSet<NodeId>) -> Vec<String> {
-    let voters = topology.voters().filter(|voter| nodes.contains(voter));
+fn voters_among(
+    topology: &Topology,
+    voters: &BTreeSet<NodeId>,
+    nodes: &BTreeSet<NodeId>,
+) -> Vec<String> {
     voters
-        .filter_map(|voter| topology.nodes.get(&voter))
+        .intersection(nodes)
+        .filter_map(|voter| topology.nodes.get(voter))
         .map(|info| info.name.to_string())
         .collect()
 }
@@ -116,7 +123,7 @@ fn draw(topology: &Topology, answers: &Answers, sights: &Sights) -> Findings {
         mismatches += sum.mismatches;
         keyspaces.push(keyspace_status(topology, id, keyspace, &sum, &replicas));
     }
-    let (control, leader) = control::view(topology, answers);
+    let (control, leader) = control::view(&sights.voters, answers);
     let status = Status {
         cluster: format!("{:032x}", topology.cluster.0),
         at_ms: sights.now_ms,
@@ -151,7 +158,7 @@ fn node_status(node: NodeId, info: &NodeInfo, answers: &Answers, sights: &Sights
             (Some(_), None) => NodeState::Alive,
         },
         down_since,
-        voter: info.voter,
+        voter: sights.voters.contains(&node),
         leaving: sights.leaving.contains(&node),
         partitions: 0,
         rtt_us: sights.rtt.get(&node).map(micros),

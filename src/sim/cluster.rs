@@ -9,7 +9,7 @@ use quorate_control::state::{Command, NewToken, NodeSpec, TokenId};
 use quorate_control::topology::{ClusterId, DEFAULT_PARTITIONS, Topology};
 use quorate_crdt::{NodeId, PublicKey, Secret};
 use quorate_dynamo::Consistency;
-use quorate_gossip::transport::{JoinRefusal, JoinRequest};
+use quorate_gossip::transport::{Expected, JoinRefusal, JoinRequest};
 use quorate_gossip::wire;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -181,6 +181,7 @@ impl Simulation {
                 quic: Arc::clone(&quic),
                 durable: true,
                 replaces: None,
+                expects: Expected::default(),
             };
             let (node, topology) = self.join(member, key, request).await?;
             (node, Some(topology), None)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_gossip::transport::{JoinRefusal, JoinRequest};
+use quorate_gossip::transport::{Expected, JoinRefusal, JoinRequest};
 use quorate_gossip::wire;
 use tokio::time::sleep;
 
@@ -37,6 +37,7 @@ impl Simulation {
             quic: Arc::clone(&quic),
             durable: true,
             replaces,
+            expects: Expected::default(),
         };
         let (network, datacenter) = (self.network.clone(), Arc::clone(datacenter));
         let asking = async move {

@@ -6,15 +6,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use quorate_control::topology::{
     ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Partition, PasswordHash, Phase, Placement,
-    Replication, Role, SplitPolicy, Topology, Transition, User,
+    Replication, Role, SplitPolicy, Timing, Topology, Transition, User,
 };
 use quorate_crdt::{CausalContext, Hlc, NodeId, PublicKey, ReplicaId, Secret};
+use quorate_dynamo::fence::{Claim, LockId, Rank, Stamp};
 use quorate_dynamo::op::{Op, Query, Reply};
 use quorate_dynamo::protocol::{
     Answers, Ask, Attempt, FlightId, Message, Piece, Place, Refusal, Seen, StreamId, Then,
 };
 use quorate_dynamo::replica::{
-    Cut, Delta, Part, Payload, Range, Residual, Row, RowKey, RowKind, Within,
+    Cut, Delta, Fact, Fences, Guarded, Part, Payload, Range, Residual, Row, RowKey, RowKind, Within,
 };
 
 use crate::Forms;
@@ -72,6 +73,20 @@ pub(crate) fn rows() -> Vec<(RowKey, Row)> {
             row(Payload::Expiry { hlc, at: None }),
         ),
         (
+            key(RowKind::Set, "g"),
+            row(Payload::Guarded(Box::new(Guarded {
+                lock: LockId::of(b"lock"),
+                stamp: Stamp {
+                    rank: Rank::of(70_000, 3),
+                    hlc,
+                },
+                fact: Fact::Collection {
+                    expires: Some(1_900_000_000_000),
+                    floor: Rank::of(69_000, 1),
+                },
+            }))),
+        ),
+        (
             key(RowKind::Request, ""),
             row(Payload::Executed {
                 mark: 5,
@@ -123,6 +138,7 @@ pub(crate) fn topology() -> Topology {
         rack: "r1".into(),
         quic: "10.0.0.1:7381".into(),
         key: PublicKey([7; 32]),
+        next_key: Some(PublicKey([8; 32])),
         voter: true,
     };
     let moving = Placement {
@@ -163,6 +179,7 @@ pub(crate) fn topology() -> Topology {
             (KeyspaceId(1), keyspace(fixed)),
         ]),
         users: BTreeMap::from([("ann".into(), user)]),
+        timing: Timing::NEAR,
     }
 }
 
@@ -177,6 +194,7 @@ fn after(message: Option<&Message>) -> Option<Message> {
     };
     let place = Place::new((KeyspaceId(300), Partition(5)), Epoch(9));
     let replica = ReplicaId::new(NodeId(3), 70_000);
+    let claim = Claim::new(b"lock", 70_000).numbered(3, 2);
     let stream = StreamId {
         life: 70_000,
         number: 4,
@@ -188,6 +206,8 @@ fn after(message: Option<&Message>) -> Option<Message> {
             delta: Arc::new(delta()),
             stamped_at: Some(1_800_000_000_000),
             adds: true,
+            hides: false,
+            claim: Some(claim),
         },
         Some(Message::Write { .. }) => Message::Written { id, replica },
         Some(Message::Written { .. }) => Message::Read {
@@ -199,6 +219,7 @@ fn after(message: Option<&Message>) -> Option<Message> {
             ],
             digest: 1 << 100,
             context: Some(context()),
+            claim: Some(claim),
         },
         Some(Message::Read { .. }) => Message::Same { id },
         Some(Message::Same { .. }) => Message::Different {
@@ -232,6 +253,8 @@ fn after(message: Option<&Message>) -> Option<Message> {
             exact: true,
             waking: false,
             former: context(),
+            to: Some(replica),
+            fences: Fences::default(),
         }]),
         Some(Message::Seen(_)) => Message::Ask {
             place,

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use quorate_control::topology::{Epoch, KeyspaceId, Partition};
 use quorate_crdt::{Dot, Hlc, NodeId, ReplicaId};
 use quorate_dynamo::Consistency;
+use quorate_dynamo::fence::Claim;
 use quorate_dynamo::op::{
     Answer, Expiry, Kind, Mutation, Op, PartitionOp, Query, Receipt, Reply, Request, RequestError,
     SetExpiry,
@@ -26,6 +27,7 @@ pub(crate) fn request(op: Op) -> Request {
         timeout: Duration::from_millis(1_500),
         datacenter: "berlin".into(),
         id: RequestId::new(Bytes::from_static(b"name")),
+        claim: Some(Claim::new(b"lock", 70_000).numbered(3, 2)),
     }
 }
 

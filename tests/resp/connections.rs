@@ -377,6 +377,27 @@ async fn after_a_refused_select_nothing_is_written_elsewhere() {
     raw.ask("SET k v", held).await;
     raw.ask("RESET", "+RESET/").await;
     raw.ask("SET k v", "+OK/").await;
+    let arity = "-ERR wrong number of arguments for 'select' command/";
+    raw.ask("SELECT 1 2", arity).await;
+    raw.ask("SET k v", held).await;
+}
+
+/// A client that sends its `SELECT` before its `AUTH` has chosen nothing.
+#[tokio::test]
+async fn a_select_before_the_password_counts_as_refused() {
+    let face = Face::with(RespConfig {
+        gate: Gate::new(Some(Secret::new("pw"))),
+        ..RespConfig::default()
+    })
+    .await;
+    let mut raw = face.raw().await;
+    raw.ask("SELECT 1", "-NOAUTH Authentication required./")
+        .await;
+    raw.ask("AUTH pw", "+OK/").await;
+    let held = "-ERR not run: the last SELECT was refused; nothing was applied/";
+    raw.ask("SET k v", held).await;
+    raw.ask("SELECT 0", "+OK/").await;
+    raw.ask("GET k", "$-1/").await;
 }
 
 #[tokio::test]

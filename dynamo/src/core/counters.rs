@@ -23,6 +23,8 @@ pub struct Counters {
     pub epoch_refused: u64,
     /// Questions to further replicas because the first ones were slow.
     pub hedged: u64,
+    /// Times that it was checked whether the writes of a client that waits have spread.
+    pub waits_looked_at: u64,
     /// Expired keys removed.
     pub expired: u64,
     /// Entries that this node had stamped under a wrong clock and has replaced by the same values

@@ -72,6 +72,7 @@ impl Dynamo {
         self.hand_off_late(effects);
         self.let_go();
         self.wake(now, effects);
+        self.look_after_waiters(now, effects);
         self.report_moves(effects);
     }
 
@@ -136,6 +137,8 @@ impl Dynamo {
                 exact: replica.is_exact(),
                 waking: self.healing.waking.awaits(at, to),
                 former: replica.former().clone(),
+                to: replica.heard_of(to),
+                fences: replica.fences().clone(),
             });
         }
     }
@@ -157,6 +160,14 @@ impl Dynamo {
             };
             let new = replica.is_new(from, seen.replica);
             let filling = replica.filling();
+            let lost = if self.seat.restarted {
+                planted::WIPE_LOSES_FENCE.is_planted()
+            } else {
+                planted::STREAM_LOSES_FENCE.is_planted()
+            };
+            if !lost && replica.join_fences(&seen.fences) {
+                self.dirty.insert(at);
+            }
             let former = replica.hear(from, &seen);
             if replica.filling() != filling {
                 self.dirty.insert(at);
@@ -165,6 +176,7 @@ impl Dynamo {
                 self.places.renewal.want();
             }
             self.counters.digest_mismatches += u64::from(replica.compare(from, &seen));
+            self.may_have_spread(now, at, effects);
             let Some(epoch) = self.routes.placement(at).map(|placement| placement.epoch) else {
                 continue;
             };
@@ -190,7 +202,6 @@ impl Dynamo {
             });
         }
         self.let_go();
-        self.look_after_waiters(now, effects);
     }
 
     /// Tells the control plane which phases of moves this node has finished. Repeated each tick

@@ -5,6 +5,7 @@ use bytes::Bytes;
 
 use crate::op::{
     Answer, KEY_BYTES_MAX, Limits, Mutation, OUTCOME_BYTES_MAX, Op, Query, Reply, RequestError,
+    TOKEN_BYTES_MAX,
 };
 use crate::planted;
 use crate::protocol::{Effect, Message};
@@ -25,6 +26,12 @@ pub(super) fn check(op: &Op, limits: Limits) -> Result<(), RequestError> {
     within(key.len(), KEY_BYTES_MAX)?;
     if is_reserved(key) {
         return Err(RequestError::ReservedKey);
+    }
+    if let Op::Mutate(_, Mutation::SetWith { token, .. }) = op
+        && token.len() > TOKEN_BYTES_MAX
+        && !planted::TOKEN_UNBOUNDED.is_planted()
+    {
+        return Err(RequestError::BadToken);
     }
     let (rows, bytes) = brought(op);
     within(bytes, limits.value_bytes)?;
@@ -146,7 +153,10 @@ impl Message {
                     ..
                 } => reply.weight(),
                 Self::Read { ranges, .. } => ranges.len() * ROW_BYTES,
-                Self::Seen(all) => all.len() * ROW_BYTES,
+                Self::Seen(all) => {
+                    let fences = all.iter().map(|seen| seen.fences.len());
+                    (all.len() + fences.sum::<usize>()) * ROW_BYTES
+                }
                 Self::Lapsed { keys, .. } => keys.iter().map(Bytes::len).sum(),
                 _ => 0,
             }

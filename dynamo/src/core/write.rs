@@ -9,11 +9,12 @@ use quorate_crdt::{CausalContext, NodeId, Now, ReplicaId};
 use super::Dynamo;
 use super::flight::{Flight, Next, Stage, Writing};
 use super::ledger::Ledger;
-use crate::op::{Answer, Op, RequestError};
+use crate::op::{Answer, Mutation, Op, RequestError};
 use crate::planted;
 use crate::preference::{Access, groups};
 use crate::protocol::{Effect, FlightId, Message, Place};
 use crate::replica::Delta;
+use crate::seen::At;
 
 impl Dynamo {
     /// Sends the delta to every other writer, or a hint to a fallback for a writer that cannot be
@@ -29,24 +30,40 @@ impl Dynamo {
     ) -> Next {
         let place = flight.place;
         let id = self.flights.name(flight);
-        let stamped_at = matches!(&flight.request.op, Op::Mutate(_, mutation) if mutation.stamps())
-            .then_some(now.unix_millis);
+        let claim = flight.request.claim;
+        let stamps = claim.is_some()
+            || matches!(&flight.request.op, Op::Mutate(_, mutation) if mutation.stamps());
+        let stamped_at = stamps.then_some(now.unix_millis);
         let events = delta
             .parts
             .iter()
             .flat_map(crate::replica::Part::events)
             .collect::<CausalContext>();
-        let adds = matches!(&flight.request.op, Op::Mutate(_, mutation) if mutation.adds())
-            && !flight.retried;
+        let first = claim.is_none() && !flight.retried;
+        let is = |what: fn(&Mutation) -> bool| match &flight.request.op {
+            Op::Mutate(_, mutation) => what(mutation),
+            _ => false,
+        };
+        let adds = first && is(Mutation::adds);
+        let hides = first && is(Mutation::may_be_hidden) && !planted::HIDDEN_UNSEEN.is_planted();
         let mut writing = Writing {
             answer,
             delta: Arc::new(delta),
             events,
             stamped_at,
             adds,
+            hides,
+            claim,
             ledger,
         };
-        for (owner, fallback) in self.absent_writers(place) {
+        // What a hint brings late would come from an earlier life of this node: under a token there
+        // are none.
+        let absent = if claim.is_none() {
+            self.absent_writers(place)
+        } else {
+            Vec::new()
+        };
+        for (owner, fallback) in absent {
             effects.push(Effect::Send {
                 to: fallback,
                 message: Message::Hint {
@@ -106,6 +123,8 @@ impl Dynamo {
                         delta: Arc::clone(&writing.delta),
                         stamped_at: writing.stamped_at,
                         adds: writing.adds,
+                        hides: writing.hides,
+                        claim: writing.claim,
                     },
                 });
             }
@@ -178,10 +197,10 @@ impl Dynamo {
         self.go_on_writing(id, flight, writing)
     }
 
-    /// A replica knows that the key to which this write has added had expired, and says how. What
-    /// the write added disappears with the expired key, so the mutation is executed once more and
-    /// sees the expiry.
-    pub(super) fn added_to_expired(
+    /// A replica knows that the key to which this write has added had expired, or that something
+    /// hides what it has put, and says how. What the write added would disappear with the expired
+    /// key, so the mutation is executed once more and sees the expiry, or takes over the rank.
+    pub(super) fn executed_unseen(
         &mut self,
         now: Now,
         from: NodeId,
@@ -191,7 +210,7 @@ impl Dynamo {
         writing: Writing,
     ) -> Next {
         if !writing.ledger.owes(from)
-            || !writing.adds
+            || !(writing.adds || writing.hides)
             || flight.retried
             || !self.join(now, flight.place, delta)
         {
@@ -209,6 +228,7 @@ impl Dynamo {
         replica: ReplicaId,
         effects: &mut Vec<Effect>,
     ) {
+        let (somebody_waits, mut spread) = (self.waiters.len() > 0, None);
         let decided = match self.flights.get_mut(id) {
             Some((flight, Stage::Writing(writing))) => {
                 if !writing.ledger.answered(from) {
@@ -218,6 +238,7 @@ impl Dynamo {
                 if let Some(held) = self.replicas.get_mut(&at) {
                     held.acknowledged(from, replica, &writing.events);
                 }
+                spread = somebody_waits.then(|| (at, writing.events.clone()));
                 writing.ledger.verdict() != Verdict::Pending
             }
             Some((_, Stage::Repairing(repairing))) => {
@@ -226,11 +247,13 @@ impl Dynamo {
             }
             Some(_) => false,
             None => {
-                self.on_late_acknowledgement(from, id, replica);
+                spread = self.on_late_acknowledgement(from, id, replica);
                 false
             }
         };
-        self.look_after_waiters(now, effects);
+        if let Some((at, events)) = spread {
+            self.have_spread(now, at, &events, effects);
+        }
         if decided {
             self.resume(now, id, effects, |core, flight, stage, _| match stage {
                 Stage::Writing(writing) => core.go_on_writing(id, flight, writing),
@@ -241,13 +264,17 @@ impl Dynamo {
     }
 
     /// Nobody waits for this acknowledgement any longer, but it tells what that replica has.
-    fn on_late_acknowledgement(&mut self, from: NodeId, id: FlightId, replica: ReplicaId) {
-        if self.flights.is_mine(id)
-            && let Some((place, events)) = self.flights.owed.paid(id, from)
-            && let Some(held) = self.replicas.get_mut(&place.at())
-        {
-            held.acknowledged(from, replica, &events);
-        }
+    fn on_late_acknowledgement(
+        &mut self,
+        from: NodeId,
+        id: FlightId,
+        replica: ReplicaId,
+    ) -> Option<(At, CausalContext)> {
+        let mine = self.flights.is_mine(id);
+        let (place, events) = mine.then(|| self.flights.owed.paid(id, from)).flatten()?;
+        let held = self.replicas.get_mut(&place.at())?;
+        held.acknowledged(from, replica, &events);
+        Some((place.at(), events))
     }
 
     /// Answers a write as soon as its level is decided. It is then no longer in flight; who still

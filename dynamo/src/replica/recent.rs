@@ -196,6 +196,27 @@ impl Recent {
         rows.flat_map(|(_, dots)| dots.iter()).take(max).collect()
     }
 
+    /// Those of `events` that affect something of a row or a key, or all of it and more. Those that
+    /// affect exactly `range` are left out; `slices` are all slices that `events` affect.
+    pub(super) fn beside(
+        &self,
+        range: &Range,
+        events: &CausalContext,
+        slices: &[(&Range, Vec<Dot>)],
+    ) -> Vec<Dot> {
+        let over = slices
+            .iter()
+            .filter(|(slice, _)| slice.clip(range).is_some());
+        let mut dots: Vec<Dot> = over.flat_map(|(_, dots)| dots.iter().copied()).collect();
+        let near = match range {
+            Range::Row(row) => self.within(&Range::Key(row.key.clone())),
+            Range::Key(_) => self.some_within(range, usize::MAX),
+            Range::Slice { .. } => Vec::new(),
+        };
+        dots.extend(near.into_iter().filter(|dot| events.contains(*dot)));
+        dots
+    }
+
     /// The number of the next event to arrive.
     pub(super) fn next_arrival(&self) -> u64 {
         self.arrivals + 1

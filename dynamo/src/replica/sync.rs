@@ -1,13 +1,16 @@
 //! Healing between the replicas of a partition: who lacks what, what can be forgotten, and the
 //! pieces that fill an empty replica.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use quorate_control::topology::Epoch;
 use quorate_crdt::{CausalContext, Dot, NodeId, ReplicaId};
 
 use super::Replica;
-use super::delta::{Chunk, Delta, Missing};
+use super::delta::{Chunk, Delta, Missing, Part};
 use super::heard::Heard;
 use super::range::{Cut, Range};
 use crate::planted;
@@ -23,6 +26,59 @@ const RANGE_BYTES_MAX: usize = 256 * 1024 * 1024;
 const LARGE_CHUNKS: usize = 4;
 /// Roughly what one event costs on the wire beside its rows.
 const EVENT_BYTES: usize = 3;
+
+/// Captures what another replica lacks, each range under the events that concern it.
+///
+/// A delta speaks under a context, and whoever has not seen all of that remembers it for every row
+/// of the delta, until it has. If all that is told were told under all that the sender has seen, a
+/// replica that had missed n events would remember most of n events for each of n rows. But the
+/// sender knows the range of every event that it tells of. So each delta names, of those events,
+/// only the ones that touch its own ranges.
+struct Telling<'a> {
+    replica: &'a Replica,
+    /// What the other replica lacks; `None` if the range of some of it is not known.
+    events: Option<&'a CausalContext>,
+    /// What this replica has seen beside those events.
+    rest: CausalContext,
+    /// The slices that the events affect.
+    slices: Vec<(&'a Range, Vec<Dot>)>,
+}
+
+impl<'a> Telling<'a> {
+    fn new(replica: &'a Replica, events: Option<&'a CausalContext>) -> Self {
+        let events = events.filter(|_| !planted::TOLD_UNDER_EVERYTHING.is_planted());
+        let slices = events.map(|events| {
+            let ranges = replica.recent.ranges_of(events, None);
+            ranges
+                .filter(|(range, _)| matches!(range, Range::Slice { .. }))
+                .collect()
+        });
+        Self {
+            replica,
+            events,
+            rest: events.map_or_else(CausalContext::new, |events| replica.context.without(events)),
+            slices: slices.unwrap_or_default(),
+        }
+    }
+
+    fn capture(&self, group: Vec<(Range, Vec<Dot>)>) -> Delta {
+        let slice = matches!(group.as_slice(), [(Range::Slice { .. }, _)]);
+        let Some(events) = self.events.filter(|_| !slice) else {
+            return self.replica.capture(group);
+        };
+        let mut touching = Vec::new();
+        for (range, dots) in &group {
+            touching.extend_from_slice(dots);
+            touching.extend(self.replica.recent.beside(range, events, &self.slices));
+        }
+        let mut delta = self.replica.capture(group);
+        touching.extend(delta.parts.iter().flat_map(Part::events));
+        touching.sort_unstable();
+        delta.context = self.rest.clone();
+        delta.context.union(&touching.into_iter().collect());
+        delta
+    }
+}
 
 impl Replica {
     /// What a replica that has seen `context` lacks.
@@ -47,10 +103,12 @@ impl Replica {
     ) -> Missing {
         let events = events.intersection(&self.context);
         let mut missing = Missing::default();
-        if after.is_none() && !self.recent.has_all(&events) {
+        let remembered = self.recent.has_all(&events);
+        if after.is_none() && !remembered {
             missing.behind = Some(Range::ALL);
             return missing;
         }
+        let telling = Telling::new(self, remembered.then_some(&events));
         let large = chunk_bytes.saturating_mul(LARGE_CHUNKS);
         let (mut group, mut budget) = (Vec::new(), chunk_bytes);
         let mut last = None;
@@ -68,10 +126,13 @@ impl Replica {
             if planted::BOUND_OF_NOTHING.is_planted() && bytes > chunk_bytes {
                 continue;
             }
-            if bytes > budget && !group.is_empty() {
+            let alone = |group: &[(Range, Vec<Dot>)]| {
+                matches!(range, Range::Slice { .. }) || matches!(group, [(Range::Slice { .. }, _)])
+            };
+            if !group.is_empty() && (bytes > budget || alone(&group)) {
                 missing
                     .deltas
-                    .push(self.capture(std::mem::take(&mut group)));
+                    .push(telling.capture(std::mem::take(&mut group)));
                 budget = chunk_bytes;
             }
             if missing.deltas.len() >= chunks {
@@ -83,7 +144,7 @@ impl Replica {
             last = Some(range);
         }
         if !group.is_empty() {
-            missing.deltas.push(self.capture(group));
+            missing.deltas.push(telling.capture(group));
         }
         missing
     }
@@ -169,12 +230,14 @@ impl Replica {
     pub fn hear(&mut self, node: NodeId, seen: &Seen) -> Option<CausalContext> {
         self.heed(&seen.context);
         self.heed_former_lives(&seen.context);
+        let to_this_life = seen.to == Some(self.id) || planted::OLD_LIFE.is_planted();
         let mut heard = Heard {
             replica: seen.replica,
             context: seen.context.clone(),
             beyond: seen.beyond.clone(),
             filling: seen.filling,
-            first: (!seen.partial).then(|| (seen.place.epoch, seen.context.clone())),
+            first: (!seen.partial && to_this_life)
+                .then(|| (seen.place.epoch, seen.context.clone())),
             forgotten: CausalContext::new(),
         };
         if let Some(held) = self.heard.remove(&node) {
@@ -205,6 +268,11 @@ impl Replica {
         if let Some(heard) = self.heard.get_mut(&node).filter(same) {
             heard.context.union(&delta.context);
         }
+    }
+
+    /// The replica that has last reported from `node`.
+    pub fn heard_of(&self, node: NodeId) -> Option<ReplicaId> {
+        self.heard.get(&node).map(|heard| heard.replica)
     }
 
     /// Whether the last report from `node` was by this replica.

@@ -4,7 +4,8 @@
 //! new is visible. So a later write wins, whether it came before the restore or while it runs. An
 //! element is added if it is not there. A counter is restored only where there is none: two counts
 //! of one key cannot tell how much of them is the same. A key of another kind stays as it is, and a
-//! key that exists keeps the expiry that it has.
+//! key that exists keeps the expiry that it has. A key of which something was written under a
+//! fencing token stays as it is, even if it was removed: a backup has no token.
 //!
 //! **Invariant:** restoring twice is restoring once, also through two replicas that do not know of
 //! each other: equal registers fold to one value, and the counts carry one mark.
@@ -15,6 +16,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 
 use super::fold::{counted, kind_of, row_kind};
 use super::mutate::Changing;
+use crate::fence::Stamp;
 use crate::op::{Kind, Reply, VALUE_BYTES_MAX};
 use crate::planted;
 use crate::replica::{KeyRows, Payload, Replaces, Replica, Row, RowKey, RowKind};
@@ -92,15 +94,12 @@ impl Page {
         let kind = kind_of(rows)?;
         let mut saved = SavedKey {
             key: key.clone(),
-            expiry: expiry_of(rows),
+            expiry: expiry_of(kind, rows),
             rows: Vec::new(),
         };
         let mut end = None;
-        let place = after.map(|name| (row_kind(name), Bytes::copy_from_slice(name.field())));
-        for (_, field, row) in rows
-            .iter_after(place)
-            .filter(|(held, _, _)| *held == rows_of(kind))
-        {
+        let after = after.map(|name| Bytes::copy_from_slice(name.field()));
+        for (field, row) in rows.of_kind_after(rows_of(kind), after.as_ref()) {
             let Some(row) = saved_row(kind, field, row) else {
                 continue;
             };
@@ -131,13 +130,20 @@ fn rows_of(kind: Kind) -> RowKind {
     }
 }
 
-fn expiry_of(rows: &KeyRows) -> Option<SavedExpiry> {
-    let row = rows.get(RowKind::Expiry, &Bytes::new())?;
-    let said = row.iter().filter_map(|(dot, payload)| match payload {
-        Payload::Expiry { hlc, at } => Some((*hlc, dot, *at)),
-        _ => None,
+/// What decides when the key expires, apart from the values of its string.
+fn expiry_of(kind: Kind, rows: &KeyRows) -> Option<SavedExpiry> {
+    let beside = match kind {
+        Kind::String => None,
+        Kind::Hash | Kind::Set => rows.head(),
+    };
+    let own = rows.get(RowKind::Expiry, &Bytes::new());
+    let entries = beside.into_iter().chain(own).flat_map(Row::iter);
+    let said = entries.filter_map(|(dot, payload)| {
+        let (stamp, at) = payload.expiry()?;
+        Some((stamp, dot, at))
     });
-    said.max().map(|(hlc, _, at)| SavedExpiry { hlc, at })
+    said.max()
+        .map(|(stamp, _, at)| SavedExpiry { hlc: stamp.hlc, at })
 }
 
 /// `None` for a row that holds no value of this kind.
@@ -154,24 +160,22 @@ fn saved_row(kind: Kind, field: &Bytes, row: &Row) -> Option<SavedRow> {
             count: None,
         });
     }
-    let (mut registers, mut count): (Vec<(Dot, SavedRegister)>, Option<i128>) =
-        (Vec::new(), counted(row));
+    let highest = row.iter().map(|(_, payload)| payload.rank()).max();
+    let mut count = counted(row);
+    let mut registers: Vec<(Dot, SavedRegister)> = Vec::new();
     for (dot, payload) in row.iter() {
-        match payload {
-            Payload::Register {
-                hlc,
-                value,
-                expires,
-            } => registers.push((
-                dot,
-                SavedRegister {
-                    hlc: *hlc,
-                    value: value.clone(),
-                    expires: *expires,
-                },
-            )),
-            Payload::Count(n) => count = Some(count.unwrap_or(0).saturating_add(*n)),
-            _ => {}
+        if let Payload::Count(n) = payload {
+            count = Some(count.unwrap_or(0).saturating_add(*n));
+        }
+        if let (Some(value), Some(stamp)) = (payload.value(), payload.stamp())
+            && Some(payload.rank()) == highest
+        {
+            let register = SavedRegister {
+                hlc: stamp.hlc,
+                value: value.clone(),
+                expires: payload.expiry().and_then(|(_, at)| at),
+            };
+            registers.push((dot, register));
         }
     }
     registers.sort_unstable_by_key(|(dot, register)| (register.hlc, *dot));
@@ -227,7 +231,11 @@ impl Changing<'_, '_> {
         if over.and_then(|said| said.at).is_some_and(|at| at <= now) {
             return Reply::Integer(0);
         }
-        let here = self.write.replica().key(self.key).and_then(kind_of);
+        let rows_here = self.write.replica().key(self.key);
+        if rows_here.is_some_and(KeyRows::is_guarded) {
+            return Reply::Integer(0);
+        }
+        let here = rows_here.and_then(kind_of);
         let mut restored = 0;
         for row in rows {
             if here.is_none_or(|kind| rows_of(kind) == row_kind(&row.name)) {
@@ -288,14 +296,13 @@ impl Changing<'_, '_> {
 
     /// Whether what was saved of a row is newer than what is here.
     fn is_newer(&self, saved: &SavedRow, held: &Row) -> bool {
-        let counts = |payload| matches!(payload, &Payload::Count(_) | &Payload::Counted { .. });
-        if saved.count.is_some() || held.iter().any(|(_, payload)| counts(payload)) {
+        if saved.count.is_some() || held.iter().any(|(_, payload)| payload.counts()) {
             return planted::RESTORE_ADDS_TO_COUNTERS.is_planted();
         }
         let saved = saved
             .registers
             .iter()
-            .map(|register| self.not_ahead(register.hlc))
+            .map(|register| Stamp::at(self.not_ahead(register.hlc)))
             .max();
         let held = held.iter().filter_map(|(_, payload)| payload.stamp()).max();
         saved > held || planted::RESTORE_OVER_NEWER.is_planted()

@@ -15,7 +15,9 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::token::JoinToken;
-use crate::transport::{Class, Inbound, JoinGrant, JoinRefusal, JoinRequest, Later, Transport};
+use crate::transport::{
+    Class, Expected, Inbound, JoinGrant, JoinRefusal, JoinRequest, Later, Transport,
+};
 
 mod finding;
 mod identity;

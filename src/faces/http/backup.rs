@@ -354,6 +354,7 @@ impl Asking {
             timeout: self.timeout,
             datacenter: node.datacenter.clone(),
             id: None,
+            claim: None,
         }))
     }
 }

@@ -8,6 +8,7 @@ use quorate_dynamo::Consistency;
 
 use super::problem::Problem;
 use crate::config::parse_duration;
+use crate::doors::TIMEOUT_MAX;
 
 /// The keyspace and the key of a path such as `/v1/kv/{keyspace}/{key}`, which begins with
 /// `prefix`. Everything after the slash behind the keyspace is the key, slashes included.
@@ -19,6 +20,19 @@ pub(super) fn keyspace_and_key(uri: &Uri, prefix: &str) -> Result<(String, Vec<u
         (Some(keyspace), Some(key)) if !key.is_empty() => Ok((keyspace, key)),
         _ => Err(bad_path()),
     }
+}
+
+/// The segment behind `prefix`, such as the key in `/v1/locks/{key}/renew`. A slash in it is
+/// written `%2F`.
+pub(super) fn segment(uri: &Uri, prefix: &str) -> Result<Vec<u8>, Problem> {
+    let path = uri.path().strip_prefix(prefix).unwrap_or_default();
+    let segment = path.split('/').next().unwrap_or_default();
+    decode(segment, false)
+        .filter(|key| !key.is_empty())
+        .ok_or_else(|| {
+            let detail = "the path must have a key, with valid %-escapes";
+            Problem::new(StatusCode::BAD_REQUEST, "bad_path", detail)
+        })
 }
 
 /// The path has no key, or one that cannot be decoded.
@@ -65,8 +79,10 @@ pub(super) fn level(text: Option<String>) -> Result<Option<Consistency>, Problem
 /// The time in a parameter `timeout`.
 pub(super) fn duration(text: Option<String>) -> Result<Option<Duration>, Problem> {
     let Some(text) = text else { return Ok(None) };
-    let form = || bad_parameter("timeout must be a number with a unit, such as 500ms".to_owned());
-    parse_duration(&text).map(Some).ok_or_else(form)
+    let form =
+        || bad_parameter("timeout must be a time such as 500ms or 2s, at most 60s".to_owned());
+    let time = parse_duration(&text).filter(|time| *time <= TIMEOUT_MAX);
+    time.map(Some).ok_or_else(form)
 }
 
 fn bad_parameter(detail: String) -> Problem {
@@ -75,7 +91,7 @@ fn bad_parameter(detail: String) -> Problem {
 
 /// Undoes %-escapes, and in a query the plus sign for a blank. `None` if an escape is cut short or
 /// not hexadecimal.
-fn decode(text: &str, query: bool) -> Option<Vec<u8>> {
+pub(super) fn decode(text: &str, query: bool) -> Option<Vec<u8>> {
     let mut bytes = text.bytes();
     let mut decoded = Vec::with_capacity(text.len());
     while let Some(byte) = bytes.next() {

@@ -8,6 +8,7 @@ use quorate_control::topology::{
     Caller, DEFAULT_USER, Datacenter, Denied, KeyspaceId, Partition, Right, Topology,
 };
 use quorate_dynamo::Consistency;
+use quorate_dynamo::fence::Claim;
 use quorate_dynamo::op::{Answer, Op, PartitionOp, Receipt, Request, RequestError};
 use quorate_dynamo::protocol::RequestId;
 use tokio::sync::watch;
@@ -15,10 +16,11 @@ use tokio::sync::watch;
 use super::refuse::Refused;
 use super::server::Server;
 use super::work::Outcome;
+use crate::doors::TIMEOUT_MAX;
 use crate::faces::gate::{self, NotAdmitted};
 
-/// The longest time a request may be given, in milliseconds.
-pub(crate) const TIMEOUT_MS_MAX: u64 = 60_000;
+/// [`TIMEOUT_MAX`] in milliseconds.
+pub(crate) const TIMEOUT_MS_MAX: u64 = TIMEOUT_MAX.as_millis() as u64;
 
 /// The level and timeout of a connection's requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,6 +136,8 @@ pub(crate) struct Session {
     pub write: Level,
     /// The request name that the client has given to the current command.
     pub named: Option<RequestId>,
+    /// The lock under which the current command acts.
+    pub claim: Option<Claim>,
     /// The last event that this connection wrote in each partition: what `WAIT` waits for.
     pub receipts: BTreeMap<(KeyspaceId, Partition), Receipt>,
     /// Becomes true when the server is to stop.
@@ -161,6 +165,7 @@ impl Session {
             read: level,
             write: level,
             named: None,
+            claim: None,
             receipts: BTreeMap::new(),
             stop,
             unselected: false,
@@ -242,14 +247,14 @@ impl Session {
         self.datacenter.is_some()
     }
 
-    /// The number of partitions of the keyspace; 0 if it no longer exists.
-    pub(crate) fn partitions(&self) -> u16 {
-        self.server
-            .data
-            .topology()
-            .keyspaces
-            .get(&self.keyspace)
-            .map_or(0, |keyspace| keyspace.placement.len() as u16)
+    /// The number of partitions of the keyspace. A walk over those of one that was dropped would
+    /// find nothing and say so without an error.
+    pub(crate) fn partitions(&self) -> Result<u16, Refused> {
+        let topology = self.server.data.topology();
+        let keyspace = topology.keyspaces.get(&self.keyspace);
+        keyspace
+            .map(|keyspace| keyspace.placement.len() as u16)
+            .ok_or(Refused::KeyspaceGone)
     }
 
     /// The request for `op`, which is change number `part` of its command, at this connection's
@@ -265,6 +270,7 @@ impl Session {
             timeout: level.timeout,
             datacenter,
             id,
+            claim: self.claim,
         }
     }
 

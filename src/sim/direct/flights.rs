@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use quorate_crdt::{NodeId, ReplicaId};
+use quorate_control::topology::{KeyspaceId, Partition};
+use quorate_crdt::{Dot, NodeId, ReplicaId};
 use quorate_dynamo::Consistency as C;
-use quorate_dynamo::op::{Mutation, Op, Query, Reply, RequestError, SetExpiry};
-use quorate_dynamo::protocol::{Config, Input, Message, Timer};
+use quorate_dynamo::op::{Mutation, Op, Query, Receipt, Reply, RequestError, SetExpiry};
+use quorate_dynamo::protocol::{Config, Input, Message, Ticket, Timer};
 
 use super::cores::{Cores, Letter, secs, set};
 use super::drill::{Drills, Verdict, holds};
@@ -25,6 +26,7 @@ pub(super) const DRILLS: Drills = &[
         keyspace_gone,
     ),
     ("refused-is-failed", "fails-by-one-refusal", one_refusal),
+    ("every-waiter-looked-at", "waits-slow-writes-down", waits),
     (
         "answered-writes-hold-flights",
         "refused-as-overloaded",
@@ -45,6 +47,40 @@ pub(super) const DRILLS: Drills = &[
     ("hedge-ignores-distance", "sent-twice", far_away),
     ("forwarded-read-again", "answered-twice", asked_again),
 ];
+
+/// Many clients wait for something that nobody will ever have. A write that none of them waits for
+/// costs none of them a look.
+fn waits() -> Verdict {
+    let mut net = Cores::three();
+    net.settle();
+    for number in 1..=100 {
+        let receipt = Receipt {
+            keyspace: KeyspaceId(0),
+            partition: Partition(0),
+            dot: Dot::new(ReplicaId::new(NodeId(1), 77), number),
+        };
+        let wait = Input::Wait {
+            ticket: Ticket(10_000 + number),
+            receipts: vec![receipt],
+            replicas: 2,
+            timeout: secs(60),
+        };
+        net.input(1, wait);
+    }
+    net.settle();
+    let looked = |net: &Cores| {
+        let core = net.at.get(&NodeId(1));
+        core.map_or(0, |core| core.counters().waits_looked_at)
+    };
+    let before = looked(&net);
+    let written = net.mutate(1, "k", Mutation::Increment(1), C::Quorum);
+    holds(matches!(written, Some(Ok(_))), "it is written")?;
+    let looks = looked(&net) - before;
+    holds(
+        looks < 100,
+        format!("one write looks {looks} times at who waits"),
+    )
+}
 
 /// Acknowledgements of a write arrive after its coordinator has begun a new life.
 fn former_life() -> Verdict {

@@ -1,12 +1,12 @@
 //! Drills on joining, on keys, and on who may say what to the control group.
 
 use quorate_control::state::{
-    Command, ControlState, LogIndex, NewToken, NodeSpec, Response, TokenId,
+    Command, CommandRefusal, ControlState, LogIndex, NewToken, NodeSpec, Response, TokenId,
 };
 use quorate_crdt::{NodeId, Secret};
 use quorate_gossip::quic::holds;
 use quorate_gossip::token::JoinToken;
-use quorate_gossip::transport::{JoinRefusal, JoinRequest};
+use quorate_gossip::transport::{Expected, JoinRefusal, JoinRequest};
 
 use super::drill::{Drills, Verdict, holds as so};
 use crate::sim::cluster::{TOKEN, founding, key_of};
@@ -19,8 +19,11 @@ pub(super) const DRILLS: Drills = &[
         asked_twice,
     ),
     ("removed-key-connects", "removed-node-believed", removed),
+    ("old-key-kept", "changed-key-believed", changed),
+    ("key-of-another", "key-of-two-nodes", borrowed),
     ("join-unsigned", "join-without-token", guessed),
     ("refused-join-proposed", "refusal-in-the-log", refused),
+    ("unfit-admitted", "unfit-member", unfit),
     ("reports-for-others", "moved-by-another", slandered),
 ];
 
@@ -81,6 +84,49 @@ fn removed() -> Verdict {
     so(member.is_none(), format!("its key is that of {member:?}"))
 }
 
+fn offer(node: u64, number: usize) -> Command {
+    Command::OfferKey {
+        node: NodeId(node),
+        key: key_of(number),
+    }
+}
+
+/// Both keys are the node's until it has said that it shows the new one, and then no other is.
+fn changed() -> Verdict {
+    let node = NodeId(2);
+    let key = key_of(9);
+    let (state, _) = decided([admit(TOKEN, 1), offer(2, 9)]);
+    let owner = |state: &ControlState, number| state.topology().node_of(&key_of(number));
+    so(
+        owner(&state, 1) == Some(node) && owner(&state, 9) == Some(node),
+        "a node that changes its key is locked out",
+    )?;
+    let (state, answers) = decided([
+        admit(TOKEN, 1),
+        offer(2, 9),
+        Command::ChangeKey { node, key },
+        Command::ChangeKey { node, key },
+    ]);
+    so(
+        answers.last() == Some(&Response::Done) && owner(&state, 9) == Some(node),
+        format!("the node is told {:?}", answers.last()),
+    )?;
+    so(
+        owner(&state, 1).is_none(),
+        format!("its old key is that of {:?}", owner(&state, 1)),
+    )
+}
+
+/// Nobody can announce the key of another member.
+fn borrowed() -> Verdict {
+    let (_, answers) = decided([admit(TOKEN, 1), offer(2, 0)]);
+    let refused = Response::Refused(CommandRefusal::KeyTaken { node: NodeId(1) });
+    so(
+        answers.last() == Some(&refused),
+        format!("the node is told {:?}", answers.last()),
+    )
+}
+
 /// Whoever knows only the number of a token does not hold it.
 fn guessed() -> Verdict {
     let token = JoinToken::new(1, 7, [1; 16]);
@@ -89,6 +135,20 @@ fn guessed() -> Verdict {
         holds(&token.verifier(), &token) && !holds(&token.verifier(), &guess),
         "a member takes a guess for the token",
     )
+}
+
+/// What a newcomer says.
+fn request(number: usize) -> JoinRequest {
+    JoinRequest {
+        token: TOKEN,
+        name: format!("n{number}").into(),
+        datacenter: "dc1".into(),
+        rack: "rack1".into(),
+        quic: spec(number).quic,
+        durable: true,
+        replaces: None,
+        expects: Expected::default(),
+    }
 }
 
 /// A join that is refused leaves nothing in the log.
@@ -106,13 +166,8 @@ fn refused() -> Verdict {
             .ok_or("the founder is up")?;
         for number in 1..20 {
             let request = JoinRequest {
-                token: TOKEN,
                 name: name.clone(),
-                datacenter: "dc1".into(),
-                rack: "rack1".into(),
-                quic: spec(number).quic,
-                durable: true,
-                replaces: None,
+                ..request(number)
             };
             let answer = cluster.network.join(founder, key_of(number), request).await;
             so(
@@ -125,6 +180,48 @@ fn refused() -> Verdict {
             before == after,
             format!("the log has grown from {before:?} to {after:?}"),
         )
+    })
+    .map_err(|error| error.to_string())?;
+    checked
+}
+
+/// A newcomer that would not start in the cluster does not become a member of it.
+fn unfit() -> Verdict {
+    let (checked, _) = run(1, Layout::new(1, 1), async |cluster| {
+        let founder = NodeId(1);
+        let topology = cluster.data(founder).ok_or("the founder is up")?.topology();
+        let partitions = topology.usual_partitions().ok_or("it is founded")?;
+        let (others, users) = (
+            Expected {
+                partitions: Some(2 * partitions),
+                users: false,
+            },
+            Expected {
+                partitions: Some(partitions),
+                users: true,
+            },
+        );
+        for (expects, refusal) in [
+            (
+                others,
+                JoinRefusal::OtherPartitions {
+                    partitions,
+                    told: 2 * partitions,
+                },
+            ),
+            (users, JoinRefusal::NoUsers),
+        ] {
+            let request = JoinRequest {
+                expects,
+                ..request(1)
+            };
+            let answer = cluster.network.join(founder, key_of(1), request).await;
+            so(
+                answer == Err(refusal),
+                format!("a newcomer that expects {expects:?} is told {answer:?}"),
+            )?;
+        }
+        Ok::<(), String>(())
     })
     .map_err(|error| error.to_string())?;
     checked

@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 use quorate_control::store::Space;
-use quorate_crdt::NodeId;
+use quorate_crdt::{CausalContext, Dot, NodeId, ReplicaId};
 use quorate_dynamo::Consistency as C;
 use quorate_dynamo::op::{
     KEY_BYTES_MAX, Mutation, Op, PartitionOp, Query, Reply, RequestError, SIBLINGS_MAX,
-    VALUE_BYTES_MAX,
+    TOKEN_BYTES_MAX, VALUE_BYTES_MAX,
 };
 use quorate_dynamo::protocol::Message;
 use quorate_gossip::quic::carry;
@@ -17,6 +17,7 @@ use super::drill::{Drills, Verdict, holds};
 
 pub(super) const DRILLS: Drills = &[
     ("request-id-forgotten", "retry-counted", retried),
+    ("token-unbounded", "token-read", token),
     ("twins-count-twice", "twins-counted", twins),
     ("remembered-by-wall-clock", "forgotten-first", behind),
     ("share-overflow", "refused-by-a-share", shares),
@@ -185,6 +186,28 @@ fn append() -> Verdict {
     holds(
         length.unsigned_abs() == 3 * bytes as u64,
         format!("{length} bytes"),
+    )
+}
+
+/// A token that is longer than any that a read gives is not even read: it is well formed, and a
+/// node that reads it says that it has not seen what the token covers.
+fn token() -> Verdict {
+    let mut net = Cores::new(1, 1, |_| {});
+    let seen: CausalContext = (1..)
+        .step_by(2)
+        .take(TOKEN_BYTES_MAX)
+        .map(|counter| Dot::new(ReplicaId::new(NodeId(9), 1), counter))
+        .collect();
+    let mut token = vec![1];
+    token.extend(postcard::to_stdvec(&seen).map_err(|error| error.to_string())?);
+    let mutation = Mutation::SetWith {
+        value: "v".into(),
+        token: token.into(),
+    };
+    let refused = net.mutate(1, "k", mutation, C::One);
+    holds(
+        refused == Some(Err(RequestError::BadToken)),
+        format!("{refused:?}"),
     )
 }
 

@@ -14,6 +14,11 @@ pub(super) const DRILLS: Drills = &[
     ),
     ("payload-decides", "concurrent-dropped", concurrent),
     ("recent-drops-lowest", "newest-forgotten", beyond_the_bound),
+    (
+        "told-under-everything",
+        "told-with-much-besides",
+        back_after_an_absence,
+    ),
 ];
 
 fn replica(node: u64) -> Replica {
@@ -82,5 +87,26 @@ fn beyond_the_bound() -> Verdict {
     holds(
         missing.behind.is_none() && !missing.deltas.is_empty(),
         "the second of three events was forgotten although the first was older",
+    )
+}
+
+/// A replica comes back that has missed many events, and is told of them a few at a time.
+fn back_after_an_absence() -> Verdict {
+    const MISSED: i128 = 1_000;
+    let (mut from, mut to) = (replica(1), replica(2));
+    for count in 0..MISSED {
+        put(&mut from, &format!("k{count}"), count);
+    }
+    let missing = from.missing_at(to.context(), 10_000, usize::MAX);
+    for delta in &missing.deltas {
+        to.join(delta);
+        holds(
+            to.residual_count() == 0,
+            format!("{} rows with a context of their own", to.residual_count()),
+        )?;
+    }
+    holds(
+        missing.deltas.len() > 1 && to.digest() == from.digest(),
+        "it was not told of everything, piece by piece",
     )
 }

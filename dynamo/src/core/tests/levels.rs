@@ -212,6 +212,35 @@ fn wait_counts_the_replicas_that_know() {
     assert_eq!(net.waited.get(&1002), Some(&1));
 }
 
+/// A replica is down, and a hundred clients wait for it.
+#[test]
+fn whoever_waits_for_a_dead_replica_slows_nobody_down() {
+    let mut net = Net::new(&[1, 1, 1]);
+    net.cut(&[3], &[1, 2]);
+    for client in 0..100 {
+        let increment = Op::Mutate(format!("k{client}").into(), Mutation::Increment(1));
+        let ticket = net.submit(1, increment, C::One);
+        let answer = net.replies[&ticket].clone().expect("done");
+        let wait = Input::Wait {
+            ticket: Ticket(1000 + client),
+            receipts: answer.receipt.into_iter().collect(),
+            replicas: 2,
+            timeout: Duration::from_secs(30),
+        };
+        net.input(node(1), wait);
+    }
+    net.settle();
+    let looked = |net: &Net| net.cores[&node(1)].counters().waits_looked_at;
+    let before = looked(&net);
+    net.set(1, "other", "v", C::Quorum).expect("two of three");
+    assert_eq!(looked(&net), before, "nobody waits for that");
+    assert!(net.waited.is_empty());
+    net.heal();
+    net.run(Duration::from_secs(10));
+    assert_eq!(net.waited.len(), 100);
+    assert!(net.waited.values().all(|replicas| *replicas == 2));
+}
+
 #[test]
 fn siblings_stay_until_a_token_covers_them() {
     let mut net = Net::new(&[1, 1]);

@@ -1,11 +1,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_crdt::{CausalContext, ReplicaId};
+use quorate_crdt::{CausalContext, Dot, NodeId, ReplicaId};
 
 use super::net::{Net, node};
 use crate::consistency::Consistency as C;
-use crate::op::{Mutation, Query, Reply, RequestError, SIBLINGS_MAX, VALUE_BYTES_MAX};
+use crate::op::{
+    Mutation, Query, Reply, RequestError, SIBLINGS_MAX, TOKEN_BYTES_MAX, VALUE_BYTES_MAX,
+};
 
 fn add(net: &mut Net, key: &str, by: i64) -> Result<Reply, RequestError> {
     net.mutate(1, key, Mutation::Increment(by), C::Quorum)
@@ -269,6 +271,27 @@ fn a_large_key_is_read_and_removed_where_a_replica_has_missed_it() {
     assert_eq!([1, 2, 3].map(|at| net.summary(at).rows), [0; 3]);
 }
 
+/// A forged token of 16 MiB took a shard two seconds to read.
+#[test]
+fn a_token_that_no_read_gives_is_not_read() {
+    let mut net = Net::new(&[1]);
+    let seen: CausalContext = (1..)
+        .step_by(2)
+        .take(TOKEN_BYTES_MAX)
+        .map(|counter| Dot::new(ReplicaId::new(NodeId(9), 1), counter))
+        .collect();
+    let mut token = vec![1];
+    token.extend(postcard::to_stdvec(&seen).unwrap());
+    let set_with = |token: Bytes| Mutation::SetWith {
+        value: "v".into(),
+        token,
+    };
+    let refused = net.mutate(1, "k", set_with(token.into()), C::One);
+    assert_eq!(refused, Err(RequestError::BadToken));
+    let (token, _) = siblings(&mut net, 1, C::One);
+    assert!(net.mutate(1, "k", set_with(token), C::One).is_ok());
+}
+
 #[cfg(feature = "planted-bugs")]
 #[test]
 fn each_planted_bug_of_limits_is_noticed() {
@@ -283,6 +306,7 @@ fn each_planted_bug_of_limits_is_noticed() {
             a_counter_is_refused_for_its_sum_and_not_for_a_share,
         ),
         (&APPEND_UNBOUNDED, append_ends_at_the_longest_value),
+        (&TOKEN_UNBOUNDED, a_token_that_no_read_gives_is_not_read),
         (
             &SIBLINGS_UNBOUNDED,
             siblings_are_bounded_and_a_set_cleans_up,

@@ -38,6 +38,7 @@ fn named(name: &str) -> JoinRequest {
         quic,
         durable: true,
         replaces: None,
+        expects: Expected::default(),
     }
 }
 

@@ -116,7 +116,7 @@ pub(crate) fn encoding(_: &Session, args: Args<'_>) -> Translated {
 }
 
 pub(crate) fn dbsize(session: &Session, _: Args<'_>) -> Translated {
-    let ops = (0..session.partitions())
+    let ops = (0..session.partitions()?)
         .map(|partition| Op::Partition(Partition(partition), PartitionOp::Count))
         .collect();
     Ok(Work {

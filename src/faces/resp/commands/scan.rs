@@ -79,7 +79,7 @@ pub(crate) fn scan<'a>(
     Box::pin(async move {
         let mut position = Position::of(args.get(1))?;
         let filter = filter(args, 2, args.len())?;
-        let partitions = session.partitions();
+        let partitions = session.partitions()?;
         match page(session, &mut position, partitions, &filter).await {
             Ok(keys) => {
                 to.array(2);
@@ -287,7 +287,7 @@ pub(crate) fn keys<'a>(
             kind: None,
             count: PAGE_KEYS_MAX as u32,
         };
-        let partitions = session.partitions();
+        let partitions = session.partitions()?;
         let mut position = Position::default();
         let (mut all, mut bytes) = (Vec::new(), 0);
         while position.partition < partitions {
@@ -321,6 +321,7 @@ pub(crate) fn flushdb<'a>(
     to: &'a mut Encoder,
 ) -> RunFuture<'a> {
     Box::pin(async move {
+        session.partitions()?;
         let keyspace = session.keyspace;
         flush(session, args, vec![keyspace], to).await
     })
@@ -386,7 +387,8 @@ async fn flush(
 /// Clears every partition of the session's keyspace. After an error, some may be cleared.
 async fn clear(session: &mut Session) -> Result<(), RequestError> {
     let mut first_error = None;
-    let partitions: Vec<u16> = (0..session.partitions()).collect();
+    let partitions = session.partitions();
+    let partitions: Vec<u16> = (0..partitions.map_err(|_gone| RequestError::NoKeyspace)?).collect();
     for window in partitions.chunks(WINDOW) {
         let ask = |number: &u16| {
             session
