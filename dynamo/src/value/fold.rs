@@ -101,8 +101,8 @@ pub(super) fn ranges_about(
     ranges
 }
 
-/// The ranges that a restore must see: the rows themselves, and those that decide the key's kind and
-/// expiry.
+/// The ranges that a restore must see: the rows themselves, and those that decide the key's kind
+/// and expiry.
 pub(super) fn ranges_restored(replica: &Replica, key: &Bytes, rows: &[SavedRow]) -> Vec<Range> {
     let names: Vec<Bytes> = rows
         .iter()
