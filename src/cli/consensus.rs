@@ -3,6 +3,8 @@
 
 mod judge;
 
+use std::time::{Duration, Instant};
+
 use clap::{Args, Subcommand, ValueEnum};
 use quorate_dynamo::Consistency;
 use serde_json::json;
@@ -15,6 +17,9 @@ use super::output::{self, Output};
 use crate::doors::{AccessKind, Status};
 use crate::table::Table;
 use judge::{Finding, Group};
+
+/// How often it is looked for what a node does not act on yet.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -89,7 +94,7 @@ pub(super) struct Verify {
     level: Option<Consistency>,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Copy, Debug, Args)]
 #[group(required = true, multiple = true)]
 struct Wanted {
     /// How many replicas a read asks, or a level.
@@ -251,13 +256,29 @@ impl Set {
             globals,
             format_args!("set the default levels of keyspace {}", self.keyspace),
         )?;
-        for remark in judge::given_up(&look(globals)?, &self.keyspace) {
+        for remark in judge::given_up(&self.acted_on(globals)?, &self.keyspace) {
             output::note(format_args!("{remark}"));
         }
         output::note(format_args!(
             "the nodes decide on topology by majority, whatever the levels of keyspaces are"
         ));
         Ok(())
+    }
+}
+
+impl Set {
+    /// The status once the node that was asked acts on what was set.
+    fn acted_on(&self, globals: &Globals) -> Result<Status, Failure> {
+        let begun = Instant::now();
+        loop {
+            let status = look(globals)?;
+            let Wanted { read, write } = self.wanted;
+            let acts = judge::has_levels(&status, &self.keyspace, read, write);
+            if acts || begun.elapsed() > globals.patience() {
+                return Ok(status);
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
     }
 }
 

@@ -229,6 +229,21 @@ pub(super) fn places(
     Ok(keyspace.levels.iter().map(place).collect())
 }
 
+/// Whether these are the default levels of a keyspace, as far as they are given.
+pub(super) fn has_levels(
+    status: &Status,
+    keyspace: &str,
+    read: Option<Consistency>,
+    write: Option<Consistency>,
+) -> bool {
+    let is = |held: &str, wanted: Option<Consistency>| {
+        wanted.is_none_or(|wanted| held.parse() == Ok(wanted))
+    };
+    named(status, keyspace).is_ok_and(|keyspace| {
+        is(&keyspace.defaults.read, read) && is(&keyspace.defaults.write, write)
+    })
+}
+
 /// What the default levels of a keyspace give up.
 pub(super) fn given_up(status: &Status, keyspace: &str) -> Vec<String> {
     let Ok(keyspace) = named(status, keyspace) else {
