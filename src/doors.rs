@@ -5,6 +5,7 @@
 //! the simulator from a node in virtual time.
 
 mod admin;
+pub mod backup;
 mod coordination;
 mod data;
 mod explain;

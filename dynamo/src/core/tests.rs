@@ -1,6 +1,7 @@
 //! A handful of cores that talk through a queue: what each level needs and gives, what a removal
 //! sees, and what heals.
 
+mod backup;
 mod bounds;
 mod clocks;
 mod erased;

@@ -99,6 +99,14 @@ impl Problem {
         serde_json::to_string(self).expect("invariant: a problem has string keys and serialises")
     }
 
+    /// The same, once a part of what was asked for may have been applied.
+    pub(super) fn after_part_of_it(self) -> Self {
+        Self {
+            may_be_applied: true,
+            ..self
+        }
+    }
+
     /// What was asked for is held by somebody else, and was not granted in time.
     pub(super) fn taken(holder: Option<String>, position: u32) -> Self {
         let detail = "somebody else holds it; it was not granted in time";
@@ -270,7 +278,9 @@ impl From<AdminError> for Problem {
             AdminError::KeyNotKept(_) => (StatusCode::INTERNAL_SERVER_ERROR, "key_not_kept"),
             AdminError::NoKey => (StatusCode::CONFLICT, "no_key"),
             AdminError::UnknownUser(_) => (StatusCode::NOT_FOUND, "no_user"),
-            AdminError::BadPassword { .. } => (StatusCode::BAD_REQUEST, "bad_password"),
+            AdminError::BadPassword { .. } | AdminError::BadHash { .. } => {
+                (StatusCode::BAD_REQUEST, "bad_password")
+            }
             AdminError::NoAdministrator => (StatusCode::CONFLICT, "no_administrator"),
             AdminError::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
         };

@@ -58,6 +58,18 @@ impl KeyRows {
             .map(|(_, field, row)| (field, row))
     }
 
+    /// The rows of a kind that are there for a reader, after this one; all of them without one.
+    pub fn of_kind_after(
+        &self,
+        kind: RowKind,
+        field: Option<&Bytes>,
+    ) -> impl Iterator<Item = (&Bytes, &Row)> {
+        let (guarded, floor) = (self.is_guarded(), self.floor());
+        self.iter_after(field.map(|field| (kind, field.clone())))
+            .filter(move |(held, _, row)| *held == kind && (!guarded || is_shown(row, floor)))
+            .map(|(_, field, row)| (field, row))
+    }
+
     /// Whether there is a row of this kind for a reader.
     pub fn shows(&self, kind: RowKind) -> bool {
         self.count(kind) > 0 && (!self.is_guarded() || self.of_kind(kind).next().is_some())
