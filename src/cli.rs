@@ -1,9 +1,11 @@
 //! The command line: parses the verbs and runs them. Data goes to stdout, notes go to stderr, and
 //! the exit code says what is now true.
 
+mod backup;
 mod bench;
 mod check;
 mod cluster;
+mod consensus;
 mod demo;
 mod explain;
 mod fail;
@@ -26,10 +28,12 @@ mod user;
 use std::ffi::OsString;
 use std::future::Future;
 use std::process::ExitCode;
+use std::sync::LazyLock;
 
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use quorate_gossip::wire;
 
 use fail::Failure;
 use globals::Globals;
@@ -95,9 +99,19 @@ enum Command {
     /// List or remove nodes, and make, list or revoke join tokens.
     #[command(subcommand)]
     Node(node::Node),
+    /// Look at who decides on the topology, whether there are enough of them, and what can be read
+    /// and written.
+    #[command(subcommand, after_help = consensus::EXAMPLES)]
+    Consensus(consensus::Consensus),
     /// Make, list, change or drop users.
     #[command(subcommand)]
     User(user::User),
+    /// Save what a running cluster holds: keys, keyspaces and users.
+    #[command(after_help = backup::EXAMPLES)]
+    Backup(backup::Backup),
+    /// Bring back what a backup holds, into the same cluster or another one.
+    #[command(after_help = backup::restore::EXAMPLES)]
+    Restore(backup::restore::Restore),
     /// List the commands that took a node longest.
     #[command(after_help = "Example: quorate slowlog 20 --output json")]
     Slowlog(slowlog::SlowLog),
@@ -125,7 +139,7 @@ enum Command {
 
 /// The global flags that each command uses, besides `--output`. The others are not in its help, and
 /// giving one is an error: ignoring it silently would mislead.
-const USED: [(&str, &[&str]); 18] = [
+const USED: [(&str, &[&str]); 21] = [
     (
         "start",
         &["resp", "http", "password", "tls_cert", "tls_key"],
@@ -139,7 +153,10 @@ const USED: [(&str, &[&str]); 18] = [
     ("lock", OVER_HTTP),
     ("keyspace", OVER_HTTP),
     ("node", OVER_HTTP),
+    ("consensus", OVER_HTTP),
     ("user", OVER_HTTP),
+    ("backup", KEYS_OVER_HTTP),
+    ("restore", KEYS_OVER_HTTP),
     ("slowlog", OVER_RESP),
     (
         "bench",
@@ -155,6 +172,16 @@ const USED: [(&str, &[&str]); 18] = [
 ];
 const OVER_HTTP: &[&str] = &[
     "http", "user", "password", "tls_ca", "tls_cert", "tls_key", "timeout",
+];
+const KEYS_OVER_HTTP: &[&str] = &[
+    "http",
+    "user",
+    "password",
+    "tls_ca",
+    "tls_cert",
+    "tls_key",
+    "consistency",
+    "timeout",
 ];
 const OVER_RESP: &[&str] = &[
     "resp", "user", "password", "tls_ca", "tls_cert", "tls_key", "timeout",
@@ -176,10 +203,22 @@ fn uses(name: &str, flag: &str) -> bool {
     flag == "output" || used.is_some_and(|(_, flags)| flags.contains(&flag))
 }
 
+/// What `--version` says: after the version, the forms in which this program speaks, stores and
+/// saves. Two programs can be in one cluster if the first two are the same.
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "{}\nwire {}, store {}, backup {}",
+        env!("CARGO_PKG_VERSION"),
+        wire::VERSION,
+        crate::node::FORMAT_NOW,
+        crate::doors::backup::FORMAT,
+    )
+});
+
 /// The definition of the command line, where the help of each command shows only flags that mean
 /// something to it.
 fn definition() -> clap::Command {
-    let definition = Cli::command();
+    let definition = Cli::command().long_version(VERSION.as_str());
     let globals: Vec<clap::Arg> = definition
         .get_arguments()
         .filter(|flag| flag.is_global_set())
@@ -267,7 +306,10 @@ impl Cli {
             Command::Lock(lock) => block_on(lock.run(globals)),
             Command::Keyspace(keyspace) => keyspace.run(globals),
             Command::Node(node) => node.run(globals),
+            Command::Consensus(consensus) => consensus.run(globals),
             Command::User(user) => user.run(globals),
+            Command::Backup(backup) => backup.run(globals),
+            Command::Restore(restore) => restore.run(globals),
             Command::Slowlog(slowlog) => block_on(slowlog.run(globals)),
             Command::Bench(bench) => block_on(bench.run(globals)),
             Command::Check(check) => check.run(globals.output),

@@ -78,6 +78,7 @@ mod world;
 pub(crate) use adopted::{keep_granted, last_kept};
 pub(crate) use boot::{Boot, Plug, Started};
 pub use clock::{Clock, SystemClock};
+pub use disk::FORMAT_NOW;
 pub use error::StartError;
 pub use recovery::{Survivor, SurvivorError};
 pub use start::{Node, Options};

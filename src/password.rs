@@ -9,6 +9,9 @@ use quorate_crdt::Secret;
 /// Argon2id (Password Storage Cheat Sheet).
 const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
+/// The most that a hash made elsewhere may cost. Guess: several times what ours do.
+pub(crate) const MEMORY_KIB_MAX: u32 = 4 * MEMORY_KIB;
+pub(crate) const PASSES_MAX: u32 = 8;
 /// Bytes of a hash.
 const DIGEST_BYTES: usize = 32;
 
@@ -31,6 +34,15 @@ pub(crate) fn hash(password: &[u8], salt: [u8; 16]) -> Option<PasswordHash> {
         salt: Secret::new(salt),
         digest: Secret::new(digest),
     })
+}
+
+/// Whether a hash that comes from elsewhere is one, and costs no more than a guess may.
+pub(crate) fn is_bearable(password: &PasswordHash) -> bool {
+    let salt = password.salt.expose().len();
+    (8..=64).contains(&salt)
+        && password.digest.expose().len() == DIGEST_BYTES
+        && (1..=MEMORY_KIB_MAX).contains(&password.memory_kib)
+        && (1..=PASSES_MAX).contains(&password.passes)
 }
 
 /// Whether `guess` is the password.
@@ -107,6 +119,33 @@ mod tests {
         assert!(hash(&[b'x'; PASSWORD_BYTES_MAX + 1], [0; 16]).is_none());
         let longest = hash(&[b'x'; PASSWORD_BYTES_MAX], [0; 16]).unwrap();
         assert!(!matches(&longest, &[b'x'; PASSWORD_BYTES_MAX + 1]));
+    }
+
+    #[test]
+    fn a_hash_from_elsewhere_must_be_one_and_cheap_enough() {
+        let ours = hash(b"correct horse", [7; 16]).unwrap();
+        assert!(is_bearable(&ours));
+        let short = Secret::new([0; 31]);
+        for broken in [
+            PasswordHash {
+                memory_kib: u32::MAX,
+                ..ours.clone()
+            },
+            PasswordHash {
+                passes: 1_000,
+                ..ours.clone()
+            },
+            PasswordHash {
+                digest: short.clone(),
+                ..ours.clone()
+            },
+            PasswordHash {
+                salt: Secret::default(),
+                ..ours.clone()
+            },
+        ] {
+            assert!(!is_bearable(&broken), "{broken:?}");
+        }
     }
 
     #[test]

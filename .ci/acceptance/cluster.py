@@ -52,6 +52,8 @@ class Node:
         self.process, self.ready, self.log = None, None, self.data_dir.parent / f"{name}.log"
         # Additional environment variables of the process, and a command that starts it.
         self.environment, self.wrapper = {}, []
+        # The program that the next start runs.
+        self.binary = BINARY
 
     def start(self, *more, seconds=READY_SECONDS):
         """Starts the process and waits for its `ready` line. Raises `Refused` if the process exits first."""
@@ -77,7 +79,7 @@ class Node:
             if face in given:
                 at = addresses.index(face)
                 del addresses[at : at + 2]
-        command = [*self.wrapper, str(BINARY), "start", "--node", self.name, "--data-dir", str(self.data_dir), *addresses, *given]
+        command = [*self.wrapper, str(self.binary), "start", "--node", self.name, "--data-dir", str(self.data_dir), *addresses, *given]
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, env=ENVIRONMENT | self.environment)
 
@@ -160,8 +162,9 @@ class Node:
 class Cluster:
     """The nodes of one cluster, by default each in a datacenter of its own. Use it as a context manager."""
 
-    def __init__(self, size=3, arguments=(), environment=None):
+    def __init__(self, size=3, arguments=(), environment=None, binary=BINARY):
         """`environment(folder, name)` returns additional environment variables of a node."""
+        self.binary = binary
         self.environment = environment or (lambda folder, name: {})
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="quorate-acceptance-"))
         self.arguments, self.nodes = list(arguments), []
@@ -186,6 +189,7 @@ class Cluster:
         """Prepares a node in this cluster's folder without starting it. It is stopped with the cluster."""
         node = Node(name, self.folder / name, "--datacenter", datacenter, *self.arguments, *more)
         node.environment = self.environment(self.folder, name)
+        node.binary = self.binary
         self.nodes.append(node)
         return node
 

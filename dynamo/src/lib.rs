@@ -19,6 +19,7 @@ pub mod preference;
 pub mod protocol;
 mod refusal;
 pub mod replica;
+pub mod saved;
 mod seen;
 mod value;
 

@@ -12,6 +12,7 @@ use crate::consistency::Consistency;
 use crate::fence::{Claim, Rank};
 use crate::names::RequestId;
 use crate::refusal::Refusal;
+use crate::saved::{PageEnd, SavedExpiry, SavedKey, SavedRow};
 
 /// The longest key, in bytes.
 pub const KEY_BYTES_MAX: usize = 64 * 1024;
@@ -180,10 +181,22 @@ pub enum Mutation {
     /// Adds to a field of the hash: [`Reply::Integer`], the new value as the executing replica sees
     /// it.
     IncrementField(Bytes, i64),
+    /// Restores what a backup holds of the key, where nothing as new is visible. A later write
+    /// wins, a counter or a key of another kind that is there stays as it is, and restoring twice
+    /// is restoring once: [`Reply::Integer`], how many rows were missing or older.
+    Restore {
+        /// The number of the backup. What it has counted is never counted twice.
+        archive: u128,
+        /// When the key expires; ignored if the key exists.
+        expiry: Option<SavedExpiry>,
+        /// The rows.
+        rows: Vec<SavedRow>,
+    },
 }
 
 impl Mutation {
-    /// Whether its entries carry a stamp of the executing node's clock.
+    /// Whether its entries carry a stamp of the executing node's clock, or one that is compared
+    /// with it.
     pub fn stamps(&self) -> bool {
         matches!(
             self,
@@ -193,6 +206,7 @@ impl Mutation {
                 | Self::ExpireAt(_)
                 | Self::Persist
                 | Self::SetFields(_)
+                | Self::Restore { .. }
         )
     }
 
@@ -213,8 +227,8 @@ impl Mutation {
         )
     }
 
-    /// Whether its meaning lies in what it drops. Such a mutation first looks at what a quorum
-    /// holds, and so takes two rounds instead of one.
+    /// Whether its meaning lies in what it drops or leaves. Such a mutation first looks at what a
+    /// quorum holds, and so takes two rounds instead of one.
     pub fn observes(&self) -> bool {
         matches!(
             self,
@@ -226,6 +240,7 @@ impl Mutation {
                 | Self::RemoveFields(_)
                 | Self::ExpireAt(_)
                 | Self::Append(_)
+                | Self::Restore { .. }
         )
     }
 }
@@ -266,6 +281,24 @@ pub enum PartitionOp {
     Clear,
     /// The number of live keys that will expire: [`Reply::Integer`].
     Expiring,
+    /// The live keys after the end of a page, with all that they hold. The executing replica first
+    /// learns what the replicas of the level hold, and answers from one context: [`Reply::Page`].
+    Save {
+        /// Where the previous page ended; `None` for the first page.
+        after: Option<PageEnd>,
+        /// About how many bytes the page may have; at most 8 MiB, unless a single row is longer.
+        bytes: u32,
+    },
+}
+
+impl PartitionOp {
+    /// Whether it is answered by one replica alone. Such an operation has no level.
+    pub fn asks_nobody(&self) -> bool {
+        match self {
+            Self::Scan { .. } | Self::Count | Self::Expiring => true,
+            Self::Clear | Self::Save { .. } => false,
+        }
+    }
 }
 
 /// What a key holds. If concurrent writers gave a key several kinds, all of them are kept, and the
@@ -318,6 +351,13 @@ pub enum Reply {
         keys: Vec<Bytes>,
         /// What to pass as `from` for the next page; `None` after the last page.
         next: Option<u64>,
+    },
+    /// A page of keys with all that they hold, for a backup.
+    Page {
+        /// The keys.
+        keys: Vec<SavedKey>,
+        /// What to pass as `after` for the next page; `None` after the last page.
+        next: Option<PageEnd>,
     },
 }
 

@@ -206,6 +206,14 @@ quorate_crdt::bugs! {
     MINORITY_WRITES = "minority-writes": "a keyspace that is read-only in the minority takes writes on both sides of a split";
     /// A page of a scan ends anywhere.
     PAGE_SPLITS_MARK = "page-splits-mark": "a scan in small pages never gets past two keys with one mark";
+    /// A page of a backup is what one replica has, whatever its level.
+    SAVED_UNSEEN = "saved-unseen": "a backup at QUORUM leaves out what was acknowledged at QUORUM before it began";
+    /// A counter that exists does not keep a backup from restoring it.
+    RESTORE_ADDS_TO_COUNTERS = "restore-adds-to-counters": "a counter that is restored over itself is doubled";
+    /// A restored value replaces whatever is there.
+    RESTORE_OVER_NEWER = "restore-over-newer": "a backup overwrites what was written after it";
+    /// Each replica restores a counter under a mark of its own.
+    RESTORED_UNDER_OWN_MARK = "restored-under-own-mark": "a counter that two replicas restore, neither of which knows of the other, is doubled";
     /// The time of an entry decides before its token.
     FOLD_BY_CLOCK = "fold-by-clock": "a write of an earlier holder whose clock runs ahead is read after a later one";
     /// Within a token, the time of an entry decides before its number.

@@ -220,6 +220,11 @@ impl Replica {
         self.rows.keys()
     }
 
+    /// The keys after this one, in order, with their live rows; all of them without one.
+    pub fn keys_after(&self, key: Option<&Bytes>) -> impl Iterator<Item = (&Bytes, &KeyRows)> {
+        self.rows.keys_after(key)
+    }
+
     /// The keys from a mark on, in order, each with its mark and its live rows. See
     /// [`MARK_BITS`](crate::op::MARK_BITS).
     pub fn keys_from(&self, mark: u64) -> impl Iterator<Item = (u64, &Bytes, &KeyRows)> {

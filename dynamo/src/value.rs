@@ -5,6 +5,7 @@ mod guard;
 mod mutate;
 mod once;
 mod query;
+mod save;
 mod token;
 
 pub(crate) use fold::{expired_unseen, is_stale, lapsed};

@@ -10,9 +10,11 @@ use std::time::Duration;
 use quorate_control::store::StoreError;
 use serde_json::{Value, json};
 
+use super::backup::ArchiveError;
 use crate::check::{ReadError, Unusable};
 use crate::config::ConfigError;
 use crate::demo::DemoError;
+use crate::doors::backup::PageError;
 use crate::faces::resp::client::{ClientError, Refusal};
 use crate::node::{StartError, SurvivorError};
 use crate::sim::scenario::ScenarioError;
@@ -120,6 +122,26 @@ pub(super) enum Failure {
         name: Box<str>,
         partitions: Option<u32>,
     },
+    /// Too few nodes for what was asked about.
+    #[error("{0}")]
+    TooFew(Box<str>),
+    /// The diagnosis of a node found something.
+    #[error("{findings} findings about {node}")]
+    Amiss { node: Box<str>, findings: usize },
+    /// A backup or restore stopped. What is done stays done.
+    #[error("{cause}; {verb} {done} of {of} partitions: run the same command again to go on")]
+    Halfway {
+        verb: &'static str,
+        done: usize,
+        of: usize,
+        cause: Box<Self>,
+    },
+    /// The directory cannot be used as a backup.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// The node answered something else than a page of a backup.
+    #[error("the node's answer is no page of a backup: {0}")]
+    NotAPage(PageError),
     /// The bench has nothing to report.
     #[error("no request succeeded, so nothing was measured")]
     NothingMeasured,
@@ -198,6 +220,7 @@ impl Failure {
             Self::Refused(refusal) => refusal.may_have_been_applied(),
             Self::OutcomeUnknown(_) => true,
             Self::Call { sent_write, .. } => *sent_write && self.code() == UNKNOWN_OUTCOME,
+            Self::Halfway { verb, .. } => *verb == "restored",
             Self::OfSeveral { cause, at, .. } => {
                 *at > 1 || cause.document()["error"]["may_be_applied"] == true
             }
@@ -216,17 +239,50 @@ impl Failure {
         match self {
             Self::Problem { code, .. } => code.to_string(),
             Self::Refused(refusal) => refusal.code().to_ascii_lowercase(),
-            Self::OfSeveral { cause, .. } => cause.word(),
+            Self::OfSeveral { cause, .. } | Self::Halfway { cause, .. } => cause.word(),
             Self::Unreachable { .. } => "unreachable".to_owned(),
             Self::Unanswered(_) | Self::OutcomeUnknown(_) | Self::Call { .. } => {
                 "unanswered".to_owned()
             }
             Self::NoSuchKey => "not_found".to_owned(),
+            Self::TooFew(_) => "not_quorate".to_owned(),
+            Self::Amiss { .. } => "amiss".to_owned(),
             Self::NotReached { .. } | Self::StillMoving { .. } => "not_reached".to_owned(),
             Self::NotGranted { .. } => "taken".to_owned(),
             Self::LeaseLost => "lease_lost".to_owned(),
             failure if failure.code() == USAGE => "usage".to_owned(),
             _ => "failed".to_owned(),
+        }
+    }
+
+    /// Something that the node's own document does not name.
+    pub(super) fn unknown(code: &'static str, detail: String) -> Self {
+        Self::Problem {
+            code: code.into(),
+            detail: detail.into(),
+            may_be_applied: false,
+        }
+    }
+
+    /// Whether the same request may succeed a little later.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::Call { .. } => true,
+            Self::Problem { code, .. } => matches!(
+                &**code,
+                "not_quorate"
+                    | "refused"
+                    | "moving"
+                    | "overloaded"
+                    | "clock"
+                    | "not_ready"
+                    | "stopping"
+                    | "too_many_clients"
+                    | "busy"
+                    | "timeout"
+                    | "disk_slow"
+            ),
+            _ => false,
         }
     }
 
@@ -241,7 +297,8 @@ impl Failure {
 
     fn code(&self) -> u8 {
         match self {
-            Self::OfSeveral { cause, .. } => cause.code(),
+            Self::OfSeveral { cause, .. } | Self::Halfway { cause, .. } => cause.code(),
+            Self::TooFew(_) => NOT_QUORATE,
             Self::Refused(refusal) if refusal.may_have_been_applied() => UNKNOWN_OUTCOME,
             Self::Refused(refusal) => match refusal.code() {
                 "NOTQUORATE" => NOT_QUORATE,

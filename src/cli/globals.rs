@@ -45,8 +45,9 @@ pub(super) struct Globals {
     /// PEM file with the key of --tls-cert [env: `QUORATE_TLS_KEY`].
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) tls_key: Option<PathBuf>,
-    /// Consistency level of get, put, incr and del, such as ONE, `LOCAL_QUORUM`, ALL or R=2,W=2
-    /// [env: `QUORATE_CONSISTENCY`] [default: the keyspace's].
+    /// Consistency level of get, put, incr, del, backup and restore, such as ONE, `LOCAL_QUORUM`,
+    /// ALL or R=2,W=2 [env: `QUORATE_CONSISTENCY`] [default: the keyspace's; of backup and restore
+    /// QUORUM].
     #[arg(long, global = true, value_name = "LEVEL")]
     pub(super) consistency: Option<Consistency>,
     /// How long a request to a node may take, such as 500ms [env: `QUORATE_TIMEOUT`] [default: the

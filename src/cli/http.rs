@@ -91,14 +91,19 @@ pub(super) fn segment(name: &str) -> String {
     text
 }
 
-/// What is asked, with the document sent along.
+/// What is asked, with what is sent along.
 enum Method {
     Get,
     Post(String),
     Patch(String),
     Put,
     Delete,
+    /// Bytes that are no document. What they ask for may be asked again.
+    Send(Vec<u8>),
 }
+
+/// The longest answer that is taken, in bytes: a page of a backup, or a document.
+const ANSWER_BYTES_MAX: u64 = 32 * 1024 * 1024;
 
 fn call<T: DeserializeOwned>(
     globals: &Globals,
@@ -106,56 +111,119 @@ fn call<T: DeserializeOwned>(
     method: Method,
     patience: Duration,
 ) -> Result<T, Failure> {
-    let given = globals.http.as_deref().unwrap_or(DEFAULT_HTTP);
-    let place = globals.place(given, "https://", &["http://"])?;
-    let address: Box<str> = place.address.into();
-    let scheme = if place.tls { "https" } else { "http" };
-    let url = format!("{scheme}://{address}{path}");
-    let config = ureq::Agent::config_builder()
-        .timeout_global(Some(patience))
-        .http_status_as_error(false)
-        .tls_config(tls_config(globals)?)
-        .proxy(None);
-    let agent = ureq::Agent::new_with_config(config.build());
-    let authorization = authorization(globals);
-    let authorization = authorization.as_deref();
-    let sent_write = !matches!(method, Method::Get);
-    let answer = match method {
-        Method::Get => authorized(agent.get(&url), authorization).call(),
-        Method::Delete => authorized(agent.delete(&url), authorization).call(),
-        Method::Put => authorized(agent.put(&url), authorization).send_empty(),
-        Method::Post(body) => authorized(agent.post(&url), authorization)
-            .header("Content-Type", "application/json")
-            .send(body),
-        Method::Patch(body) => authorized(agent.patch(&url), authorization)
-            .header("Content-Type", "application/json")
-            .send(body),
-    };
-    let failed = |cause| Failure::Call {
-        address: address.clone(),
-        cause,
-        sent_write,
-    };
-    let mut answer = answer.map_err(failed)?;
-    let text = answer.body_mut().read_to_string().map_err(failed)?;
-    if answer.status().is_success() {
-        // An answer without a document is `null` to whoever asked for none.
-        let text = if text.is_empty() { "null" } else { &text };
-        return serde_json::from_str(text).map_err(|_not_the_document| Failure::Strange {
-            address: address.clone(),
-        });
+    Client::open(globals, patience)?.document(path, method)
+}
+
+/// A node over HTTP. Connections stay open from one request to the next, so that the node checks a
+/// password once.
+pub(super) struct Client {
+    agent: ureq::Agent,
+    address: Box<str>,
+    scheme: &'static str,
+    authorization: Option<String>,
+}
+
+impl Client {
+    /// Connects nowhere yet. Each request is given up after `patience`.
+    pub(super) fn open(globals: &Globals, patience: Duration) -> Result<Self, Failure> {
+        let given = globals.http.as_deref().unwrap_or(DEFAULT_HTTP);
+        let place = globals.place(given, "https://", &["http://"])?;
+        let config = ureq::Agent::config_builder()
+            .timeout_global(Some(patience))
+            .http_status_as_error(false)
+            .tls_config(tls_config(globals)?)
+            .proxy(None);
+        Ok(Self {
+            agent: ureq::Agent::new_with_config(config.build()),
+            address: place.address.into(),
+            scheme: if place.tls { "https" } else { "http" },
+            authorization: authorization(globals),
+        })
     }
-    match serde_json::from_str(&text) {
-        Ok(Problem {
-            code,
-            detail,
-            may_be_applied,
-        }) => Err(Failure::Problem {
-            code,
-            detail,
-            may_be_applied,
-        }),
-        Err(_not_a_problem) => Err(Failure::Strange { address }),
+
+    /// Gets a document.
+    pub(super) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        self.document(path, Method::Get)
+    }
+
+    /// Gets text.
+    pub(super) fn text(&self, path: &str) -> Result<String, Failure> {
+        String::from_utf8(self.call(path, Method::Get)?).map_err(|_not_text| self.strange())
+    }
+
+    /// Sends a document and returns the one that is answered.
+    pub(super) fn post<T: DeserializeOwned>(&self, path: &str, body: String) -> Result<T, Failure> {
+        self.document(path, Method::Post(body))
+    }
+
+    /// Sends bytes and returns the document that is answered.
+    pub(super) fn send<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Result<T, Failure> {
+        self.document(path, Method::Send(body))
+    }
+
+    /// Sends bytes and returns those that are answered.
+    pub(super) fn exchange(&self, path: &str, body: Vec<u8>) -> Result<Vec<u8>, Failure> {
+        self.call(path, Method::Send(body))
+    }
+
+    fn document<T: DeserializeOwned>(&self, path: &str, method: Method) -> Result<T, Failure> {
+        let bytes = self.call(path, method)?;
+        // An answer without a document is `null` to whoever asked for none.
+        let bytes: &[u8] = if bytes.is_empty() { b"null" } else { &bytes };
+        serde_json::from_slice(bytes).map_err(|_not_the_document| self.strange())
+    }
+
+    fn call(&self, path: &str, method: Method) -> Result<Vec<u8>, Failure> {
+        let url = format!("{}://{}{path}", self.scheme, self.address);
+        let authorization = self.authorization.as_deref();
+        let sent_write = !matches!(method, Method::Get);
+        let with_body = |request: ureq::RequestBuilder<_>, kind: &str| {
+            authorized(request, authorization).header("Content-Type", kind)
+        };
+        let json = "application/json";
+        let answer = match method {
+            Method::Get => authorized(self.agent.get(&url), authorization).call(),
+            Method::Delete => authorized(self.agent.delete(&url), authorization).call(),
+            Method::Put => authorized(self.agent.put(&url), authorization).send_empty(),
+            Method::Post(body) => with_body(self.agent.post(&url), json).send(body),
+            Method::Patch(body) => with_body(self.agent.patch(&url), json).send(body),
+            Method::Send(body) => {
+                with_body(self.agent.post(&url), "application/octet-stream").send(body)
+            }
+        };
+        let failed = |cause| Failure::Call {
+            address: self.address.clone(),
+            cause,
+            sent_write,
+        };
+        let mut answer = answer.map_err(failed)?;
+        let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX);
+        let bytes = body.read_to_vec().map_err(failed)?;
+        if answer.status().is_success() {
+            return Ok(bytes);
+        }
+        match serde_json::from_slice(&bytes) {
+            Ok(Problem {
+                code,
+                detail,
+                may_be_applied,
+            }) => Err(Failure::Problem {
+                code,
+                detail,
+                may_be_applied,
+            }),
+            Err(_not_a_problem) => Err(self.strange()),
+        }
+    }
+
+    fn strange(&self) -> Failure {
+        Failure::Strange {
+            address: self.address.clone(),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_control::topology::{KeyspaceId, Replication, Role};
+use quorate_control::topology::{KeyspaceId, PasswordHash, Replication, Role};
 use quorate_control::topology::{PARTITIONS_MAX, SplitPolicy};
 use quorate_crdt::{PublicKey, Secret};
 use quorate_dynamo::consistency::Consistency;
@@ -64,6 +64,13 @@ pub enum UserChange {
     Create {
         /// The password.
         password: Secret,
+        /// The first role.
+        role: RoleIn,
+    },
+    /// There is to be one whose password is known by its hash only: it comes from a backup.
+    Admit {
+        /// The hash.
+        password: PasswordHash,
         /// The first role.
         role: RoleIn,
     },
@@ -273,6 +280,16 @@ pub enum AdminError {
         min: usize,
         /// The most bytes.
         max: usize,
+    },
+    /// The hash of a password costs too much to check, or is none.
+    #[error(
+        "the hash of the password costs more than {memory_kib} KiB and {passes} passes, or is none"
+    )]
+    BadHash {
+        /// The most memory that a check may take.
+        memory_kib: u32,
+        /// The most passes over it.
+        passes: u32,
     },
     /// Nobody could administer the cluster any more.
     #[error(

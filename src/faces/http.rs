@@ -2,6 +2,7 @@
 //! that do not speak RESP.
 
 mod admin;
+mod backup;
 mod doorman;
 mod face;
 mod guard;
@@ -244,6 +245,10 @@ fn guarded() -> Vec<(&'static str, Route)> {
             get(kv::get).put(kv::put).delete(kv::delete),
         ),
         ("/v1/explain/{keyspace}/{*key}", get(kv::explain)),
+        ("/v1/backup", get(backup::inventory)),
+        ("/v1/backup/{keyspace}/{partition}", post(backup::page)),
+        ("/v1/restore", post(backup::restore_inventory)),
+        ("/v1/restore/{keyspace}", post(backup::restore_page)),
         ("/v1/locks", get(locks::list)),
         (
             "/v1/locks/{key}",

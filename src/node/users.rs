@@ -32,6 +32,25 @@ pub(super) fn command(
                 password: hashed(&password)?,
             })
         }
+        UserChange::Admit { password, role } => {
+            if !is_free_to_name(name) {
+                return Err(AdminError::BadUserName);
+            }
+            if topology.users.contains_key(name) {
+                return Err(AdminError::UserExists(name.into()));
+            }
+            if !password::is_bearable(&password) {
+                return Err(AdminError::BadHash {
+                    memory_kib: password::MEMORY_KIB_MAX,
+                    passes: password::PASSES_MAX,
+                });
+            }
+            Ok(Command::CreateUser {
+                name: user,
+                grant: grant(topology, role)?,
+                password,
+            })
+        }
         _ if !topology.users.contains_key(name) => Err(AdminError::UnknownUser(name.into())),
         UserChange::Password(password) => Ok(Command::SetPassword {
             user,

@@ -5,6 +5,7 @@
 //! those on connections ([`dials`]) use real sockets, because the simulated network has none of the
 //! rules that they are about. It passes as long as its rule is upheld.
 
+mod backups;
 mod bounds;
 mod coordination;
 mod cores;
@@ -33,7 +34,8 @@ mod votes;
 
 use drill::{Drill, Drills};
 
-const ALL: [Drills; 20] = [
+const ALL: [Drills; 21] = [
+    backups::DRILLS,
     bounds::DRILLS,
     dials::DRILLS,
     fencing::DRILLS,

@@ -308,6 +308,7 @@ impl State {
                 let expiring = self.expiries.keys().filter(|key| here(key));
                 Reply::Integer(expiring.filter(|key| self.values.contains_key(key)).count() as i64)
             }
+            PartitionOp::Save { .. } => unreachable!("no Redis client asks for a backup"),
             PartitionOp::Clear => {
                 self.values.retain(|key, _| !here(key));
                 Reply::Done
@@ -432,6 +433,7 @@ impl State {
                 self.expiries.remove(at).is_some(),
             ))),
             Mutation::Lapse { .. } => unreachable!("only the reaper says this"),
+            Mutation::Restore { .. } => unreachable!("no Redis client restores a backup"),
             Mutation::Append(_) | Mutation::Increment(_) => self.change_string(at, mutation),
             Mutation::Add(_) | Mutation::Remove(_) => self.change_set(at, mutation),
             Mutation::SetFields(_) | Mutation::RemoveFields(_) | Mutation::IncrementField(..) => {

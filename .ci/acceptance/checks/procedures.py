@@ -405,6 +405,41 @@ def check_a_majority_is_lost(section, site):
     assert sorted(site.a.nodes()) == ["a", "b"]
 
 
+@procedure("Upgrade")
+def check_upgrade(section, site):
+    site.found()
+    write(site.a)
+    said = site.follow_all(section.block(0))[0]
+    shown = section.blocks[0].commands[0].shown
+    assert said.splitlines() == shown, (said, shown)
+    stops, starts, waits = section.block(1).commands
+    site.follow(stops)
+    site.a.node.wait(20)
+    site.follow(starts)
+    site.follow(waits)
+    read(site.a)
+
+
+@procedure("Backup and restore")
+def check_backup_and_restore(section, site):
+    site.found()
+    write(site.a)
+    site.a.run("quorate keyspace create carts --replication dc1=1,dc2=1,dc3=1")
+    site.a.run("(echo SELECT carts; echo CL QUORUM SET cart apples; echo CL QUORUM INCR visits) | redis-cli -p 7379")
+    said = site.follow_all(section.block(0))[0]
+    assert f"saved {KEYS + 2} keys in 2 keyspaces at QUORUM" in said, said
+    site.follow_all(section.block(1))
+    site.a.run("test -f tuesday/manifest.sha256")
+    site.a.run("redis-cli -p 7379 CL QUORUM DEL k1 k2 k3")
+    checked, said = site.follow_all(section.block(2))
+    assert "is whole" in checked and said.startswith("restored 3 rows"), (checked, said)
+    read(site.b)
+    site.a.run("(echo SELECT carts; echo CL QUORUM SET cart pears; echo CL QUORUM INCR visits) | redis-cli -p 7379")
+    site.follow_all(section.block(3))
+    found = site.c.run("(echo SELECT carts; echo CL QUORUM GET cart; echo CL QUORUM GET visits) | redis-cli -p 7379")
+    assert found.split() == ["OK", "apples", "1"], found
+
+
 @procedure("A data directory was restored from a backup")
 def check_a_data_directory_was_restored(section, site):
     site.found()
@@ -427,6 +462,17 @@ def check_a_data_directory_was_restored(section, site):
     site.wait_converged()
     assert sorted(site.a.nodes()) == ["a", "b", "c2"]
     wait_until("all votes are kept", lambda: "forgotten" not in site.a.run("quorate status"), 20)
+
+
+@procedure("May another node fail?")
+def check_may_another_node_fail(section, site):
+    site.found()
+    quorum, verify, diagnose = site.follow_all(section.block(0))
+    assert quorum.splitlines()[0].startswith("topology: 3 of 3 voters answer and 2 are needed; "), quorum
+    assert verify.splitlines() == section.blocks[0].commands[1].shown, verify
+    assert diagnose.splitlines() == section.blocks[0].commands[2].shown, diagnose
+    (said,) = site.follow_all(section.block(1))
+    assert said.splitlines() == section.blocks[1].commands[0].shown, said
 
 
 @procedure("A keyspace changes")

@@ -9,6 +9,7 @@ use crate::op::{
 };
 use crate::planted;
 use crate::protocol::{Effect, Message};
+use crate::saved::{SavedKey, SavedRow};
 use crate::value::is_reserved;
 
 /// What a row costs beside its key and its content: events, numbers, its place in the store.
@@ -71,6 +72,9 @@ fn brought(op: &Op) -> (usize, usize) {
                     .sum(),
             ),
             Mutation::IncrementField(field, _) => (1, field.len()),
+            Mutation::Restore { rows, .. } => {
+                (rows.len().max(1), rows.iter().map(SavedRow::weight).sum())
+            }
             Mutation::Increment(_)
             | Mutation::Delete
             | Mutation::GetDelete
@@ -105,6 +109,7 @@ impl Reply {
                 .iter()
                 .map(|(field, value)| field.len() + value.len())
                 .sum(),
+            Self::Page { keys, .. } => keys.iter().map(SavedKey::weight).sum(),
             _ => 0,
         };
         strings + self.own_weight()
@@ -126,6 +131,10 @@ impl Reply {
             | Self::Keys { keys: values, .. }
             | Self::Siblings { values, .. } => values.len() * STRING_BYTES,
             Self::Pairs(pairs) => 2 * pairs.len() * STRING_BYTES,
+            Self::Page { keys, .. } => {
+                let rows = keys.iter().map(|key| 1 + key.rows.len());
+                rows.sum::<usize>() * ROW_BYTES
+            }
         }
     }
 }

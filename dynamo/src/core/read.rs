@@ -78,6 +78,30 @@ impl Dynamo {
         })
     }
 
+    /// Saves a page of the partition once this replica has learned what those of the level have. It
+    /// repairs nobody: a backup promises nothing about later reads.
+    pub(super) fn start_save(
+        &mut self,
+        now: Now,
+        flight: &mut Flight,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Next, RequestError> {
+        let ledger = self.ledger(flight, flight.level, Access::Read)?;
+        if ledger.verdict() == Verdict::Reached || planted::SAVED_UNSEEN.is_planted() {
+            return self.saved(now, flight);
+        }
+        self.ask(now, flight, vec![Range::ALL], None, ledger, None, effects)
+    }
+
+    fn saved(&self, now: Now, flight: &Flight) -> Result<Next, RequestError> {
+        let replica = self.replica(flight.place).ok_or(RequestError::Moving)?;
+        let Op::Partition(_, op) = &flight.request.op else {
+            return Err(RequestError::Moving);
+        };
+        let reply = value::partition(replica, op, now.unix_millis);
+        Ok(Next::Done(Ok(reply.into())))
+    }
+
     /// While the partition is being copied: the set that will be read afterwards, as far as it must
     /// have what this read returns. Levels that a single replica satisfies promise nothing about
     /// the next read.
@@ -282,6 +306,9 @@ impl Dynamo {
             Stage::Reading(reading) if reading.verdict() == Verdict::Reached => reading,
             stage => return Next::Wait(id, stage),
         };
+        if !flight.request.op.writes() && reading.eager.is_none() {
+            return self.saved(now, flight).into();
+        }
         match &reading.eager {
             None if self.is_behind(flight) => {
                 flight.hedge.at = flight.deadline;

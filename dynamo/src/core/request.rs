@@ -213,6 +213,7 @@ impl Dynamo {
             Op::Mutate(..) | Op::Partition(_, PartitionOp::Clear) => {
                 self.start_mutation(now, flight, effects)
             }
+            Op::Partition(_, PartitionOp::Save { .. }) => self.start_save(now, flight, effects),
             Op::Partition(_, op) => {
                 let replica = self.replica(place).ok_or(RequestError::Moving)?;
                 let reply = value::partition(replica, op, now.unix_millis);
@@ -258,10 +259,10 @@ impl Dynamo {
         }
     }
 
-    /// Whether this node has a replica that can execute the request. An operation on the whole
-    /// partition asks no other replica, so it needs one whose word counts by itself.
+    /// Whether this node has a replica that can execute the request. An operation that asks no
+    /// other replica needs one whose word counts by itself.
     pub(super) fn executes(&self, place: Place, op: &Op) -> bool {
-        let scans = matches!(op, Op::Partition(_, op) if *op != PartitionOp::Clear);
+        let scans = matches!(op, Op::Partition(_, op) if op.asks_nobody());
         let able = self.replica(place).is_some_and(|replica| {
             if scans {
                 replica.vouches()

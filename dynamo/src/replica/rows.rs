@@ -5,7 +5,7 @@ mod guarded;
 mod taken;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::{Bound, ControlFlow};
+use std::ops::{Bound, ControlFlow, RangeBounds as _};
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -145,6 +145,19 @@ impl RowMap {
             .chain(many.into_iter().flatten())
     }
 
+    fn after(&self, name: Option<RowName>) -> impl Iterator<Item = (&RowName, &Row)> {
+        let from = name.map_or(Bound::Unbounded, Bound::Excluded);
+        let (few, many) = match self {
+            Self::Few(rows) => (Some(rows), None),
+            Self::Many(rows) => (None, Some(rows.range((from.clone(), Bound::Unbounded)))),
+        };
+        few.into_iter()
+            .flatten()
+            .map(|(name, row)| (name, row))
+            .filter(move |(name, _)| (from.as_ref(), Bound::Unbounded).contains(name))
+            .chain(many.into_iter().flatten())
+    }
+
     fn iter(&self) -> impl Iterator<Item = (&RowName, &Row)> {
         let (few, many) = match self {
             Self::Few(rows) => (Some(rows), None),
@@ -183,6 +196,21 @@ impl KeyRows {
         self.rows
             .iter()
             .map(|(name, row)| (name.kind(), &name.field, row))
+    }
+
+    /// The live rows after this one, or all of them, in the order of [`iter`](Self::iter).
+    pub fn iter_after(
+        &self,
+        row: Option<(RowKind, Bytes)>,
+    ) -> impl Iterator<Item = (RowKind, &Bytes, &Row)> {
+        self.rows
+            .after(row.map(|(kind, field)| RowName::new(kind, &field)))
+            .map(|(name, row)| (name.kind(), &name.field, row))
+    }
+
+    /// Roughly the memory that they take. O(1).
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// When the key expires. Registers of its string and live expiries count together; the greatest
@@ -271,6 +299,17 @@ impl Rows {
     pub(super) fn keys(&self) -> impl Iterator<Item = (&Bytes, &KeyRows)> {
         self.keys
             .iter()
+            .map(|(position, rows)| (&position.key, rows))
+    }
+
+    /// The keys after this one, by position; all of them without one.
+    pub(super) fn keys_after(
+        &self,
+        key: Option<&Bytes>,
+    ) -> impl Iterator<Item = (&Bytes, &KeyRows)> {
+        let from = key.map_or(Bound::Unbounded, |key| Bound::Excluded(Position::of(key)));
+        self.keys
+            .range((from, Bound::Unbounded))
             .map(|(position, rows)| (&position.key, rows))
     }
 

@@ -7,6 +7,7 @@ use crate::fence::Rank;
 use crate::op::Kind;
 use crate::planted;
 use crate::replica::{KeyRows, Payload, Range, Replica, Row, RowKey, RowKind, winner};
+use crate::saved::{SavedName, SavedRow};
 
 /// The live rows of a key that exists and has not expired; `None` if it does not exist.
 pub(crate) fn live<'a>(replica: &'a Replica, key: &Bytes, unix_millis: u64) -> Option<&'a KeyRows> {
@@ -98,6 +99,28 @@ pub(super) fn ranges_about(
         ranges.extend([RowKey::string(key.clone()), RowKey::expiry(key.clone())].map(Range::Row));
     }
     ranges
+}
+
+/// The ranges that a restore must see: the rows themselves, and those that decide the key's kind
+/// and expiry.
+pub(super) fn ranges_restored(replica: &Replica, key: &Bytes, rows: &[SavedRow]) -> Vec<Range> {
+    let names: Vec<Bytes> = rows
+        .iter()
+        .map(|row| Bytes::copy_from_slice(row.name.field()))
+        .collect();
+    let kind = rows
+        .first()
+        .map_or(RowKind::String, |row| row_kind(&row.name));
+    ranges_about(replica, key, kind, &names)
+}
+
+/// The kind of a saved row.
+pub(super) fn row_kind(name: &SavedName) -> RowKind {
+    match name {
+        SavedName::String => RowKind::String,
+        SavedName::Field(_) => RowKind::Hash,
+        SavedName::Member(_) => RowKind::Set,
+    }
 }
 
 /// What a key holds: the first kind that has a live row.

@@ -5,7 +5,8 @@ use quorate_crdt::{CausalContext, Dot, Hlc};
 use quorate_crdt::{HybridClock, Now};
 
 use super::fold::{
-    Scalar, integer, is_left, is_stale, kind_of, lapsed, live, number, ranges_about, value_of,
+    Scalar, integer, is_left, is_stale, kind_of, lapsed, live, number, ranges_about,
+    ranges_restored, value_of,
 };
 use super::token::seen_by;
 use crate::fence::{Claim, LockId, Rank, Stamp};
@@ -110,6 +111,8 @@ pub(super) fn must_see(
     match mutation {
         Mutation::Remove(names) => about(RowKind::Set, names),
         Mutation::RemoveFields(names) => about(RowKind::Hash, names),
+        // Not all of a large key for each of its parts.
+        Mutation::Restore { rows, .. } => Some(ranges_restored(replica, key, rows)),
         _ if mutation.observes() => Some(vec![Range::Key(key.clone())]),
         _ if planted::REFUSES_UNSEEN.is_planted() => None,
         // It drops all that it sees, whatever that is.
@@ -182,7 +185,8 @@ fn check(
         | Mutation::Delete
         | Mutation::ExpireAt(_)
         | Mutation::Persist
-        | Mutation::Lapse { .. } => return Ok(()),
+        | Mutation::Lapse { .. }
+        | Mutation::Restore { .. } => return Ok(()),
     };
     if kind_of(rows) != Some(needs) {
         return Err(RequestError::WrongKind);
@@ -318,6 +322,11 @@ impl Changing<'_, '_> {
             Mutation::IncrementField(field, by) => {
                 self.increment(RowKey::field(self.key.clone(), field.clone()), *by)?
             }
+            Mutation::Restore {
+                archive,
+                expiry,
+                rows,
+            } => self.restore(*archive, *expiry, rows),
         })
     }
 

@@ -107,7 +107,8 @@ fn touched(key: &Bytes, mutation: &Mutation) -> Vec<Range> {
         | Mutation::SetWith { .. }
         | Mutation::Delete
         | Mutation::GetDelete
-        | Mutation::Lapse { .. } => {
+        | Mutation::Lapse { .. }
+        | Mutation::Restore { .. } => {
             vec![Range::Key(key.clone())]
         }
     }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::fold::{Scalar, concurrent, kind_of, live, number, ranges_about, scalar, value_of};
+use super::save::page;
 use super::token::token;
 use crate::op::{Expiry, Kind, PartitionOp, Query, Reply, RequestError};
 use crate::planted;
@@ -137,7 +138,7 @@ fn counted(keys: u64) -> Reply {
     Reply::Integer(i64::try_from(keys).unwrap_or(i64::MAX))
 }
 
-/// Answers a scan or count of the whole partition.
+/// Answers a scan or count of the whole partition, or saves a page of it.
 pub(crate) fn partition(replica: &Replica, op: &PartitionOp, unix_millis: u64) -> Reply {
     let alive = |rows: &KeyRows| {
         kind_of(rows).is_some() && rows.expires_at().is_none_or(|at| at > unix_millis)
@@ -163,6 +164,7 @@ pub(crate) fn partition(replica: &Replica, op: &PartitionOp, unix_millis: u64) -
         }
         PartitionOp::Count => counted(replica.keys_alive(unix_millis)),
         PartitionOp::Expiring => counted(replica.keys_expiring(unix_millis)),
+        PartitionOp::Save { after, bytes } => page(replica, after.as_ref(), *bytes, unix_millis),
         PartitionOp::Clear => Reply::Done,
     }
 }

@@ -327,6 +327,6 @@ pub(super) async fn read_document<T: DeserializeOwned>(
     serde_json::from_slice(text).map_err(|error| bad_document(error.to_string()))
 }
 
-fn bad_document(detail: String) -> Problem {
+pub(super) fn bad_document(detail: String) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "bad_document", detail)
 }

@@ -25,8 +25,6 @@ use super::problem::Problem;
 use super::rights::FENCE;
 use super::typed::{self, Held};
 use super::uri;
-use crate::config::parse_duration;
-use crate::doors::TIMEOUT_MAX;
 
 /// The causal token of the values of a key, in base64. A read with `siblings=true` returns it; a
 /// write that replaces those values sends it back.
@@ -192,18 +190,8 @@ fn target(face: &Face, uri: &Uri, headers: &HeaderMap) -> Result<Target, Problem
         .keyspaces
         .iter()
         .find(|(_, candidate)| *candidate.name == *keyspace);
-    let consistency: Option<Consistency> = consistency
-        .map(|text| text.parse())
-        .transpose()
-        .map_err(|error: quorate_dynamo::consistency::UnknownLevel| bad(error.to_string()))?;
-    let timeout = match timeout {
-        None => face.config.timeout,
-        Some(text) => parse_duration(&text)
-            .filter(|timeout| *timeout <= TIMEOUT_MAX)
-            .ok_or_else(|| {
-                bad("timeout must be a time such as 500ms or 2s, at most 60s".to_owned())
-            })?,
-    };
+    let consistency = uri::level(consistency)?;
+    let timeout = uri::duration(timeout)?.unwrap_or(face.config.timeout);
     let flag = |name: &str, text: Option<String>| match text.as_deref() {
         None | Some("false") => Ok(false),
         Some("true") => Ok(true),

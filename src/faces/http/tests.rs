@@ -6,16 +6,17 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use quorate_control::topology::{
-    ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Replication, SplitPolicy, Timing, Topology,
-    User,
+    ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Placement, Replication, SplitPolicy, Timing,
+    Topology, User,
 };
 use quorate_crdt::NodeId;
 use quorate_dynamo::Consistency;
 use quorate_dynamo::fence::Claim;
 use quorate_dynamo::op::{
-    Answer, Expiry, Kind, Mutation, Op, Query, Receipt, Reply, Request, RequestError,
+    Answer, Expiry, Kind, Mutation, Op, PartitionOp, Query, Receipt, Reply, Request, RequestError,
 };
 use quorate_dynamo::protocol::RequestId;
+use quorate_dynamo::saved::{PageEnd, SavedKey};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -95,6 +96,20 @@ impl Fake {
             Op::Mutate(key, Mutation::Delete) => {
                 Ok(Reply::Integer(i64::from(map.remove(&key).is_some())))
             }
+            Op::Partition(_, PartitionOp::Save { after, .. }) => Ok(Reply::Page {
+                keys: vec![SavedKey {
+                    key: "k".into(),
+                    expiry: None,
+                    rows: Vec::new(),
+                }],
+                next: after.is_none().then(|| PageEnd {
+                    key: "k".into(),
+                    row: None,
+                }),
+            }),
+            Op::Mutate(_, Mutation::Restore { rows, .. }) => {
+                Ok(Reply::Integer(i64::try_from(rows.len()).unwrap()))
+            }
             other => panic!("the face asked for {other:?}"),
         }
     }
@@ -146,7 +161,7 @@ impl Data for Fake {
             read: "ONE".into(),
             write: "QUORUM".into(),
             split: SplitPolicy::default(),
-            placement: Vec::new(),
+            placement: vec![Placement::stable(Epoch(1), vec![NodeId(1), NodeId(2)]); 2],
         };
         Arc::new(Topology {
             cluster: ClusterId(1),
@@ -1054,6 +1069,7 @@ async fn the_description_has_every_path_and_method_and_no_other() {
             .replace("{keyspace}", "default")
             .replace("{name}", "a")
             .replace("{id}", "ff")
+            .replace("{partition}", "0")
             .replace("{key}", "k");
         for method in ["get", "put", "post", "patch", "delete"] {
             let answer = server.call(&method.to_uppercase(), &address, "", b"").await;
@@ -1127,6 +1143,7 @@ async fn a_key_is_explained() {
     assert_eq!(server.get("/v1/explain/default/").await.status, 400);
 }
 
+mod backup;
 mod users;
 
 #[tokio::test]
@@ -1136,9 +1153,9 @@ async fn locks_and_elections_over_http() {
     let granted = lock(br#"{"ttl_ms":60000,"holder":"ann"}"#).await;
     assert_eq!(granted.status, 200);
     let token = granted.document()["token"].as_u64().unwrap();
-    let taken = lock(br#"{"ttl_ms":60000,"wait_ms":5}"#).await;
-    assert_eq!(taken.status, 409);
-    let problem = taken.document();
+    let refused = lock(br#"{"ttl_ms":60000,"wait_ms":5}"#).await;
+    assert_eq!(refused.status, 409);
+    let problem = refused.document();
     assert_eq!(problem["code"], "taken");
     assert_eq!(problem["holder"], "ann");
     assert_eq!(problem["position"], 1);

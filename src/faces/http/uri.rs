@@ -1,10 +1,14 @@
 //! Reads keys and query parameters from a URI. Keys are bytes, not text, so they are decoded here
 //! and not by the router.
 
-use axum::http::Uri;
+use std::time::Duration;
+
+use axum::http::{StatusCode, Uri};
+use quorate_dynamo::Consistency;
 
 use super::problem::Problem;
-use axum::http::StatusCode;
+use crate::config::parse_duration;
+use crate::doors::TIMEOUT_MAX;
 
 /// The keyspace and the key of a path such as `/v1/kv/{keyspace}/{key}`, which begins with
 /// `prefix`. Everything after the slash behind the keyspace is the key, slashes included.
@@ -45,7 +49,6 @@ pub(super) fn parameters<const N: usize>(
     uri: &Uri,
     known: [&'static str; N],
 ) -> Result<[Option<String>; N], Problem> {
-    let bad = |detail: String| Problem::new(StatusCode::BAD_REQUEST, "bad_parameter", detail);
     let mut found = [const { None }; N];
     for pair in uri
         .query()
@@ -55,15 +58,35 @@ pub(super) fn parameters<const N: usize>(
     {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let at = known.iter().position(|known| *known == name);
-        let at = at.ok_or_else(|| bad(format!("unknown parameter; use {}", known.join(", "))))?;
+        let at = at
+            .ok_or_else(|| bad_parameter(format!("unknown parameter; use {}", known.join(", "))))?;
         let value = decode(value, true).and_then(|bytes| String::from_utf8(bytes).ok());
-        let value =
-            value.ok_or_else(|| bad(format!("{} is not valid %-escaped UTF-8", known[at])))?;
+        let value = value
+            .ok_or_else(|| bad_parameter(format!("{} is not valid %-escaped UTF-8", known[at])))?;
         if found[at].replace(value).is_some() {
-            return Err(bad(format!("{} is given twice", known[at])));
+            return Err(bad_parameter(format!("{} is given twice", known[at])));
         }
     }
     Ok(found)
+}
+
+/// The level in a parameter.
+pub(super) fn level(text: Option<String>) -> Result<Option<Consistency>, Problem> {
+    let level = text.map(|text| text.parse::<Consistency>()).transpose();
+    level.map_err(|error| bad_parameter(error.to_string()))
+}
+
+/// The time in a parameter `timeout`.
+pub(super) fn duration(text: Option<String>) -> Result<Option<Duration>, Problem> {
+    let Some(text) = text else { return Ok(None) };
+    let form =
+        || bad_parameter("timeout must be a time such as 500ms or 2s, at most 60s".to_owned());
+    let time = parse_duration(&text).filter(|time| *time <= TIMEOUT_MAX);
+    time.map(Some).ok_or_else(form)
+}
+
+fn bad_parameter(detail: String) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "bad_parameter", detail)
 }
 
 /// Undoes %-escapes, and in a query the plus sign for a blank. `None` if an escape is cut short or

@@ -330,6 +330,8 @@ async fn plain(reply: Reply, to: &mut Output) -> io::Result<()> {
             to.encoder.array(values.len());
             to.bulks(values).await?;
         }
+        // No command asks for one.
+        Reply::Page { .. } => to.encoder.array(0),
     }
     Ok(())
 }

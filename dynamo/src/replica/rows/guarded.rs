@@ -5,6 +5,7 @@ use bytes::Bytes;
 
 use super::KeyRows;
 use crate::fence::{LockId, Rank};
+use crate::planted;
 use crate::replica::row::{Fact, Row, RowKind, RowName};
 use crate::replica::shown::{highest, is_shown};
 
@@ -25,16 +26,22 @@ impl KeyRows {
             return Rank::NONE;
         }
         let head = self.head().into_iter().flat_map(Row::iter);
-        head.filter_map(|(_, payload)| {
+        let ranks = head.filter_map(|(_, payload)| {
             let guarded = payload.guarded()?;
             match guarded.fact {
                 Fact::Value { .. } | Fact::Gone => Some(guarded.stamp.rank),
                 Fact::Collection { floor, .. } => Some(floor),
                 Fact::Member => None,
             }
-        })
-        .max()
-        .unwrap_or_default()
+        });
+        let floor = ranks.max().unwrap_or_default();
+        if planted::FOLD_BY_CLOCK.is_planted() {
+            return Rank::NONE;
+        }
+        if planted::NO_SEQUENCE.is_planted() {
+            return Rank::of(floor.token, 0);
+        }
+        floor
     }
 
     /// A row, if it is there for a reader.
@@ -47,6 +54,18 @@ impl KeyRows {
     pub fn of_kind(&self, kind: RowKind) -> impl Iterator<Item = (&Bytes, &Row)> {
         let (guarded, floor) = (self.is_guarded(), self.floor());
         self.iter()
+            .filter(move |(held, _, row)| *held == kind && (!guarded || is_shown(row, floor)))
+            .map(|(_, field, row)| (field, row))
+    }
+
+    /// The rows of a kind that are there for a reader, after this one; all of them without one.
+    pub fn of_kind_after(
+        &self,
+        kind: RowKind,
+        field: Option<&Bytes>,
+    ) -> impl Iterator<Item = (&Bytes, &Row)> {
+        let (guarded, floor) = (self.is_guarded(), self.floor());
+        self.iter_after(field.map(|field| (kind, field.clone())))
             .filter(move |(held, _, row)| *held == kind && (!guarded || is_shown(row, floor)))
             .map(|(_, field, row)| (field, row))
     }

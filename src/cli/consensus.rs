@@ -1,0 +1,334 @@
+//! `quorate consensus`: who decides, whether there are enough of them, and what follows from that
+//! for reads and writes. Over HTTP.
+
+mod judge;
+
+use std::time::{Duration, Instant};
+
+use clap::{Args, Subcommand, ValueEnum};
+use quorate_dynamo::Consistency;
+use serde_json::json;
+
+use super::cluster::{done, print_json};
+use super::fail::Failure;
+use super::globals::Globals;
+use super::http::{self, Client};
+use super::output::{self, Output};
+use crate::doors::{AccessKind, Status};
+use crate::table::Table;
+use judge::{Finding, Group};
+
+/// How often it is looked for what a node does not act on yet.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  quorate consensus quorum --check
+  quorate consensus verify-quorum --operation write --level QUORUM
+  quorate consensus diagnose --node b
+The exit code is 3 where there are too few nodes.";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Consensus {
+    /// Show who votes on the topology, who answers, and who leads.
+    Status {
+        /// Show each voter.
+        #[arg(long)]
+        detailed: bool,
+    },
+    /// Show the leader that a majority of the voters follows.
+    Leader {
+        /// Does nothing: the leader is shown in any case.
+        #[arg(long)]
+        show: bool,
+    },
+    /// Say how many voters may fail, and which keyspaces can be read and written at their default
+    /// levels.
+    Quorum(Quorum),
+    /// Say from which datacenters reads or writes can be done at a level now.
+    VerifyQuorum(Verify),
+    /// Set the default levels of a keyspace, and say what they give up.
+    SetQuorum(Set),
+    /// Take a node out of the cluster. Its data moves to the others first.
+    RemoveNode(Remove),
+    /// Say what is amiss with a node. The exit code is 1 if something is.
+    Diagnose {
+        /// Its name.
+        #[arg(long, value_name = "NAME")]
+        node: String,
+    },
+    /// Print the metrics about consensus.
+    Metrics {
+        /// Does nothing: they are in the text form of Prometheus in any case.
+        #[arg(long)]
+        prometheus: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Quorum {
+    /// Does nothing: it is checked in any case.
+    #[arg(long)]
+    check: bool,
+    /// Only this keyspace [default: all].
+    #[arg(long, value_name = "NAME")]
+    keyspace: Option<String>,
+}
+
+/// What a client wants to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Operation {
+    Read,
+    Write,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Verify {
+    #[arg(long, value_enum)]
+    operation: Operation,
+    /// The keyspace.
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    keyspace: String,
+    /// The level, by its name [default: that of the keyspace].
+    #[arg(long, value_name = "LEVEL")]
+    level: Option<Consistency>,
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+#[group(required = true, multiple = true)]
+struct Wanted {
+    /// How many replicas a read asks, or a level.
+    #[arg(long, value_name = "N|LEVEL", value_parser = |text: &str| level(text, 'R'))]
+    read: Option<Consistency>,
+    /// How many replicas have a write when it is acknowledged, or a level.
+    #[arg(long, value_name = "N|LEVEL", value_parser = |text: &str| level(text, 'W'))]
+    write: Option<Consistency>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Set {
+    #[command(flatten)]
+    wanted: Wanted,
+    /// The keyspace.
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    keyspace: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Remove {
+    /// Its name.
+    name: String,
+    /// Refuse if fewer than a majority of the other voters answer.
+    #[arg(long)]
+    safe: bool,
+}
+
+/// A level, or a number of replicas.
+fn level(text: &str, letter: char) -> Result<Consistency, String> {
+    let named = match text.parse::<u8>() {
+        Ok(number) => format!("{letter}={number}"),
+        Err(_not_a_number) => text.to_owned(),
+    };
+    named
+        .parse()
+        .map_err(|unknown: quorate_dynamo::consistency::UnknownLevel| unknown.to_string())
+}
+
+impl Consensus {
+    pub(super) fn run(self, globals: &Globals) -> Result<(), Failure> {
+        match self {
+            Self::Status { detailed } => status(globals, detailed),
+            Self::Leader { show: _ } => leader(globals),
+            Self::Quorum(quorum) => quorum.run(globals),
+            Self::VerifyQuorum(verify) => verify.run(globals),
+            Self::SetQuorum(set) => set.run(globals),
+            Self::RemoveNode(remove) => remove.run(globals),
+            Self::Diagnose { node } => diagnose(globals, &node),
+            Self::Metrics { prometheus: _ } => metrics(globals),
+        }
+    }
+}
+
+fn look(globals: &Globals) -> Result<Status, Failure> {
+    http::get(globals, "/v1/status")
+}
+
+fn status(globals: &Globals, detailed: bool) -> Result<(), Failure> {
+    let status = look(globals)?;
+    let group = Group::of(&status);
+    if globals.output == Output::Json {
+        return Ok(print_json(&group)?);
+    }
+    output::line(&group)?;
+    if detailed {
+        let mut table = Table::new(["NODE", "DATACENTER", "VOTES", "STATE", "RTT", "DOWN SINCE"]);
+        for node in &status.nodes {
+            let rtt = |rtt: u64| format!("{:.1} ms", rtt as f64 / 1000.0);
+            table.push([
+                node.name.clone(),
+                node.datacenter.clone(),
+                if node.voter { "yes" } else { "no" }.to_owned(),
+                node.state.to_string(),
+                node.rtt_us.map_or_else(|| "-".to_owned(), rtt),
+                node.down_since
+                    .map_or_else(|| "-".to_owned(), |since| since.to_string()),
+            ]);
+        }
+        output::line(format_args!("\n{}", table.to_string().trim_end()))?;
+    }
+    Ok(())
+}
+
+fn leader(globals: &Globals) -> Result<(), Failure> {
+    let group = Group::of(&look(globals)?);
+    match (&group.leader, globals.output) {
+        (_, Output::Json) => print_json(&group)?,
+        (Some(leader), Output::Table) => output::line(leader)?,
+        (None, Output::Table) => {}
+    }
+    match group.leader {
+        Some(_) => Ok(()),
+        None => Err(Failure::TooFew(
+            "no node leads: a majority of the voters follows nobody".into(),
+        )),
+    }
+}
+
+impl Quorum {
+    fn run(self, globals: &Globals) -> Result<(), Failure> {
+        let status = look(globals)?;
+        let group = Group::of(&status);
+        let keyspaces = judge::keyspaces(&status, self.keyspace.as_deref())?;
+        match globals.output {
+            Output::Json => print_json(&json!({ "group": group, "keyspaces": keyspaces }))?,
+            Output::Table => {
+                output::line(&group)?;
+                for keyspace in &keyspaces {
+                    output::line(keyspace)?;
+                }
+            }
+        }
+        if !group.quorate {
+            return Err(Failure::TooFew(group.to_string().into()));
+        }
+        match keyspaces.iter().find(|keyspace| !keyspace.met) {
+            Some(unmet) => Err(Failure::TooFew(unmet.to_string().into())),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Verify {
+    fn run(self, globals: &Globals) -> Result<(), Failure> {
+        let access = match self.operation {
+            Operation::Read => AccessKind::Read,
+            Operation::Write => AccessKind::Write,
+        };
+        let status = look(globals)?;
+        let places = judge::places(&status, &self.keyspace, access, self.level)?;
+        match globals.output {
+            Output::Json => print_json(&json!({ "from": places }))?,
+            Output::Table => {
+                for place in &places {
+                    output::line(place)?;
+                }
+            }
+        }
+        match places.iter().find(|place| !place.met) {
+            Some(place) => Err(Failure::TooFew(place.to_string().into())),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Set {
+    fn run(self, globals: &Globals) -> Result<(), Failure> {
+        let Wanted { read, write } = self.wanted;
+        let mut change = json!({});
+        for (name, level) in [("read", read), ("write", write)] {
+            if let Some(level) = level {
+                change[name] = level.to_string().into();
+            }
+        }
+        let path = format!("/v1/keyspaces/{}", http::segment(&self.keyspace));
+        http::patch(globals, &path, &change)?;
+        done(
+            globals,
+            format_args!("set the default levels of keyspace {}", self.keyspace),
+        )?;
+        for remark in judge::given_up(&self.acted_on(globals)?, &self.keyspace) {
+            output::note(format_args!("{remark}"));
+        }
+        output::note(format_args!(
+            "the nodes decide on topology by majority, whatever the levels of keyspaces are"
+        ));
+        Ok(())
+    }
+}
+
+impl Set {
+    /// The status once the node that was asked acts on what was set.
+    fn acted_on(&self, globals: &Globals) -> Result<Status, Failure> {
+        let begun = Instant::now();
+        loop {
+            let status = look(globals)?;
+            let Wanted { read, write } = self.wanted;
+            let acts = judge::has_levels(&status, &self.keyspace, read, write);
+            if acts || begun.elapsed() > globals.patience() {
+                return Ok(status);
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+}
+
+impl Remove {
+    fn run(self, globals: &Globals) -> Result<(), Failure> {
+        if self.safe {
+            let rest = Group::without(&look(globals)?, &self.name);
+            if !rest.quorate {
+                let why = format!("without {}: {rest}; nothing was changed", self.name);
+                return Err(Failure::TooFew(why.into()));
+            }
+        }
+        let path = format!("/v1/nodes/{}", http::segment(&self.name));
+        http::delete(globals, &path)?;
+        done(globals, format_args!("{} is leaving", self.name))
+    }
+}
+
+fn diagnose(globals: &Globals, node: &str) -> Result<(), Failure> {
+    let findings = judge::findings(&look(globals)?, node)?;
+    match globals.output {
+        Output::Json => print_json(&json!({ "node": node, "findings": findings }))?,
+        Output::Table if findings.is_empty() => {
+            output::line(format_args!("nothing is amiss with {node}"))?;
+        }
+        Output::Table => {
+            for Finding { what, text } in &findings {
+                output::line(format_args!("{what:<10} {text}"))?;
+            }
+        }
+    }
+    if findings.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::Amiss {
+            node: node.into(),
+            findings: findings.len(),
+        })
+    }
+}
+
+/// The lines of the families that are about consensus.
+fn metrics(globals: &Globals) -> Result<(), Failure> {
+    let text = Client::open(globals, globals.patience())?.text("/metrics")?;
+    let about = |line: &&str| {
+        let name = line.strip_prefix("# ").map_or(*line, |rest| {
+            rest.split_once(' ').map_or(rest, |(_word, name)| name)
+        });
+        name.split('_').nth(1) == Some("raft")
+    };
+    let lines: Vec<&str> = text.lines().filter(about).collect();
+    Ok(output::line(lines.join("\n"))?)
+}
