@@ -459,6 +459,7 @@ async fn a_default_level_that_could_never_be_met_is_refused() {
         partitions: Some(8),
         read: Some(Consistency::Quorum),
         write: Some(write),
+        split: None,
     };
     let created = node.admin().create_keyspace(spec(two)).await;
     assert_eq!(created.expect("the node runs"), Err(needs_two.clone()));
@@ -468,6 +469,7 @@ async fn a_default_level_that_could_never_be_met_is_refused() {
         replication: None,
         read,
         write,
+        split: None,
     };
     let alter = |change| node.admin().alter_keyspace("later", change);
     let altered = alter(change(None, Some(two))).await;

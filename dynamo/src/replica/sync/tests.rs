@@ -1,9 +1,7 @@
 use bytes::Bytes;
 use quorate_crdt::{NodeId, ReplicaId};
 
-use super::super::range::Range;
-use super::super::row::{Payload, Replaces, RowKey};
-use super::Replica;
+use crate::replica::{Payload, Range, Replaces, Replica, RowKey};
 
 fn replica(node: u64) -> Replica {
     Replica::new(ReplicaId::new(NodeId(node), 1))
