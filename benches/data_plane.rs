@@ -10,7 +10,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use quorate_control::topology::{
-    ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Placement, Replication, SplitPolicy, Topology,
+    ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Placement, Replication, SplitPolicy, Timing,
+    Topology,
 };
 use quorate_crdt::{NodeId, Now};
 use quorate_dynamo::op::{Mutation, Op, Query, Request, SetExpiry};
@@ -29,6 +30,7 @@ fn topology(nodes: u64) -> Arc<Topology> {
         rack: "r1".into(),
         quic: "127.0.0.1:1".into(),
         key: quorate_crdt::PublicKey([0; 32]),
+        next_key: None,
         voter: true,
     };
     let placement = vec![Placement::stable(
@@ -49,6 +51,7 @@ fn topology(nodes: u64) -> Arc<Topology> {
         nodes: (1..=nodes).map(|id| (NodeId(id), info(id))).collect(),
         keyspaces: [(KeyspaceId(0), keyspace)].into(),
         users: [].into(),
+        timing: Timing::default(),
     })
 }
 
@@ -80,6 +83,7 @@ fn request(op: Op, level: Consistency) -> Input {
         timeout: Duration::from_secs(1),
         datacenter: "dc1".into(),
         id: None,
+        claim: None,
     };
     Input::Request {
         ticket: Ticket(1),

@@ -102,6 +102,7 @@ async fn ask(node: &Node, level: Consistency, op: Op) -> Result<Reply, RequestEr
         // The datacenter in which `LOCAL_QUORUM` and `LOCAL_ONE` count: the node's own.
         datacenter: "dc1".into(),
         id: None,
+        claim: None,
     };
     // Only a node that is stopping does not answer.
     data.submit(request)

@@ -10,6 +10,7 @@ mod fail;
 mod globals;
 mod http;
 mod keys;
+mod lock;
 mod logs;
 mod node;
 mod output;
@@ -45,7 +46,8 @@ Examples:
 With --output json, a failure is a document too, on stderr: {\"error\":{\"code\",\"detail\",\"exit_code\",\"may_be_applied\"}}
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not quorate (nothing was applied),
-            4 timed out, and the outcome is unknown, or what was waited for was not reached";
+            4 timed out, and the outcome is unknown, or what was waited for was not reached,
+            5 the lease of `quorate lock` was lost";
 
 /// Replicated data that stays available, with a consistency level per request.
 #[derive(Debug, Parser)]
@@ -84,6 +86,9 @@ enum Command {
     /// Say where a key lies, and what every replica holds of it.
     #[command(after_help = explain::EXAMPLES)]
     Explain(explain::Explain),
+    /// Run a command while a lock is held, and end it when the lease is lost.
+    #[command(after_help = lock::EXAMPLES)]
+    Lock(lock::Lock),
     /// List, describe, create, alter or drop keyspaces.
     #[command(subcommand)]
     Keyspace(cluster::Keyspace),
@@ -120,7 +125,7 @@ enum Command {
 
 /// The global flags that each command uses, besides `--output`. The others are not in its help, and
 /// giving one is an error: ignoring it silently would mislead.
-const USED: [(&str, &[&str]); 17] = [
+const USED: [(&str, &[&str]); 18] = [
     (
         "start",
         &["resp", "http", "password", "tls_cert", "tls_key"],
@@ -131,6 +136,7 @@ const USED: [(&str, &[&str]); 17] = [
     ("incr", ON_KEYS),
     ("del", ON_KEYS),
     ("explain", OVER_HTTP),
+    ("lock", OVER_HTTP),
     ("keyspace", OVER_HTTP),
     ("node", OVER_HTTP),
     ("user", OVER_HTTP),
@@ -258,6 +264,7 @@ impl Cli {
             Command::Incr(incr) => block_on(incr.run(globals)),
             Command::Del(del) => block_on(del.run(globals)),
             Command::Explain(explain) => explain.run(globals),
+            Command::Lock(lock) => block_on(lock.run(globals)),
             Command::Keyspace(keyspace) => keyspace.run(globals),
             Command::Node(node) => node.run(globals),
             Command::User(user) => user.run(globals),

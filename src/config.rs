@@ -30,8 +30,8 @@ pub use layers::Sources;
 pub use log::{LogConfig, LogFormat, parse_log_filter};
 pub use origin::Origin;
 pub use settings::{
-    Access, Join, Listen, NodeConfig, PARTITIONS, REQUEST_TIMEOUT, SYNC_INTERVAL, Secret,
-    TokenSource,
+    Access, Join, Listen, NodeConfig, PARTITIONS, REQUEST_TIMEOUT, SLOW_COMMAND, SYNC_INTERVAL,
+    Secret, TokenSource,
 };
 pub use text::parse_duration;
 

@@ -22,6 +22,7 @@ pub mod limits;
 pub mod node;
 mod password;
 pub mod planted;
+mod process;
 pub mod sim;
 pub mod store;
 mod table;

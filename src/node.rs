@@ -11,7 +11,6 @@
 //! | `clock` | where a node reads the time |
 //! | `adopted` | the topology that a node acts on: the newest that it has made durable |
 //! | `disk_guard` | a failed disk stops the whole node, whoever notices |
-//! | `process` | what the process uses |
 //! | `figures` | what a node tells another about itself |
 //! | `meter` | what a node counts about itself |
 //! | `commits` | batches of a shard on their way to the disk |
@@ -24,7 +23,10 @@
 //! | `hub` | takes what comes from peers and faces to the right shard or to the control group |
 //! | `reach` | whether a node answers anybody |
 //! | `control` | the node's part in the control group, and the admission of new nodes |
+//! | `keys` | the key that a node shows, and the one that it will show instead |
+//! | `coordinating` | what faces ask of the coordination group, and the waits that end in it |
 //! | `shared` | what tasks and doors share |
+//! | `rekey` | takes the steps of a change of keys |
 //! | `detector` | drives the failure detector |
 //! | `levels` | which default levels can be met with the nodes that are reached |
 //! | `members` | the nodes as an operator sees them |
@@ -44,6 +46,7 @@ mod boot;
 mod clock;
 mod commits;
 mod control;
+mod coordinating;
 mod detector;
 mod disk;
 mod disk_guard;
@@ -54,14 +57,15 @@ mod figures;
 mod hub;
 mod identity;
 mod inbox;
+mod keys;
 mod levels;
 mod lines;
 mod members;
 mod meter;
 mod outbox;
-mod process;
 mod reach;
 mod recovery;
+mod rekey;
 mod shard;
 mod shared;
 mod slots;

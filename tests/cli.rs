@@ -478,6 +478,13 @@ fn a_removal_waits_until_the_node_is_out_and_refuses_what_answers() {
         (Some(0), "c holds partitions again\n")
     );
     assert_eq!(asked, [r#"PATCH /v1/nodes/c HTTP/1.1  {"drained":false}"#]);
+    let key = http_reply("200 OK", "application/json", r#"{"name":"c","key":"abab"}"#);
+    let (output, asked) = over_http("node rotate-key", Some(key));
+    assert_eq!(
+        (output.status.code(), text(&output.stdout)),
+        (Some(0), "c has the key abab\n")
+    );
+    assert_eq!(asked, ["POST /v1/key HTTP/1.1  {}"]);
     let (output, _) = over_http("node list", gone());
     assert!(text(&output.stdout).starts_with("NODE"));
     let revoked = Some("HTTP/1.1 204 No Content\r\n\r\n".to_owned());

@@ -69,6 +69,9 @@ fn the_last_check_waits_for_a_removal_that_is_asked_for_again() {
             timeout: 1_000,
             again: Vec::new(),
             wait: 0,
+            token: 0,
+            sequence: 0,
+            since: 0,
         };
         step(u64::from(id), Action::Ask(ask));
     }

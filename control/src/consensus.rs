@@ -6,13 +6,14 @@
 //! equal to what the topology says. All groups share the node's store and one connection per peer.
 //!
 //! ```text
-//! config            times and sizes
+//! config            sizes, and where the pace comes from
 //! error             why something was not done
 //! link              the way to other nodes, provided by the driver
 //! codec             messages and records as bytes
 //! types             the types openraft is made with, once for all groups
 //! machine           what a group decides, as its author writes it
 //! topology_machine  the topology as such a machine
+//! coordination_machine  locks and their like as such a machine
 //! messages          what nodes say to each other
 //! log               log, vote and markers in the node's store
 //! hosted            a machine as the engine and its onlookers see it
@@ -23,6 +24,9 @@
 //! lives             whether this node may vote
 //! engine            one group's engine on this node
 //! propose           proposals, here or at the leader
+//! pace              heartbeats and elections as fast as the network allows
+//! hand_over         handing the leadership to another voter
+//! details           what operators want to know; the tail of the log
 //! read              queries at three strengths, here or at the leader
 //! attend            a part in a group of voters, as long as the node votes
 //! serve             answers to other nodes of a group
@@ -36,9 +40,12 @@ mod apply;
 mod attend;
 mod codec;
 mod config;
+mod coordination_machine;
+mod details;
 mod engine;
 mod error;
 mod group;
+mod hand_over;
 mod hosted;
 mod link;
 mod lives;
@@ -46,6 +53,7 @@ mod log;
 mod machine;
 mod members;
 mod messages;
+mod pace;
 mod peer;
 mod propose;
 mod read;
@@ -55,14 +63,16 @@ mod serve;
 mod topology_machine;
 mod types;
 
-pub use config::{ConsensusConfig, ConsensusConfigError};
-pub use error::{FoundError, OpenError, ProposeError, QueryError};
-pub use group::{Boxed, Group, GroupStatus, Role};
+pub use config::{ConsensusConfig, ConsensusConfigError, Pace};
+pub use details::{FollowerDetails, GroupDetails, GroupStatus, LogLine, LogLineKind, Role};
+pub use error::{FoundError, HandOverError, OpenError, ProposeError, QueryError};
+pub use group::{Boxed, Group};
 pub use link::{Link, LinkError};
 pub use lives::VoteTrust;
 pub use machine::{GroupId, Machine, ReadLevel};
+pub use propose::CommitTimes;
 pub use recovery::{Recovery, RecoveryError};
-pub use registry::{Consensus, ControlGroup};
+pub use registry::{Consensus, ControlGroup, GroupReport};
 
 #[cfg(test)]
 mod tests;

@@ -40,8 +40,50 @@ quorate_crdt::bugs! {
     TOKEN_USE_COUNTED_TWICE = "token-use-counted-twice": "a newcomer that asks again uses its token up a second time";
     /// Whoever has the key of a removed node is taken for a member.
     REMOVED_KEY_CONNECTS = "removed-key-connects": "a key that is not in the topology is believed";
+    /// Whoever has a copy of the old key is taken for the node.
+    OLD_KEY_KEPT = "old-key-kept": "the key that a node has changed for another is believed as before";
+    /// A node can announce the key of another, and is taken for it.
+    KEY_OF_ANOTHER = "key-of-another": "a node may announce a key that is another's";
     /// A member can say that another has moved, or has done what it has not.
     REPORTS_FOR_OTHERS = "reports-for-others": "a member may report for another one";
+    /// While the next leader fetches what it lacks, nothing is decided.
+    HANDS_OVER_BLINDLY = "hands-over-blindly": "the leadership is handed to a voter that lacks entries";
+    /// Over a long distance nothing is ever decided.
+    PACE_UNMEASURED = "pace-unmeasured": "the leader does not look how far the others are away";
+    /// A holder loses its lock because the group changed its leader.
+    LEASE_CUT_SHORT = "lease-cut-short": "a new leader counts time against sessions whose renewals it may not have seen";
+    /// A leader that was stopped ends every session when it goes on.
+    TICK_COUNTS_A_PAUSE = "tick-counts-a-pause": "a leader counts the time for which it was stopped against sessions that could not renew";
+    /// A retried unlock frees the lock of the next holder.
+    RELEASE_WITHOUT_TOKEN = "release-without-token": "a lock is released or renewed under another token than that of its grant";
+    /// A leader that was replaced resigns for its successor.
+    RESIGN_WITHOUT_TOKEN = "resign-without-token": "a leadership ends under another token than that of its grant";
+    /// Nobody renews or releases what a dead client was given.
+    GRANT_TO_THE_DEAD = "grant-to-the-dead": "a request is granted although its session has ended";
+    /// A lock is never free again.
+    HOLDS_LEFT_BEHIND = "holds-left-behind": "a session ends and keeps its locks";
+    /// Whoever holds a lock later has a lower token, and is the one that is refused.
+    TOKENS_BEGIN_AGAIN = "tokens-begin-again": "tokens begin anew with the log of a restored group";
+    /// A reader and a writer are in at the same time.
+    SHARED_BESIDE_EXCLUSIVE = "shared-beside-exclusive": "a lock is shared while somebody holds it exclusively";
+    /// A reader becomes a writer while others read.
+    UPGRADE_BESIDE_READERS = "upgrade-beside-readers": "a shared lock becomes exclusive while others share it";
+    /// Writers starve behind readers that came later.
+    QUEUE_SKIPS = "queue-skips": "a request overtakes an earlier one that does not fit yet";
+    /// Three clients wait for each other until their waits are over.
+    DEADLOCK_UNSEEN = "deadlock-unseen": "a wait that closes a circle is not refused";
+    /// A circle that leads through somebody's place in a queue is waited in.
+    DEADLOCK_BEHIND_A_QUEUE = "deadlock-behind-a-queue": "circles are looked for among holders only, not among those who wait in front";
+    /// A lock that was released once is still held.
+    RETRY_REPEATED = "retry-repeated": "a command that arrives twice is carried out twice";
+    /// Sessions of clients that tried once pile up.
+    TRY_LEAVES_A_SESSION = "try-leaves-a-session": "a try that fails leaves the session open that it came with";
+    /// More permits are out than there may be.
+    RESIZE_IGNORED = "resize-ignored": "a semaphore keeps giving as many permits as it once had";
+    /// The others wait for a party that will never come, or go on without it.
+    BARRIER_COUNTS_THE_DEAD = "barrier-counts-the-dead": "a party that died is still counted at its barrier";
+    /// Whoever waits for a latch waits for more than was agreed.
+    LATCH_SET_AGAIN = "latch-set-again": "a latch that is counting is set to another number";
     /// Two groups take each other's log for theirs.
     GROUPS_SHARE_A_LOG = "groups-share-a-log": "the records of all groups have the same keys";
     /// A leader that was cut off answers with what was replaced meanwhile.

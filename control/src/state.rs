@@ -29,13 +29,14 @@ mod users;
 mod voters;
 
 pub use command::{
-    Alteration, Command, CommandRefusal, Grant, LogIndex, NewKeyspace, NewToken, NodeSpec,
-    Response, TokenId,
+    Alteration, Command, CommandRefusal, Grant, NewKeyspace, NewToken, NodeSpec, Response, TokenId,
 };
 pub use decided::{ControlState, Token};
 pub use nodes::Entry;
 pub use placement::place;
 pub use recovery::GivenUp;
+
+pub use crate::topology::LogIndex;
 
 #[cfg(test)]
 mod tests;

@@ -14,14 +14,16 @@ mod access;
 mod ids;
 mod limits;
 mod split;
+mod timing;
 mod users;
 
-pub use ids::{ClusterId, DEFAULT_KEYSPACE, Epoch, KeyspaceId, Partition};
+pub use ids::{ClusterId, DEFAULT_KEYSPACE, Epoch, FencingToken, KeyspaceId, LogIndex, Partition};
 pub use limits::{
     DEFAULT_PARTITIONS, NAME_BYTES_MAX, PARTITIONS_MAX, is_address, is_keyspace_name, is_name,
     is_partition_count,
 };
 pub use split::{Minority, NoSplitPolicy, SplitPolicy};
+pub use timing::Timing;
 pub use users::{Caller, DEFAULT_USER, Denied, PasswordHash, Right, Role, User, is_user_name};
 
 #[cfg(test)]
@@ -45,6 +47,8 @@ pub struct Topology {
     pub keyspaces: BTreeMap<KeyspaceId, Keyspace>,
     /// All users, by name.
     pub users: BTreeMap<Arc<str>, User>,
+    /// The pace of the Raft groups.
+    pub timing: Timing,
 }
 
 /// An admitted node: its place in the cluster and its address.
@@ -60,6 +64,9 @@ pub struct NodeInfo {
     pub quic: Arc<str>,
     /// Whoever proves that it holds the private half is this node. No two nodes have the same.
     pub key: PublicKey,
+    /// The key that it is about to show instead. Until it has said that it shows no other, both are
+    /// its own.
+    pub next_key: Option<PublicKey>,
     /// Whether it votes in the control group. Nodes that do not vote are learners.
     pub voter: bool,
 }
@@ -151,6 +158,13 @@ impl Replication {
     }
 }
 
+impl NodeInfo {
+    /// Whether whoever holds the private half of `key` is this node.
+    pub fn has_key(&self, key: &PublicKey) -> bool {
+        self.key == *key || self.next_key.as_ref() == Some(key)
+    }
+}
+
 impl Topology {
     /// The admitted node of this name.
     pub fn node_named(&self, name: &str) -> Option<(NodeId, &NodeInfo)> {
@@ -164,7 +178,7 @@ impl Topology {
     pub fn node_of(&self, key: &PublicKey) -> Option<NodeId> {
         self.nodes
             .iter()
-            .find(|(_, info)| info.key == *key || REMOVED_KEY_CONNECTS.is_planted())
+            .find(|(_, info)| info.has_key(key) || REMOVED_KEY_CONNECTS.is_planted())
             .map(|(&node, _)| node)
     }
 

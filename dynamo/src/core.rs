@@ -20,6 +20,7 @@ mod execute;
 mod expire;
 mod explain;
 mod failing;
+mod fencing;
 mod figures;
 mod fill;
 mod flight;
@@ -70,7 +71,7 @@ use crate::seen::At;
 use clocks::{Clocks, Telling};
 pub use counters::{Counters, HintCounters};
 pub use explain::{EntryView, KeyView, RowView, SeenOf};
-use flight::Sent;
+use flight::{Asked, Sent};
 use flights::Flights;
 use forwards::Forward;
 use healing::Healing;
@@ -199,6 +200,7 @@ impl Dynamo {
             Input::Reachable { node, up } => self.on_reachable(now, node, up, effects),
             Input::RoundTrip { node, rtt } => self.routes.set_round_trip(node, rtt),
             Input::DiskFull(full) => self.disk_full = full,
+            Input::Floor(floor) => self.raise_floor(floor),
             Input::Incarnation(incarnation) => self.on_incarnation(now, incarnation, effects),
         }
         self.go_on_in_turn(now, effects);
@@ -219,11 +221,15 @@ impl Dynamo {
                 delta,
                 stamped_at,
                 adds,
+                hides,
+                claim,
             } => {
                 let sent = Sent {
                     delta: &delta,
                     stamped_at,
                     adds,
+                    hides,
+                    claim,
                 };
                 self.on_write(now, from, id, place, sent, effects);
             }
@@ -248,8 +254,15 @@ impl Dynamo {
                 ranges,
                 digest,
                 context,
+                claim,
             } => {
-                self.on_read(from, id, place, &ranges, digest, context.as_ref(), effects);
+                let asked = Asked {
+                    ranges: &ranges,
+                    digest,
+                    context: context.as_ref(),
+                    claim,
+                };
+                self.on_read(from, id, place, asked, effects);
             }
             Message::Same { id } => self.on_same(now, from, id, effects),
             Message::Different { id, delta, digest } => {
@@ -432,6 +445,6 @@ impl Dynamo {
 fn latest_stamp(delta: &Delta) -> Option<Hlc> {
     let rows = delta.parts.iter().flat_map(|part| &part.rows);
     rows.flat_map(|(_, row)| row.iter())
-        .filter_map(|(_, payload)| payload.stamp())
+        .filter_map(|(_, payload)| payload.stamp().map(|stamp| stamp.hlc))
         .max()
 }

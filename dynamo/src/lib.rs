@@ -9,6 +9,7 @@
 mod core;
 
 pub mod consistency;
+pub mod fence;
 #[cfg(test)]
 mod fixture;
 mod names;

@@ -9,6 +9,7 @@ use quorate_crdt::{Dot, NodeId};
 use serde::{Deserialize, Serialize};
 
 use crate::consistency::Consistency;
+use crate::fence::{Claim, Rank};
 use crate::names::RequestId;
 use crate::refusal::Refusal;
 
@@ -69,6 +70,19 @@ pub struct Request {
     /// Ignored for reads and for whole partitions. Refused for [`Mutation::GetDelete`], whose
     /// answer is not kept.
     pub id: Option<RequestId>,
+    /// The lock under which the client acts, if it does.
+    pub claim: Option<Claim>,
+}
+
+impl Request {
+    /// The same request under a lock.
+    #[must_use]
+    pub fn fenced(self, claim: Claim) -> Self {
+        Self {
+            claim: Some(claim),
+            ..self
+        }
+    }
 }
 
 /// What a request asks for. Unlike the `Op` of `quorate_crdt`'s laws, which is one step of a test,
@@ -187,6 +201,15 @@ impl Mutation {
         matches!(
             self,
             Self::Add(_) | Self::SetFields(_) | Self::Increment(_) | Self::IncrementField(..)
+        )
+    }
+
+    /// Whether it puts values without looking at what other replicas hold, so that it may be hidden
+    /// behind one that was written under a lock and that the executing replica has missed.
+    pub(crate) fn may_be_hidden(&self) -> bool {
+        matches!(
+            self,
+            Self::Set { .. } | Self::SetWith { .. } | Self::Add(_) | Self::SetFields(_)
         )
     }
 
@@ -387,6 +410,32 @@ pub enum RequestError {
     /// The key begins like those under which nodes remember requests. Not applied.
     #[error("a key may not begin with \\0request")]
     ReservedKey,
+    /// The token is 0, or the holder has given up the very request that it sends. Not applied.
+    #[error("a fencing token is above 0, and SINCE is at most SEQ")]
+    BadClaim,
+    /// A request under a token needs a majority of the replicas. Not applied.
+    #[error("under a fencing token the level must be QUORUM, EACH_QUORUM or ALL, not {level}")]
+    BelowQuorum {
+        /// The level asked for.
+        level: Consistency,
+    },
+    /// Under a token only named strings, fields and elements can be read and changed, and a request
+    /// takes no name: whole collections and whole partitions have rows that may yet appear. Not
+    /// applied.
+    #[error("this cannot be done under a fencing token")]
+    NotUnderToken,
+    /// A request of a later holder of the lock has been there, or this holder has given the request
+    /// up since.
+    #[error("requests below token {token}, sequence {since}, are fenced off")]
+    Fenced {
+        /// The highest token that is known of the lock.
+        token: u64,
+        /// The lowest number that is admitted under that token.
+        since: u64,
+        /// Whether the write may have taken effect. If it has, the later holder either finds it at
+        /// its first look or never. False for reads and for writes that never began.
+        may_be_applied: bool,
+    },
     /// There is no such keyspace. Not applied.
     #[error("there is no such keyspace")]
     NoKeyspace,
@@ -498,12 +547,22 @@ pub enum RequestError {
 }
 
 impl RequestError {
+    /// A request that never began because something that ranks this high has been there.
+    pub(crate) fn fenced(rank: Rank) -> Self {
+        Self::Fenced {
+            token: rank.token,
+            since: rank.sequence,
+            may_be_applied: false,
+        }
+    }
+
     /// Whether a write that failed like this may nevertheless be visible, or become so. Meaningless
     /// for reads.
     pub fn may_be_applied(&self) -> bool {
         match self {
             Self::TimedOut { may_be_applied, .. }
             | Self::Refused { may_be_applied, .. }
+            | Self::Fenced { may_be_applied, .. }
             | Self::DiskSlow { may_be_applied, .. } => *may_be_applied,
             Self::Stopping | Self::KeyspaceDropped => true,
             _ => false,
@@ -517,6 +576,7 @@ impl RequestError {
         match &mut self {
             Self::TimedOut { may_be_applied, .. }
             | Self::Refused { may_be_applied, .. }
+            | Self::Fenced { may_be_applied, .. }
             | Self::DiskSlow { may_be_applied, .. } => {
                 *may_be_applied = true;
                 self

@@ -206,4 +206,42 @@ quorate_crdt::bugs! {
     MINORITY_WRITES = "minority-writes": "a keyspace that is read-only in the minority takes writes on both sides of a split";
     /// A page of a scan ends anywhere.
     PAGE_SPLITS_MARK = "page-splits-mark": "a scan in small pages never gets past two keys with one mark";
+    /// The time of an entry decides before its token.
+    FOLD_BY_CLOCK = "fold-by-clock": "a write of an earlier holder whose clock runs ahead is read after a later one";
+    /// Within a token, the time of an entry decides before its number.
+    NO_SEQUENCE = "no-sequence": "of two writes of one holder, the one through the node with the faster clock is read";
+    /// A holder that gives up on a request does not fence it off.
+    SINCE_IGNORED = "since-ignored": "a write that its holder has given up arrives after the holder has read";
+    /// Fences are not written to disk.
+    MEMORY_FENCE = "memory-fence": "a restart forgets that a later holder has been there";
+    /// Fences below the floor are kept.
+    NEVER_COLLECTED = "never-collected": "a replica keeps a fence for every lock that was ever held";
+    /// A holder's read asks nobody.
+    ANNOUNCE_AT_ONE = "announce-at-one": "an earlier holder's write succeeds after a later one has read";
+    /// The replicas that a holder's read asks are not told under which token it acts.
+    READ_BEFORE_ANNOUNCE = "read-before-announce": "an earlier holder's write succeeds at replicas that a later one has read";
+    /// A holder's first look at a row writes nothing.
+    NO_RESTATE = "no-restate": "what a holder has read is replaced by an earlier holder's write that was stuck";
+    /// A holder is answered before what it has read is on enough replicas.
+    RESTATE_AT_ONE = "restate-at-one": "what a holder has read is not found by the next one";
+    /// A request is executed on rows that a later one has changed.
+    OVERTAKEN_EXECUTES = "overtaken-executes": "an earlier holder's write drops a later one that has arrived without its fence";
+    /// A removal under a token leaves nothing.
+    DELETE_LEAVES_NOTHING = "delete-leaves-nothing": "what a holder has removed is back when an earlier holder's write arrives";
+    /// Replicas join the writes of any holder.
+    COORDINATOR_ONLY = "coordinator-only": "an earlier holder writes through a node that the later one has not reached";
+    /// A replica whose memory is not sure takes part in requests under a token.
+    FILLING_ANSWERS = "filling-answers": "a replica that has lost its fences with its disk admits an earlier holder";
+    /// A request under a token counts only the replicas that are read now.
+    JOINT_IGNORED = "joint-ignored": "during a move, what a later holder does is on the old replicas only";
+    /// A replica that has lost its disk is given rows and no fences.
+    WIPE_LOSES_FENCE = "wipe-loses-fence": "a replica that was filled again admits an earlier holder";
+    /// A replica that a partition moves to is given rows and no fences.
+    STREAM_LOSES_FENCE = "stream-loses-fence": "after a move, an earlier holder is admitted again";
+    /// A replica counts as filled when a single other has told it what it has.
+    REFILL_FROM_ONE = "refill-from-one": "a replica that was filled by one that a later holder had not reached admits an earlier one";
+    /// A write without a token does not ask whether something hides it.
+    HIDDEN_UNSEEN = "hidden-unseen": "a write without a token is acknowledged, and hidden behind one under a lock that its node has missed";
+    /// Reports to an earlier life of a replica count for the present one.
+    OLD_LIFE = "old-life": "a replica counts as filled by a report from before what it had acknowledged";
 }

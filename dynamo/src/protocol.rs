@@ -69,6 +69,9 @@ pub enum Input {
     },
     /// Whether the disk is too full for writes.
     DiskFull(bool),
+    /// The oldest fencing token under which any lock is still held, or the next one if none is. It
+    /// never falls. Lower tokens are refused, and what was remembered to refuse them is dropped.
+    Floor(u64),
     /// The answer to [`Effect::NewLife`]: a life number that was never used before.
     Incarnation(u32),
 }

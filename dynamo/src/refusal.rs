@@ -35,6 +35,18 @@ pub enum Refusal {
         /// The length of the message in bytes.
         bytes: u64,
     },
+    /// The request's token is lower than one that the replica has admitted under the same lock, or
+    /// its holder has given it up.
+    #[error("requests below token {token}, sequence {since}, are fenced off")]
+    Fenced {
+        /// The highest token that the replica knows.
+        token: u64,
+        /// The lowest number that it admits under that token.
+        since: u64,
+    },
+    /// The replica keeps as many fences as it may and does not know this lock.
+    #[error("it keeps fences of too many locks")]
+    FencesFull,
     /// The node has no such replica, or the answer would be too large for one message.
     #[error("it does not serve this")]
     NotServing,

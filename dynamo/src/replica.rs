@@ -10,9 +10,11 @@
 //! (Almeida, Shoker, Baquero: "Delta state replicated data types", arXiv 1603.01529, section 7).
 //! Residuals are an addition: see `docs/adr/0003-one-context-per-partition-replica.md`.
 
+mod admit;
 mod delta;
 mod disk;
 mod erased;
+mod fences;
 mod heard;
 mod journal;
 mod known;
@@ -26,6 +28,7 @@ mod removal;
 mod residuals;
 mod row;
 mod rows;
+mod shown;
 mod sync;
 mod trust;
 mod write;
@@ -39,16 +42,19 @@ use bytes::Bytes;
 use quorate_control::topology::Epoch;
 use quorate_crdt::{CausalContext, Dot, Hlc, NodeId, ReplicaId};
 
+pub(crate) use admit::FENCES_MAX;
 pub use delta::{Chunk, Delta, Missing, Part};
 pub use disk::{Held, place_of, restore};
 pub use erased::Erased;
+pub use fences::Fences;
 pub use heard::Mend;
 pub use known::{Closed, Known};
 pub use range::{Cut, Range, Within};
 pub(crate) use remains::{FREED_AT_ONCE, ROWS_AT_ONCE};
 pub use residuals::Residual;
-pub use row::{Payload, Row, RowKey, RowKind};
+pub use row::{Fact, Guarded, Payload, Row, RowKey, RowKind};
 pub use rows::KeyRows;
+pub(crate) use shown::{guarded, winner};
 pub use write::{Replaces, Write};
 
 use heard::{Heard, Trust};
@@ -91,6 +97,7 @@ pub struct Replica {
     /// What other nodes have told this replica, since it was read from disk, about this node's
     /// former lives, and it has not seen.
     former: CausalContext,
+    fences: Fences,
     journal: Journal,
     remains: Remains,
 }
@@ -124,6 +131,7 @@ impl Replica {
             placed: Epoch::default(),
             life: Life::default(),
             former: CausalContext::new(),
+            fences: Fences::default(),
             journal: Journal::default(),
             remains: Remains::default(),
         }
@@ -156,7 +164,7 @@ impl Replica {
     pub fn latest_stamp(&self) -> Hlc {
         let rows = self.rows.keys().flat_map(|(_, rows)| rows.iter());
         rows.flat_map(|(_, _, row)| row.iter())
-            .filter_map(|(_, payload)| payload.stamp())
+            .filter_map(|(_, payload)| payload.stamp().map(|stamp| stamp.hlc))
             .max()
             .unwrap_or_default()
     }
@@ -200,6 +208,11 @@ impl Replica {
     /// The number of keys that exist at this time and will expire.
     pub fn keys_expiring(&self, unix_millis: u64) -> u64 {
         self.rows.keys_expiring(unix_millis)
+    }
+
+    /// Whether anything was written under a fencing token, or over something that was.
+    pub fn is_guarded(&self) -> bool {
+        self.rows.is_guarded()
     }
 
     /// All keys, in order, with their live rows.

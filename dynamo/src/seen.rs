@@ -4,6 +4,8 @@ use quorate_control::topology::{Epoch, KeyspaceId, Partition};
 use quorate_crdt::{CausalContext, ReplicaId};
 use serde::{Deserialize, Serialize};
 
+use crate::replica::Fences;
+
 /// A partition of a keyspace: where a replica stands, whatever the placement.
 pub type At = (KeyspaceId, Partition);
 
@@ -67,4 +69,9 @@ pub struct Seen {
     /// What others have told it about its former lives, as long as it has not seen it. Empty in the
     /// steady state.
     pub former: CausalContext,
+    /// The receiving node's replica, as far as the sender has heard of it. What was sent to an
+    /// earlier one may be older than what that one has acknowledged.
+    pub to: Option<ReplicaId>,
+    /// Below which rank it refuses requests under locks.
+    pub fences: Fences,
 }

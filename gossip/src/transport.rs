@@ -65,8 +65,8 @@ pub trait Transport: Send + Sync + 'static {
     ) -> Later<Result<Bytes, CallError>>;
 
     /// Replaces the list of nodes that may be connected, with their addresses as `host:port`.
-    /// Connections to other nodes are closed; those to listed nodes stay. Listed nodes are looked
-    /// for again and again, with growing pauses, where they were last found and at their addresses.
+    /// Connections to other nodes are closed, and so are those on which a key was shown that is not
+    /// its [member's](Inbound::member) any more; others stay. Listed nodes are looked for again and again, with growing pauses, where they were last found and at their addresses.
     /// The node's own entry is ignored.
     fn set_peers(&self, peers: BTreeMap<NodeId, Arc<str>>);
 
@@ -231,17 +231,19 @@ pub enum JoinRefusal {
         "the node to be replaced is in another datacenter: join with its --datacenter, as `quorate node list` shows it"
     )]
     OtherDatacenter,
-    /// The address that it tells is not a host and a port.
-    #[error("the address is not a host and a port")]
-    BadAddress,
-    /// The newcomer expects another number of partitions.
+    /// It was told another number of partitions than the cluster has.
     #[error(
-        "the keyspaces of this cluster have {partitions} partitions: leave --partitions out, or give this number"
+        "the keyspaces of this cluster have {partitions} partitions, and the newcomer was told {told}: leave --partitions out, or give the same number"
     )]
     OtherPartitions {
         /// How many the keyspace `default` has.
         partitions: u16,
+        /// The number that the newcomer was told.
+        told: u16,
     },
+    /// The address that it tells is not a host and a port.
+    #[error("the address is not a host and a port")]
+    BadAddress,
     /// The newcomer expects that the cluster has users.
     #[error(
         "other machines can reach a client port of this node, and the cluster has no users: set a password (QUORATE_PASSWORD), make a user first (quorate user create), or say --insecure"

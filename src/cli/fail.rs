@@ -23,6 +23,7 @@ const FAILED: u8 = 1;
 const USAGE: u8 = 2;
 const NOT_QUORATE: u8 = 3;
 const UNKNOWN_OUTCOME: u8 = 4;
+const LEASE_LOST: u8 = 5;
 
 /// Why a command did not do what it was asked to do.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +86,15 @@ pub(super) enum Failure {
     },
     #[error("no such key")]
     NoSuchKey,
+    /// The lock is somebody else's, and the command was not run.
+    #[error("{detail}; the command was not run")]
+    NotGranted { detail: Box<str> },
+    /// The lock may be somebody else's, so the command was ended, or was not run.
+    #[error("the lease was lost; the command does not run any more")]
+    LeaseLost,
+    /// The lock was given back.
+    #[error("cannot run {command}: {cause}")]
+    CannotRun { command: Box<str>, cause: io::Error },
     /// The arguments are not a command.
     #[error("{0}")]
     Arguments(Box<str>),
@@ -213,6 +223,8 @@ impl Failure {
             }
             Self::NoSuchKey => "not_found".to_owned(),
             Self::NotReached { .. } | Self::StillMoving { .. } => "not_reached".to_owned(),
+            Self::NotGranted { .. } => "taken".to_owned(),
+            Self::LeaseLost => "lease_lost".to_owned(),
             failure if failure.code() == USAGE => "usage".to_owned(),
             _ => "failed".to_owned(),
         }
@@ -242,7 +254,9 @@ impl Failure {
             }
             | Self::OutcomeUnknown(_)
             | Self::NotReached { .. }
+            | Self::NotGranted { .. }
             | Self::StillMoving { .. } => UNKNOWN_OUTCOME,
+            Self::LeaseLost => LEASE_LOST,
             Self::Problem { code, .. } => match &**code {
                 "not_quorate" => NOT_QUORATE,
                 "timeout" => UNKNOWN_OUTCOME,

@@ -13,7 +13,7 @@ use crate::faces::resp::client::Options;
 use crate::tls::TlsTrust;
 
 /// Which node to ask, and how to print its answer.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(super) struct Globals {
     /// How to print the result, and a failure.
     #[arg(long, global = true, value_enum, default_value_t = Output::Table)]

@@ -49,12 +49,22 @@ pub(super) fn post<T: DeserializeOwned>(
     path: &str,
     body: &Value,
 ) -> Result<T, Failure> {
-    call(
-        globals,
-        path,
-        Method::Post(body.to_string()),
-        globals.patience(),
-    )
+    post_within(globals, path, body, globals.patience())
+}
+
+/// Sends a command, and waits for the document for `patience`.
+pub(super) fn post_within<T: DeserializeOwned>(
+    globals: &Globals,
+    path: &str,
+    body: &Value,
+    patience: Duration,
+) -> Result<T, Failure> {
+    call(globals, path, Method::Post(body.to_string()), patience)
+}
+
+/// Has the node do something that needs no document, within `patience`.
+pub(super) fn put_within(globals: &Globals, path: &str, patience: Duration) -> Result<(), Failure> {
+    call::<Option<Value>>(globals, path, Method::Put, patience).map(drop)
 }
 
 /// Has the node change something.
@@ -86,6 +96,7 @@ enum Method {
     Get,
     Post(String),
     Patch(String),
+    Put,
     Delete,
 }
 
@@ -112,6 +123,7 @@ fn call<T: DeserializeOwned>(
     let answer = match method {
         Method::Get => authorized(agent.get(&url), authorization).call(),
         Method::Delete => authorized(agent.delete(&url), authorization).call(),
+        Method::Put => authorized(agent.put(&url), authorization).send_empty(),
         Method::Post(body) => authorized(agent.post(&url), authorization)
             .header("Content-Type", "application/json")
             .send(body),

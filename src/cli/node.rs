@@ -1,5 +1,5 @@
-//! `quorate node`: lists, drains, removes and recovers nodes, and makes, lists and revokes join
-//! tokens.
+//! `quorate node`: lists, drains, removes and recovers nodes, changes their keys, and makes, lists
+//! and revokes join tokens.
 
 use std::time::{Duration, Instant};
 
@@ -35,6 +35,11 @@ pub(super) enum Node {
         after_help = "Examples:\n  quorate node drain c --wait     then stop c and service its machine\n  quorate node drain c --undo     c holds partitions again"
     )]
     Drain(Drain),
+    /// Give the node that is asked another key. The former one opens nothing any more.
+    #[command(
+        after_help = "Example: quorate node rotate-key --http 10.0.0.3:7380     the node that answers there"
+    )]
+    RotateKey,
     /// Go on from one survivor when a majority of the voters is lost for good. Offline.
     #[command(after_help = recover::EXAMPLES)]
     Recover(Recover),
@@ -110,6 +115,12 @@ struct TokenMade {
 }
 
 #[derive(Deserialize, Serialize)]
+struct KeyChanged {
+    name: String,
+    key: String,
+}
+
+#[derive(Deserialize, Serialize)]
 struct Members {
     nodes: Vec<Member>,
 }
@@ -125,6 +136,7 @@ impl Node {
             Self::List => list(globals),
             Self::Remove(remove) => remove.run(globals),
             Self::Drain(drain) => drain.run(globals),
+            Self::RotateKey => rotate_key(globals),
             Self::Recover(recover) => recover.run(globals),
             Self::Token(token) => match token.verb {
                 None => make_token(globals, token.uses, token.expires),
@@ -276,6 +288,15 @@ fn say_progress(member: &Member, told: &mut Option<u32>) {
         "{} holds {} partitions{down}",
         member.name, member.partitions
     ));
+}
+
+fn rotate_key(globals: &Globals) -> Result<(), Failure> {
+    let changed: KeyChanged = http::post(globals, "/v1/key", &json!({}))?;
+    if globals.output == Output::Json {
+        return Ok(print_json(&changed)?);
+    }
+    let KeyChanged { name, key } = changed;
+    Ok(output::line(format_args!("{name} has the key {key}"))?)
 }
 
 fn make_token(globals: &Globals, uses: u32, expires: Duration) -> Result<(), Failure> {

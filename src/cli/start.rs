@@ -149,10 +149,10 @@ struct Tuning {
     /// How long a request that names no timeout may take [default: 5s].
     #[arg(long, value_name = "TIME")]
     request_timeout: Option<String>,
-    /// Round trips between nodes: local (up to about 30 ms) or wide (up to 450 ms). Use the same
-    /// setting on all nodes [default: local].
-    #[arg(long)]
-    network: Option<String>,
+    /// A command of a Redis client that takes longer than this is kept in the slow log [default:
+    /// 10ms].
+    #[arg(long, value_name = "TIME")]
+    slow_command: Option<String>,
     /// Partitions of the keyspace `default` and of new keyspaces that name no number: a power of
     /// two, up to 4096. Decided when the cluster is founded [default: 64].
     #[arg(long, value_name = "N")]
@@ -203,11 +203,7 @@ impl Start {
             gate: Gate::new(config.access.password.clone()),
         };
         let threshold = Threshold::open(&resp, &http, &door)?;
-        let options = Options {
-            wide_area: config.wide_area,
-            ..Options::default()
-        };
-        let node = Node::start(config.clone(), options).await;
+        let node = Node::start(config.clone(), Options::default()).await;
         threshold.close().await;
         let node = node?;
         if let Err(failure) = check_who_may_come(&config, &node) {
@@ -258,7 +254,7 @@ impl Start {
             ("durability", tuning.durability),
             ("durability_interval", tuning.durability_interval),
             ("request_timeout", tuning.request_timeout),
-            ("network", tuning.network),
+            ("slow_command", tuning.slow_command),
             ("partitions", tuning.partitions),
             ("log", tuning.log),
             ("log_format", tuning.log_format),
@@ -428,6 +424,7 @@ impl Faces {
             tls: tls.clone(),
             timeout: config.request_timeout,
             durability: kept(config),
+            slow: config.slow_command,
             ..RespConfig::default()
         };
         let http_config = HttpConfig {

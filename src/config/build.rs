@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use super::error::ConfigError;
 use super::layers::{Given, Sources};
 use super::settings::{
-    Access, Join, Listen, NodeConfig, REQUEST_TIMEOUT, SYNC_INTERVAL, Secret, TokenSource,
+    Access, Join, Listen, NodeConfig, REQUEST_TIMEOUT, SLOW_COMMAND, SYNC_INTERVAL, Secret,
+    TokenSource,
 };
 use super::text::{self, parse_duration};
 use crate::store::{Durability, Engine};
@@ -16,6 +17,9 @@ use crate::tls::{KeyFiles, TlsFiles};
 pub(super) fn build(given: &Given, sources: &Sources) -> Result<NodeConfig, ConfigError> {
     if let Some(origin) = given.origin_of("etcd") {
         return Err(ConfigError::EtcdNotServed { origin });
+    }
+    if let Some(origin) = given.origin_of("network") {
+        return Err(ConfigError::NetworkMeasured { origin });
     }
     let address = |name, port| {
         given
@@ -59,22 +63,16 @@ pub(super) fn build(given: &Given, sources: &Sources) -> Result<NodeConfig, Conf
             .unwrap_or(Engine::Fjall),
         durability: durability(given)?,
         access: access(given)?,
+        slow_command: given
+            .take("slow_command", parse_duration)?
+            .unwrap_or(SLOW_COMMAND),
         request_timeout: given
             .take("request_timeout", parse_duration)?
             .unwrap_or(REQUEST_TIMEOUT),
-        wide_area: given.take("network", parse_network)?.unwrap_or(false),
         partitions: given.take("partitions", |text| {
             text.parse().ok().filter(|n| text::is_partitions(*n))
         })?,
     })
-}
-
-fn parse_network(text: &str) -> Option<bool> {
-    match text {
-        "local" => Some(false),
-        "wide" => Some(true),
-        _ => None,
-    }
 }
 
 fn parse_switch(text: &str) -> Option<bool> {

@@ -88,6 +88,12 @@ pub enum ConfigError {
         /// Where the key was given.
         origin: Origin,
     },
+    /// An earlier version was told how far the nodes are apart.
+    #[error("{origin}: the round trips between the nodes are measured now; leave network out")]
+    NetworkMeasured {
+        /// Where the key was given.
+        origin: Origin,
+    },
     /// One key means nothing without the other.
     #[error("{origin}: {key} needs {other} as well")]
     Alone {

@@ -6,6 +6,9 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use super::error::ConfigError;
 use super::layers::{self, Sources};
 
+/// Under which target stands who has administered what.
+const AUDIT: &str = "audit";
+
 /// What a node logs to stderr. It is read before everything else, so that whatever is wrong with
 /// the rest can be logged as asked.
 #[derive(Clone, Debug)]
@@ -38,8 +41,7 @@ impl LogConfig {
             Targets::new()
                 .with_default(Level::WARN)
                 .with_target("quorate", Level::INFO)
-                // Who administered what.
-                .with_target("audit", Level::INFO)
+                .with_target(AUDIT, Level::INFO)
                 .with_target("openraft", LevelFilter::OFF)
         };
         let format = given.take("log_format", |text| match text {
@@ -48,10 +50,23 @@ impl LogConfig {
             _ => None,
         })?;
         Ok(Self {
-            filter: given.take("log", parse_log_filter)?.unwrap_or_else(usual),
+            filter: given.take("log", with_audit)?.unwrap_or_else(usual),
             format: format.unwrap_or_default(),
         })
     }
+}
+
+/// The levels that are asked for. Whoever says nothing of [`AUDIT`] does not mean to lose it.
+fn with_audit(text: &str) -> Option<Targets> {
+    let filter = parse_log_filter(text)?;
+    let named = text
+        .split(',')
+        .any(|directive| directive.trim().starts_with(AUDIT));
+    Some(if named {
+        filter
+    } else {
+        filter.with_target(AUDIT, Level::INFO)
+    })
 }
 
 /// Parses levels such as `warn,quorate=debug`. Refuses a word that is not a level: it would be read

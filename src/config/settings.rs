@@ -17,6 +17,9 @@ pub const PARTITIONS: u16 = DEFAULT_PARTITIONS;
 /// Time between two syncs under [`Durability::Interval`] by default, as in Redis' `everysec`.
 pub const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How long a command may take before the slow log keeps it, by default, as in Redis.
+pub const SLOW_COMMAND: Duration = Duration::from_millis(10);
+
 /// The configuration that `quorate start` takes. One from [`NodeConfig::load`] is valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeConfig {
@@ -45,9 +48,8 @@ pub struct NodeConfig {
     pub access: Access,
     /// Timeout of a request that names none.
     pub request_timeout: Duration,
-    /// Whether round trips between nodes may exceed about 30 ms: then elections and failure
-    /// detection take longer. All nodes of a cluster need the same value.
-    pub wide_area: bool,
+    /// A command of a Redis client that takes longer is kept in the slow log.
+    pub slow_command: Duration,
     /// Partitions of the keyspace `default`, and of every keyspace that is created without a
     /// number: a power of two. The founder decides, by default for [`PARTITIONS`]; another node
     /// that names a number must name the same.

@@ -302,6 +302,21 @@ fn switches_and_numbers_have_types_in_the_file() {
 }
 
 #[test]
+fn how_far_the_nodes_are_apart_is_not_configured_any_more() {
+    for (environment, origin) in [(true, "QUORATE_NETWORK"), (false, "--network")] {
+        let given = [("QUORATE_NETWORK", "wide")];
+        let flag = [("network", "wide")];
+        let refused = if environment {
+            refusal(&sources(None, &given, &[]))
+        } else {
+            refusal(&sources(None, &[], &flag))
+        };
+        let expected = format!("{origin}: the round trips between the nodes are measured now");
+        assert!(refused.starts_with(&expected), "{refused}");
+    }
+}
+
+#[test]
 fn etcd_is_refused_clearly() {
     assert!(
         refusal(&sources(None, &[], &[("etcd", "127.0.0.1:7382")]))
@@ -511,6 +526,13 @@ fn the_log_is_configured_like_everything_else() {
     let level = tracing::Level::DEBUG;
     assert!(given.filter.would_enable("quinn::endpoint", &level));
     assert!(!given.filter.would_enable("quorate", &level));
+    let info = tracing::Level::INFO;
+    assert!(
+        given.filter.would_enable("audit", &info),
+        "nobody has said otherwise"
+    );
+    let without = config(&[], &[("log", "warn,audit=off")]).unwrap();
+    assert!(!without.filter.would_enable("audit", &info));
     let refused = config(&[("QUORATE_LOG", "loud")], &[])
         .unwrap_err()
         .to_string();

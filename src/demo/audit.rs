@@ -61,6 +61,7 @@ pub(super) async fn replicas_in_reach(door: &dyn Data, site: usize, all: usize) 
             timeout: PROBE_TIMEOUT,
             datacenter: wan::name(site).into(),
             id: None,
+            claim: None,
         });
         match answer.await.ok()? {
             Ok(_) => {}

@@ -17,7 +17,9 @@ use super::board::{Board, Health, Seat};
 use super::error::DemoError;
 use super::plan::Plan;
 use super::wan::{self, Wan};
-use crate::config::{Access, Durability, Engine, Join, Listen, NodeConfig, Secret, TokenSource};
+use crate::config::{
+    Access, Durability, Engine, Join, Listen, NodeConfig, SLOW_COMMAND, Secret, TokenSource,
+};
 use crate::faces::resp::{self, RespConfig};
 use crate::node::{Node, Options, StartError};
 
@@ -192,7 +194,6 @@ impl Cluster {
         Options {
             shape: Some(self.wan.shape()),
             profile: Profile::Wan,
-            wide_area: true,
             cores: Some(1),
             ..Options::default()
         }
@@ -213,7 +214,7 @@ fn config(home: &Path, site: usize, number: usize, listen: Listen) -> NodeConfig
         durability: Durability::Sync,
         access: Access::default(),
         request_timeout: REQUEST_TIMEOUT,
-        wide_area: true,
+        slow_command: SLOW_COMMAND,
         partitions: Some(PARTITIONS),
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use quorate_control::topology::{KeyspaceId, Replication, Role};
 use quorate_control::topology::{PARTITIONS_MAX, SplitPolicy};
-use quorate_crdt::Secret;
+use quorate_crdt::{PublicKey, Secret};
 use quorate_dynamo::consistency::Consistency;
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +48,10 @@ pub trait Admin: Send + Sync + 'static {
     /// Begins to take all partitions from a node, which stays a member without a vote, or lets it
     /// hold some again. Done when it has begun; [`members`](Self::members) shows how far it is.
     fn drain_node(&self, name: &str, drained: bool) -> Pending<Result<(), AdminError>>;
+
+    /// Gives the answering node another key in place of its own, of which the public half is
+    /// returned. Done when this node acts on it; the former key opens nothing any more.
+    fn change_key(&self) -> Pending<Result<PublicKey, AdminError>>;
 
     /// Makes, changes or drops a user. Done when this node acts on it.
     fn change_user(&self, name: &str, change: UserChange) -> Pending<Result<(), AdminError>>;
@@ -228,6 +232,12 @@ pub enum AdminError {
     /// The keyspace `default` cannot be dropped.
     #[error("the keyspace default cannot be dropped")]
     DefaultKeyspace,
+    /// The new key could not be written down.
+    #[error("the new key could not be written: {0}; the node goes on with its key")]
+    KeyNotKept(Box<str>),
+    /// The node is in a network where nobody asks for keys.
+    #[error("this node has no key")]
+    NoKey,
     /// There is no node of the name.
     #[error("there is no node {0}")]
     UnknownNode(Box<str>),

@@ -8,7 +8,7 @@ use quorate_control::topology::{KeyspaceId, Topology};
 use quorate_crdt::NodeId;
 use quorate_dynamo::op::{Answer, Receipt, Request, RequestError};
 
-use super::{AdminError, Explanation, Pending, Room, Shortfall, Status};
+use super::{AdminError, Coordinator, Explanation, Pending, Room, Shortfall, Status};
 
 /// The longest time that a client may give a request. Until it is over, a request that nobody can
 /// answer holds one of the places of requests in flight.
@@ -38,6 +38,9 @@ pub trait Data: Send + Sync + 'static {
     /// The keyspace of this name. If there is none, it is made like `default`, which needs the
     /// quorum of the control group.
     fn open_keyspace(&self, name: &str) -> Pending<Result<KeyspaceId, AdminError>>;
+
+    /// The door to locks and their like.
+    fn coordinator(&self) -> Arc<dyn Coordinator>;
 
     /// The topology that the node acts on.
     fn topology(&self) -> Arc<Topology>;

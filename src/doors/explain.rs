@@ -90,7 +90,8 @@ pub struct HeldRow {
 pub struct HeldEntry {
     /// The event that made it: `node.incarnation#counter`.
     pub dot: String,
-    /// What it is: `value`, `count`, `member`, `expiry` or `request`.
+    /// What it is: `value`, `count`, `member`, `expiry` or `request`; under a fencing token also
+    /// `gone`, or `collection` where the key's string would be.
     pub what: String,
     /// The value, at most its first 256 bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -104,6 +105,9 @@ pub struct HeldEntry {
     /// Its stamp, in milliseconds since 1970: of concurrent values, the latest is shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stamp: Option<u64>,
+    /// The fencing token under which it was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<u64>,
     /// When the key expires as far as this entry says, in milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<u64>,

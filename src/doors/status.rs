@@ -22,9 +22,8 @@ pub struct Status {
     pub at_ms: u64,
     /// The name of the control group's leader, if a majority of the voters follows it.
     pub leader: Option<String>,
-    /// The voters of the control group whose stores may forget a vote when their machine, or with
-    /// `--storage memory` their process, stops, or have done so. A forgotten vote can elect two
-    /// leaders in one term.
+    /// The voters of the control group whose stores may forget a vote when their machine stops, or
+    /// have done so. A forgotten vote can elect two leaders in one term.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volatile_voters: Vec<String>,
     /// How far the voters of the control group agree.

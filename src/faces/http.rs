@@ -6,6 +6,7 @@ mod doorman;
 mod face;
 mod guard;
 mod kv;
+mod locks;
 mod metrics;
 mod openapi;
 mod problem;
@@ -22,7 +23,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, any, delete, get, patch};
+use axum::routing::{MethodRouter, any, delete, get, patch, post, put};
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -220,6 +221,7 @@ fn guarded() -> Vec<(&'static str, Route)> {
             "/v1/nodes/{name}",
             delete(admin::remove_node).patch(admin::drain_node),
         ),
+        ("/v1/key", post(admin::change_key)),
         ("/v1/tokens", get(admin::tokens).post(admin::create_token)),
         ("/v1/tokens/{id}", delete(admin::revoke_token)),
         ("/v1/users", get(users::list).post(users::create)),
@@ -242,6 +244,19 @@ fn guarded() -> Vec<(&'static str, Route)> {
             get(kv::get).put(kv::put).delete(kv::delete),
         ),
         ("/v1/explain/{keyspace}/{*key}", get(kv::explain)),
+        ("/v1/locks", get(locks::list)),
+        (
+            "/v1/locks/{key}",
+            post(locks::acquire).delete(locks::release),
+        ),
+        ("/v1/locks/{key}/renew", put(locks::renew)),
+        (
+            "/v1/elections/{key}",
+            get(locks::observe)
+                .post(locks::campaign)
+                .delete(locks::resign),
+        ),
+        ("/v1/elections/{key}/renew", put(locks::renew_leadership)),
     ]
 }
 

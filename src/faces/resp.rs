@@ -19,7 +19,6 @@ mod loading;
 mod output;
 pub mod parse;
 mod permit;
-mod process;
 mod refuse;
 mod serve;
 mod server;

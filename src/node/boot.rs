@@ -24,11 +24,13 @@ use tokio::time::Instant;
 
 use super::adopted::Keeper;
 use super::control::{Control, Door};
+use super::coordinating::Coordinating;
 use super::disk_guard::{Failure, Guarded};
 use super::doors::Doors;
 use super::error::StartError;
 use super::hub::{Hub, Switchboard};
 use super::inbox::{Inbox, Lane};
+use super::keys::Keys;
 use super::meter::Meter;
 use super::outbox::Outbox;
 use super::shard::{Shard, Surroundings};
@@ -61,6 +63,19 @@ pub(crate) struct Plug {
     pub(crate) transport: Arc<dyn Transport>,
     /// Where other nodes reach this one, `host:port`.
     pub(crate) address: Arc<str>,
+    /// What it shows there; a simulated network asks for no keys.
+    pub(super) keys: Option<Arc<Keys>>,
+}
+
+impl Plug {
+    /// A place in a network that asks for no keys.
+    pub(crate) fn without_keys(transport: Arc<dyn Transport>, address: Arc<str>) -> Self {
+        Self {
+            transport,
+            address,
+            keys: None,
+        }
+    }
 }
 
 impl Boot {
@@ -95,7 +110,11 @@ impl Boot {
             meter,
             news_sender,
         ));
-        let Plug { transport, address } = plug(Arc::new(Switchboard(Arc::clone(&hub))))?;
+        let Plug {
+            transport,
+            address,
+            keys,
+        } = plug(Arc::new(Switchboard(Arc::clone(&hub))))?;
         let (report_sender, reports) = mpsc::unbounded_channel();
         let outbox = Outbox {
             transport: Arc::clone(&transport),
@@ -134,6 +153,7 @@ impl Boot {
                 hub,
                 transport,
                 address,
+                keys,
                 control,
                 failure,
                 acted,
@@ -200,7 +220,9 @@ impl Boot {
             error = shared.failed() => return Err(StartError::Failed(error)),
             () = shared.in_topology() => {}
         }
+        let coordination = shared.control.coordination().clone();
         let doors = Arc::new(Doors {
+            coordinating: Coordinating::start(coordination, shared.world.seed),
             shared,
             runtime: tokio::runtime::Handle::current(),
         });

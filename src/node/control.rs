@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_control::consensus::{
-    Consensus, ConsensusConfig, ControlGroup, Link, LinkError, OpenError, ProposeError,
+    Consensus, ConsensusConfig, ControlGroup, Group, GroupId, Link, LinkError, OpenError,
+    ProposeError,
 };
+use quorate_control::coordinate::Coordination;
 use quorate_control::state::{Command, CommandRefusal, Entry, NodeSpec, Response, TokenId};
 use quorate_control::store::{Commit, Store};
 use quorate_control::topology::Topology;
@@ -32,6 +34,7 @@ const PROPOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The node's part in the Raft groups, and the clock by which join tokens expire.
 pub(super) struct Control {
     consensus: Consensus,
+    coordination: Group<Coordination>,
     transport: Arc<dyn Transport>,
     clock: Arc<dyn Clock>,
 }
@@ -40,6 +43,12 @@ pub(super) struct Control {
 struct Calls(Arc<dyn Transport>);
 
 impl Link for Calls {
+    fn round_trips(&self) -> Vec<(NodeId, Duration)> {
+        let met = self.0.met().into_keys();
+        met.filter_map(|node| Some((node, self.0.rtt(node)?)))
+            .collect()
+    }
+
     fn call(
         &self,
         to: NodeId,
@@ -72,8 +81,10 @@ impl Control {
     ) -> Result<Arc<Self>, OpenError> {
         let link = Arc::new(Calls(Arc::clone(&transport)));
         let consensus = Consensus::open(config, store, commit, link).await?;
+        let coordination = consensus.attend(GroupId::COORDINATION);
         Ok(Arc::new(Self {
             consensus,
+            coordination,
             transport,
             clock,
         }))
@@ -87,6 +98,11 @@ impl Control {
     /// The group that decides the topology.
     pub(super) fn group(&self) -> &ControlGroup {
         self.consensus.topology()
+    }
+
+    /// The group that decides locks and their like.
+    pub(super) fn coordination(&self) -> &Group<Coordination> {
+        &self.coordination
     }
 
     /// The topologies that the group decides, as they come.
@@ -202,8 +218,8 @@ impl Control {
 /// What a newcomer expects of the cluster in vain.
 fn unmet(expected: Expected, topology: &Topology) -> Option<JoinRefusal> {
     let partitions = topology.usual_partitions()?;
-    if expected.partitions.is_some_and(|count| count != partitions) {
-        return Some(JoinRefusal::OtherPartitions { partitions });
+    if let Some(told) = expected.partitions.filter(|&told| told != partitions) {
+        return Some(JoinRefusal::OtherPartitions { partitions, told });
     }
     (expected.users && topology.users.is_empty()).then_some(JoinRefusal::NoUsers)
 }

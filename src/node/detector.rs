@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use quorate_crdt::NodeId;
-use quorate_gossip::membership::{Effect, Input, Member, Membership, Timer};
+use quorate_gossip::membership::{Config, Effect, Input, Member, Membership, Timer};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -19,6 +19,39 @@ use crate::doors::name_of;
 /// How often connections and peers are looked at, in addition to the news about them.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
+/// Beyond this round trip to any node the detector takes its time.
+const FAR: Duration = Duration::from_millis(30);
+/// For how long all round trips must stay below half of [`FAR`] before it hurries again. Guess.
+const NEAR_FOR: Duration = Duration::from_mins(1);
+/// How long nothing is told after a change of pace: the members find each other anew.
+const FIND_EACH_OTHER: Duration = Duration::from_secs(5);
+
+/// Whether the nodes are far apart, as far as this node can measure.
+struct Distance {
+    far: bool,
+    /// Since when all are near, while the detector takes its time.
+    near_since: Option<Instant>,
+}
+
+impl Distance {
+    /// Takes another look. Returns whether the pace must change.
+    fn look(&mut self, longest: Duration, now: Instant) -> bool {
+        let near = longest < FAR / 2;
+        self.near_since = self.near_since.filter(|_| near).or(near.then_some(now));
+        let near_for = self.near_since.map_or(Duration::ZERO, |since| now - since);
+        let far = longest > FAR || (self.far && near_for < NEAR_FOR);
+        std::mem::replace(&mut self.far, far) != far
+    }
+
+    fn pace(&self) -> Config {
+        if self.far {
+            Config::wan()
+        } else {
+            Config::lan()
+        }
+    }
+}
+
 /// The failure detector of a node, and what its driver has to remember.
 struct Detector {
     shared: Arc<Shared>,
@@ -29,6 +62,10 @@ struct Detector {
     peers: Vec<NodeId>,
     /// Whether the shards were last told that a node can be reached.
     told: BTreeMap<NodeId, bool>,
+    /// `None` if the pace was given.
+    distance: Option<Distance>,
+    /// Before this nothing is told.
+    quiet_until: Instant,
 }
 
 /// Runs until the node stops. `appearance` is the incarnation under which this node appears to the
@@ -42,7 +79,12 @@ pub(super) async fn run(
         node: shared.settings.node,
         incarnation: appearance,
     };
-    let config = shared.settings.gossip.clone();
+    let given = shared.settings.gossip.clone();
+    let distance = Distance {
+        far: false,
+        near_since: None,
+    };
+    let config = given.clone().unwrap_or_else(|| distance.pace());
     let membership = Membership::new(config, me, shared.world.seed ^ me.node.0);
     let mut detector = Detector {
         shared,
@@ -52,6 +94,8 @@ pub(super) async fn run(
         armed: 0,
         peers: Vec::new(),
         told: BTreeMap::new(),
+        distance: given.is_none().then_some(distance),
+        quiet_until: Instant::now(),
     };
     let mut look = Instant::now();
     loop {
@@ -112,7 +156,33 @@ impl Detector {
         }
     }
 
+    /// Begins anew at another pace, as another appearance of this node, if the distance of the
+    /// others asks for it.
+    fn keep_pace(&mut self) {
+        let round_trips = self.shared.round_trips();
+        let longest = round_trips.into_values().max().unwrap_or_default();
+        let now = Instant::now();
+        let Some(distance) = &mut self.distance else {
+            return;
+        };
+        if !distance.look(longest, now) {
+            return;
+        }
+        let pace = distance.pace();
+        tracing::info!(?longest, probes_every = ?pace.probe_period, "the failure detector changes its pace");
+        let me = self.membership.me();
+        let me = Member {
+            incarnation: me.incarnation + 1,
+            ..me
+        };
+        self.membership = Membership::new(pace, me, self.shared.world.seed ^ me.incarnation);
+        self.timers.clear();
+        self.peers.clear();
+        self.quiet_until = now + FIND_EACH_OTHER;
+    }
+
     async fn look(&mut self) {
+        self.keep_pace();
         let topology = self.shared.hub.topology();
         let peers: Vec<NodeId> = topology
             .nodes
@@ -134,6 +204,9 @@ impl Detector {
     /// to it: a dead node does not answer, and without a connection nothing arrives there. The
     /// shards assume that a node can be reached until they are told otherwise.
     async fn tell_shards(&mut self) {
+        if Instant::now() < self.quiet_until {
+            return;
+        }
         for &node in &self.peers {
             let up = self.membership.is_up(node) && self.shared.transport.connected(node);
             if self.told.insert(node, up).unwrap_or(true) != up {
@@ -164,5 +237,38 @@ impl Detector {
             .map(|(&node, _)| (node, before.get(&node).copied().unwrap_or(now)))
             .collect();
         self.shared.hub.unreachable.store(Arc::new(unreachable));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_detector_takes_its_time_at_once_and_hurries_only_after_a_while() {
+        let (begun, ms) = (Instant::now(), Duration::from_millis);
+        let mut distance = Distance {
+            far: false,
+            near_since: None,
+        };
+        let looks = [
+            (0, 20, false),
+            (1, 40, true),
+            // Neither near nor far: nothing changes.
+            (2, 20, false),
+            (3, 10, false),
+            (62, 10, false),
+            (63, 10, true),
+            (64, 20, false),
+        ];
+        for (second, round_trip, changes) in looks {
+            let now = begun + Duration::from_secs(second);
+            assert_eq!(
+                distance.look(ms(round_trip), now),
+                changes,
+                "second {second}"
+            );
+        }
+        assert!(!distance.far);
     }
 }

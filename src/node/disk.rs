@@ -12,20 +12,20 @@ use quorate_gossip::wire;
 use serde::{Deserialize, Serialize};
 
 use super::error::StartError;
-use super::process::ProcessFigures;
 use super::world::DiskGauge;
 use crate::config::NodeConfig;
-use crate::store::{DataDir, Engine, GroupCommit, Identity, StoreConfig, free_bytes, open};
+use crate::process::ProcessFigures;
+use crate::store::{DataDir, GroupCommit, Identity, StoreConfig, free_bytes, open};
 
 /// The founding of a cluster that was begun and is not finished.
 const FOUNDING: &[u8] = b"founding";
 /// The format of everything in the store.
 const FORMAT: &[u8] = b"format";
 /// The format that this program writes and reads. It rises with every change of what a space holds.
-const FORMAT_NOW: u16 = 6;
+const FORMAT_NOW: u16 = 7;
 /// The topology that a node acts on is kept in its wire format, so a new wire format is a new
 /// format of the store.
-const _: () = assert!(wire::VERSION == 6, "raise FORMAT_NOW with it");
+const _: () = assert!(wire::VERSION == 7, "raise FORMAT_NOW with it");
 /// Where the node listened last.
 const ADDRESS: &[u8] = b"quic-address";
 
@@ -36,10 +36,10 @@ pub(super) struct BegunFounding {
     pub(super) token: String,
 }
 
-/// A node's disk, opened. A node that stores in memory has no directory and is a new node at every
-/// start.
+/// A node's disk, opened. One that keeps its data in memory has its own records on disk all the
+/// same, so it comes back as the node that it was, with all data lost.
 pub(super) struct Disk {
-    pub(super) dir: Option<Arc<DataDir>>,
+    pub(super) dir: Arc<DataDir>,
     pub(super) store: Arc<dyn Store>,
     pub(super) commit: Arc<GroupCommit>,
 }
@@ -59,17 +59,10 @@ impl Disk {
         if !config.found && !may_join && !DataDir::is_used(path) {
             return Err(StartError::NoNode { dir: path.clone() });
         }
-        let dir = if engine == Engine::Memory {
-            None
-        } else {
-            Some(Arc::new(DataDir::open(path)?))
-        };
-        let (known, store_dir) = match &dir {
-            Some(dir) => (dir.identity()?, dir.store_dir(engine)?),
-            None => (None, path.clone()),
-        };
-        let store = open(engine, &store_dir, StoreConfig::default())?;
-        if let Some(Identity { name, .. }) = known
+        let dir = Arc::new(DataDir::open(path)?);
+        let store_config = StoreConfig::of(engine);
+        let store = open(engine.of_records(), &dir.store_dir(engine)?, store_config)?;
+        if let Some(Identity { name, .. }) = dir.identity()?
             && is_empty(&*store)?
         {
             return Err(StartError::StoreLost {
@@ -90,14 +83,11 @@ impl Disk {
     /// told. So a node that is killed, or loses the answer, after it was admitted and before it has
     /// written down its identity is recognised when it asks again.
     pub(super) fn keys(&self) -> Result<KeyPair, StartError> {
-        let Some(dir) = &self.dir else {
-            return Ok(KeyPair::generate()?);
-        };
-        if let Some(kept) = dir.key()? {
+        if let Some(kept) = self.dir.key()? {
             return Ok(KeyPair::from_secret(&kept)?);
         }
         let drawn = KeyPair::generate()?;
-        dir.set_key(&drawn.to_secret())?;
+        self.dir.set_key(&drawn.to_secret())?;
         Ok(drawn)
     }
 
@@ -106,8 +96,7 @@ impl Disk {
     /// # Errors
     /// [`StartError::KeyLost`].
     pub(super) fn kept_keys(&self) -> Result<KeyPair, StartError> {
-        let kept = self.dir.as_ref().map(|dir| dir.key()).transpose()?;
-        let kept = kept.flatten().ok_or(StartError::KeyLost)?;
+        let kept = self.dir.key()?.ok_or(StartError::KeyLost)?;
         Ok(KeyPair::from_secret(&kept)?)
     }
 
@@ -189,6 +178,7 @@ fn is_empty(store: &dyn Store) -> Result<bool, StoreError> {
 
 /// The [`DiskGauge`] of a real disk.
 pub(super) struct Gauge {
+    /// The directory, if data is written there.
     pub(super) dir: Option<Arc<DataDir>>,
     pub(super) commit: Arc<GroupCommit>,
 }

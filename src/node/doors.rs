@@ -12,12 +12,13 @@ use quorate_control::state::{
 use quorate_control::topology::{
     DEFAULT_PARTITIONS, Datacenter, KeyspaceId, Replication, Topology, is_keyspace_name,
 };
-use quorate_crdt::NodeId;
+use quorate_crdt::{NodeId, PublicKey};
 use quorate_dynamo::Consistency;
 use quorate_dynamo::op::{Answer, Receipt, Request, RequestError};
 use quorate_gossip::token::JoinToken;
 use tokio::sync::oneshot;
 
+use super::coordinating::Coordinating;
 use super::inbox::Work;
 use super::levels;
 use super::members;
@@ -25,8 +26,8 @@ use super::meter::Readings;
 use super::shared::Shared;
 use super::users;
 use crate::doors::{
-    Admin, AdminError, Data, Explanation, KeyspaceChange, KeyspaceSpec, Lost, Member, Pending,
-    Room, Shortfall, Status, TokenInfo, UserChange,
+    Admin, AdminError, Coordinator, Data, Explanation, KeyspaceChange, KeyspaceSpec, Lost, Member,
+    Pending, Room, Shortfall, Status, TokenInfo, UserChange,
 };
 
 /// The shortest lifetime of a join token.
@@ -35,6 +36,7 @@ const TOKEN_LIFE_MIN: Duration = Duration::from_secs(1);
 /// The doors of a running node.
 pub(crate) struct Doors {
     pub(super) shared: Arc<Shared>,
+    pub(super) coordinating: Arc<Coordinating>,
     /// Where the doors' own tasks run.
     pub(super) runtime: tokio::runtime::Handle,
 }
@@ -123,6 +125,10 @@ impl Data for Doors {
         })
     }
 
+    fn coordinator(&self) -> Arc<dyn Coordinator> {
+        Arc::new(Arc::clone(&self.coordinating))
+    }
+
     fn topology(&self) -> Arc<Topology> {
         self.shared.hub.topology()
     }
@@ -144,7 +150,7 @@ impl Data for Doors {
     fn metrics(&self) -> String {
         let shared = &self.shared;
         let (commits, syncs) = shared.world.gauge.commits_and_syncs();
-        shared.hub.meter.text(Readings {
+        shared.hub.meter.text(&Readings {
             disk_bytes: shared.world.store.stats().bytes,
             free_bytes: shared.world.gauge.free_bytes(),
             commits,
@@ -152,6 +158,7 @@ impl Data for Doors {
             nodes: shared.hub.topology().nodes.len() as u64,
             peers: shared.hub.connected_peers(),
             raft_term: shared.control.group().status().term,
+            groups: shared.control.consensus().reports(),
             process: shared.world.gauge.process(),
         })
     }
@@ -512,6 +519,29 @@ impl Admin for Doors {
             }
             let response = decide(&shared, Command::DrainNode { node, drained }).await?;
             done(response, &name, &topology)
+        })
+    }
+
+    fn change_key(&self) -> Pending<Result<PublicKey, AdminError>> {
+        let shared = Arc::clone(&self.shared);
+        self.later(async move {
+            let keys = shared.keys.clone().ok_or(AdminError::NoKey)?;
+            let drawn = tokio::task::spawn_blocking(move || keys.draw());
+            let key = drawn
+                .await
+                .map_err(|_node_stopped| AdminError::Stopping)?
+                .map_err(|error| AdminError::KeyNotKept(error.to_string().into()))?;
+            let node = shared.settings.node;
+            let settled = |topology: &Topology| {
+                let info = topology.nodes.get(&node);
+                info.is_some_and(|info| info.key == key && info.next_key.is_none())
+            };
+            shared.acts_on(settled).await;
+            if settled(&shared.hub.topology()) {
+                Ok(key)
+            } else {
+                Err(AdminError::TimedOut)
+            }
         })
     }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use quorate_control::topology::KeyspaceId;
-use quorate_crdt::{Hlc, NodeId};
-use quorate_dynamo::replica::{Payload, RowKind};
+use quorate_crdt::NodeId;
+use quorate_dynamo::replica::{Fact, Payload, RowKind};
 use quorate_dynamo::{EntryView, KeyView, RowView, SeenOf};
 use quorate_gossip::wire;
 use tokio::task::JoinSet;
@@ -139,7 +139,8 @@ fn entry(view: EntryView) -> HeldEntry {
         value: None,
         value_bytes: None,
         count: None,
-        stamp: view.payload.stamp().map(Hlc::unix_millis),
+        stamp: view.payload.stamp().map(|stamp| stamp.hlc.unix_millis()),
+        token: view.payload.guarded().map(|held| held.stamp.rank.token),
         expires: None,
     };
     let what = match view.payload {
@@ -163,6 +164,20 @@ fn entry(view: EntryView) -> HeldEntry {
             "expiry"
         }
         Payload::Executed { .. } => "request",
+        Payload::Guarded(guarded) => match guarded.fact {
+            Fact::Value { value, expires } => {
+                entry.value = Some(Printable::of(&value));
+                entry.value_bytes = Some(view.value_bytes);
+                entry.expires = expires;
+                "value"
+            }
+            Fact::Member => "member",
+            Fact::Gone => "gone",
+            Fact::Collection { expires, .. } => {
+                entry.expires = expires;
+                "collection"
+            }
+        },
     };
     what.clone_into(&mut entry.what);
     entry

@@ -17,8 +17,8 @@ pub(super) struct NodeFigures {
     pub(super) following: Following,
     /// What it uses.
     pub(super) load: Load,
-    /// Its replicas.
-    pub(super) replicas: Vec<ReplicaSummary>,
+    /// Its replicas; `None` if its shards are too busy to tell in time.
+    pub(super) replicas: Option<Vec<ReplicaSummary>>,
 }
 
 /// Whom a node follows in the control group.

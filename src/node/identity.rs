@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::adopted::{keep_granted, last_kept};
 use super::disk::{BegunFounding, Disk};
 use super::error::StartError;
-use crate::config::{Join, NodeConfig, PARTITIONS};
+use crate::config::{Join, NodeConfig, PARTITIONS, TokenSource};
 use crate::store::Identity;
 
 /// How long a newcomer keeps asking once it may have been admitted. Guess: by then a member that
@@ -54,13 +54,7 @@ impl StartAs {
     /// # Errors
     /// [`StartError`].
     pub(super) async fn decide(config: &NodeConfig, disk: &Disk) -> Result<Self, StartError> {
-        let known = disk
-            .dir
-            .as_ref()
-            .map(|dir| dir.identity())
-            .transpose()?
-            .flatten();
-        match (known, &config.join) {
+        match (disk.dir.identity()?, &config.join) {
             (Some(identity), _) => Self::resume(config, disk, &identity),
             (None, Some(entrance)) => Self::join(config, disk, entrance).await,
             (None, None) => Self::found(config, disk),
@@ -74,11 +68,9 @@ impl StartAs {
             .join
             .as_ref()
             .and_then(|entrance| entrance.token.as_ref());
-        if let (Some(token), Some(dir)) = (token, &disk.dir)
-            && let Ok(text) = token.read()
-        {
+        if let Some(Ok(text)) = token.map(TokenSource::read) {
             let token: JoinToken = text.reveal().parse()?;
-            dir.expect_cluster(known, ClusterId(token.cluster))?;
+            disk.dir.expect_cluster(known, ClusterId(token.cluster))?;
         }
         let kept = last_kept(&*disk.store)?;
         if kept
@@ -172,8 +164,7 @@ fn no_node(config: &NodeConfig) -> StartError {
 }
 
 /// Asks to be admitted until it is clear whether the node was: asking again with the same key gives
-/// the same answer. A node that stores in memory has another key at its next start, so it must not
-/// give up while it may already be a member.
+/// the same answer. Whoever gave up now would leave a member behind that does not run.
 async fn insist<T>(mut ask: impl AsyncFnMut() -> Result<T, JoinError>) -> Result<T, JoinError> {
     let until = Instant::now() + INSIST;
     let mut in_doubt = false;
@@ -242,8 +233,7 @@ fn keep_identity(
     disk: &Disk,
     identity: &NodeIdentity,
 ) -> Result<(), StartError> {
-    let Some(dir) = &disk.dir else { return Ok(()) };
-    Ok(dir.set_identity(&Identity {
+    Ok(disk.dir.set_identity(&Identity {
         cluster: ClusterId(identity.cluster()),
         node: identity.node(),
         name: config.node.clone(),

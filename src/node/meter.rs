@@ -243,7 +243,7 @@ impl Meter {
     }
 
     /// The metrics as `OpenMetrics` text, with `readings` taken just now.
-    pub(super) fn text(&self, readings: Readings) -> String {
+    pub(super) fn text(&self, readings: &Readings) -> String {
         self.state.read(readings);
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)

@@ -15,6 +15,7 @@ use super::control::Control;
 use super::disk_guard::Failure;
 use super::hub::Hub;
 use super::inbox::Work;
+use super::keys::Keys;
 use super::reach::Reach;
 use super::world::{Settings, World};
 use crate::doors::name_of;
@@ -36,6 +37,7 @@ pub(super) struct Shared {
     pub(super) transport: Arc<dyn Transport>,
     /// Where other nodes reach this one.
     pub(super) address: Arc<str>,
+    pub(super) keys: Option<Arc<Keys>>,
     pub(super) control: Arc<Control>,
     pub(super) failure: Failure,
     /// The epoch of the topology that everybody in the node has been told of.

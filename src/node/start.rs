@@ -5,14 +5,12 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use quorate_control::consensus::ConsensusConfig;
 use quorate_control::store::StoreError;
 use quorate_control::topology::ClusterId;
-use quorate_crdt::{NodeId, PublicKey};
+use quorate_crdt::PublicKey;
 use quorate_dynamo::protocol::Config;
-use quorate_gossip::membership;
 use quorate_gossip::quic::{LinkShape, Profile, QuicConfig, QuicTransport, random_bytes};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{oneshot, watch};
@@ -23,6 +21,7 @@ use super::disk::{Disk, Gauge};
 use super::doors::Doors;
 use super::error::StartError;
 use super::identity::{Founding, StartAs, advertised};
+use super::keys::Keys;
 use super::world::{Queues, Settings, World};
 use crate::config::NodeConfig;
 use crate::doors::{Admin, Data};
@@ -41,9 +40,6 @@ pub struct Options {
     pub shape: Option<Arc<LinkShape>>,
     /// The network that connects the nodes.
     pub profile: Profile,
-    /// Whether round trips span a continent or more: then elections and failure detection take
-    /// longer. All nodes of a cluster need the same value.
-    pub wide_area: bool,
     /// Number of shards. `None` means one less than the machine has processors, from 1 to 4.
     pub cores: Option<u8>,
     /// Settings of the data plane. `persist` is ignored: the storage engine decides it.
@@ -339,12 +335,13 @@ async fn boot(
 ) -> Result<(Boot, Arc<QuicTransport>), StartError> {
     let seed = u64::from_le_bytes(random_bytes()?);
     let node = start.identity.node();
+    let keeps_data = config.storage.keeps_data();
     let world = World {
         clock: Arc::new(SystemClock::start()),
         store: Arc::clone(&disk.store),
         commit: Arc::clone(&disk.commit) as _,
         gauge: Arc::new(Gauge {
-            dir: disk.dir.clone(),
+            dir: keeps_data.then(|| Arc::clone(&disk.dir)),
             commit: Arc::clone(&disk.commit),
         }),
         onlooker: None,
@@ -356,15 +353,11 @@ async fn boot(
         cores: options.cores.unwrap_or_else(default_cores),
         queues: Queues::default(),
         data: Config {
-            persist: disk.dir.is_some(),
+            persist: keeps_data,
             ..options.data
         },
-        consensus: consensus(node, seed, options.wide_area),
-        gossip: if options.wide_area {
-            membership::Config::wan()
-        } else {
-            membership::Config::lan()
-        },
+        consensus: ConsensusConfig::new(node, seed),
+        gossip: None,
     };
     let listen = QuicConfig {
         listen: start.listen,
@@ -378,9 +371,12 @@ async fn boot(
         bound = Some(Arc::clone(&transport));
         transport.ask_at(seeds(config));
         let listens = transport.local_addr().map_err(StartError::Port)?;
+        let shown = start.identity.keys().clone();
+        let keys = Keys::open(Arc::clone(&disk.dir), Arc::clone(&transport), shown)?;
         Ok(Plug {
             transport,
             address: advertised(config, listens),
+            keys: Some(Arc::new(keys)),
         })
     })
     .await?;
@@ -406,23 +402,6 @@ async fn found(
 fn seeds(config: &NodeConfig) -> Vec<Arc<str>> {
     let members = config.join.iter().flat_map(|join| &join.addresses);
     members.map(|address| address.as_str().into()).collect()
-}
-
-/// An election timeout must be several round trips, and a heartbeat longer than one. The group
-/// gives up an append that is not answered within three quarters of a heartbeat, so nothing would
-/// ever be replicated to a node farther away than that.
-fn consensus(node: NodeId, seed: u64, wide_area: bool) -> ConsensusConfig {
-    let near = ConsensusConfig::new(node, seed);
-    if !wide_area {
-        return near;
-    }
-    let millis = Duration::from_millis;
-    ConsensusConfig {
-        heartbeat: millis(600),
-        election_min: millis(1800),
-        election_max: millis(3600),
-        ..near
-    }
 }
 
 fn default_cores() -> u8 {

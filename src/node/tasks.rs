@@ -20,6 +20,7 @@ use super::disk_guard::report;
 use super::hub::{Call, News, tagged};
 use super::inbox::Sight;
 use super::outbox::Report;
+use super::rekey;
 use super::shared::Shared;
 use crate::doors::Load;
 use crate::planted::{
@@ -77,6 +78,7 @@ pub(super) fn spawn(shared: &Arc<Shared>, feeds: Feeds) -> Tasks {
         tokio::spawn(Arc::clone(shared).look_around()),
         tokio::spawn(Arc::clone(shared).own_up()),
         tokio::spawn(Arc::clone(shared).tell_address()),
+        tokio::spawn(rekey::run(Arc::clone(shared))),
         tokio::spawn(Arc::clone(shared).hear_of_addresses()),
         tokio::spawn(detector::run(Arc::clone(shared), appearance, news)),
     ];
@@ -311,7 +313,7 @@ impl Shared {
         self.hub.load.store(Arc::new(Load {
             store_bytes: store.stats().bytes,
             free_bytes: gauge.free_bytes(),
-            memory_bytes: gauge.process().map(|process| process.resident_bytes),
+            memory_bytes: gauge.process().map(|process| process.taken.resident_bytes),
             requests_per_s,
         }));
     }

@@ -19,7 +19,7 @@ use quorate_gossip::wire;
 use serde::{Deserialize, Serialize};
 
 use super::clock::Clock;
-use super::process::ProcessFigures;
+use crate::process::ProcessFigures;
 use crate::store::{Life, Lives};
 
 /// Time, disk and chance: everything that the simulator replaces, but for the network.
@@ -83,8 +83,8 @@ pub(crate) struct Settings {
     pub(crate) data: Config,
     /// Elections of the control group.
     pub(crate) consensus: ConsensusConfig,
-    /// Failure detection.
-    pub(crate) gossip: membership::Config,
+    /// Failure detection. `None` means as the measured round trips ask for.
+    pub(crate) gossip: Option<membership::Config>,
 }
 
 /// Bounds of what waits in the driver of a shard, in bytes. Real nodes take the defaults.

@@ -40,6 +40,9 @@ pub(super) struct Asker {
     shared: Shared,
     /// The causal tokens received for each key, newest first.
     tokens: BTreeMap<(u8, Key), VecDeque<Seen>>,
+    /// The number of the last request under a lock, and the first that was not given up.
+    sequence: u64,
+    since: u64,
 }
 
 /// A causal token and the requests whose values it covers.
@@ -88,6 +91,8 @@ impl Asker {
         Self {
             shared,
             tokens: BTreeMap::new(),
+            sequence: 0,
+            since: 1,
         }
     }
 
@@ -111,7 +116,11 @@ impl Asker {
                 self.shared.record.push(second);
                 continue;
             }
-            let told = self.ask(ask.clone(), &errand).await;
+            let told = if ask.token > 0 {
+                self.ask_under_lock(ask.clone(), &errand).await
+            } else {
+                self.ask(ask.clone(), &errand).await
+            };
             if let (Ok(Reply::Siblings { token, values }), Deed::Siblings) =
                 (&told.result, &told.ask.deed)
             {
@@ -125,6 +134,22 @@ impl Asker {
             }
             self.shared.record.push(told);
         }
+    }
+
+    /// Numbers a request, and gives it up if it fails.
+    async fn ask_under_lock(&mut self, ask: Ask, errand: &Errand) -> Told {
+        self.sequence += 1;
+        let (sequence, since) = (self.sequence, self.since);
+        let numbered = Ask {
+            sequence,
+            since,
+            ..ask
+        };
+        let told = self.ask(numbered, errand).await;
+        if told.result.is_err() {
+            self.since = self.sequence + 1;
+        }
+        told
     }
 
     /// Sends a request, and repeats it while the outcome of the change is unknown.
@@ -311,6 +336,7 @@ fn request(ask: &Ask, op: Op, keyspace: KeyspaceId, home: &Arc<str>) -> Request 
         timeout: Duration::from_millis(ask.timeout),
         datacenter: Arc::clone(home),
         id,
+        claim: ask.claim(),
     }
 }
 

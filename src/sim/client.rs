@@ -61,6 +61,7 @@ impl Client {
             timeout: self.timeout,
             datacenter: Arc::clone(&self.datacenter),
             id: None,
+            claim: None,
         };
         match &self.data {
             Some(data) => data

@@ -1,13 +1,17 @@
 //! Drills: fixed schedules for situations that whole clusters meet too rarely, because the order of
 //! single messages decides them.
 //!
-//! A drill plays its schedule on real cores (see [`cores`]) or a real replica, without a network.
-//! It passes as long as its rule is upheld.
+//! A drill plays its schedule on real cores (see [`cores`]) or a real replica, without a network;
+//! those on connections ([`dials`]) use real sockets, because the simulated network has none of the
+//! rules that they are about. It passes as long as its rule is upheld.
 
 mod bounds;
+mod coordination;
 mod cores;
+mod dials;
 mod drill;
 mod expiring;
+mod fencing;
 mod flights;
 mod group;
 mod groups;
@@ -29,8 +33,10 @@ mod votes;
 
 use drill::{Drill, Drills};
 
-const ALL: [Drills; 17] = [
+const ALL: [Drills; 20] = [
     bounds::DRILLS,
+    dials::DRILLS,
+    fencing::DRILLS,
     flights::DRILLS,
     joins::DRILLS,
     limits::DRILLS,
@@ -47,6 +53,7 @@ const ALL: [Drills; 17] = [
     places::DRILLS,
     splits::DRILLS,
     users::DRILLS,
+    coordination::DRILLS,
 ];
 
 /// The drill for the rule that this bug breaks.

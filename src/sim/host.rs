@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use quorate_control::consensus::ConsensusConfig;
+use quorate_control::consensus::{ConsensusConfig, Pace};
 use quorate_control::state::Command;
-use quorate_control::topology::{Datacenter, Topology};
+use quorate_control::topology::{Datacenter, Timing, Topology};
 use quorate_crdt::{NodeId, PublicKey};
 use quorate_dynamo::protocol::Config;
 use quorate_gossip::membership;
@@ -129,25 +129,12 @@ impl DiskGauge for SimGauge {
     }
 }
 
-/// Election times that suit the network. An append that is not answered within three quarters of a
-/// heartbeat is given up.
-fn elections(
-    node: NodeId,
-    seed: u64,
-    round_trip: Duration,
-    heartbeat: Option<Duration>,
-) -> ConsensusConfig {
-    let near = ConsensusConfig::new(node, seed);
-    let wanted = heartbeat.unwrap_or(near.heartbeat).max(3 * round_trip);
-    if wanted == near.heartbeat {
-        return near;
-    }
-    ConsensusConfig {
-        heartbeat: wanted,
-        election_min: 3 * wanted,
-        election_max: 6 * wanted,
-        ..near
-    }
+/// A pace that suits the network: the slowest that `heartbeat` and the longest round trip ask for;
+/// without `heartbeat` the group agrees on one.
+fn pace(round_trip: Duration, heartbeat: Option<Duration>) -> Pace {
+    heartbeat.map_or(Pace::Agreed, |heartbeat| {
+        Pace::Fixed(Timing::of(round_trip * 3 / 2).max(Timing::of(heartbeat / 2)))
+    })
 }
 
 impl std::fmt::Debug for Host {
@@ -257,8 +244,11 @@ impl Host {
             cores: setting.cores,
             queues: setting.queues,
             data: setting.data.clone(),
-            consensus: elections(self.node, seed, network.round_trip_max(), setting.heartbeat),
-            gossip: membership::Config::lan(),
+            consensus: ConsensusConfig {
+                pace: pace(network.round_trip_max(), setting.heartbeat),
+                ..ConsensusConfig::new(self.node, seed)
+            },
+            gossip: Some(membership::Config::lan()),
         };
         self.woken += 1;
         let (plugged, node, key) = (network.clone(), self.node, self.key);
@@ -266,7 +256,7 @@ impl Host {
         let address = Arc::clone(&self.address);
         let plug = move |inbound| {
             let transport = plugged.plug(node, key, datacenter, Arc::clone(&address), inbound);
-            Ok(Plug { transport, address })
+            Ok(Plug::without_keys(transport, address))
         };
         let stage = Arc::new(Mutex::new(Stage::Starting));
         let live = live(settings, world, plug, granted, founding, tasks.clone());

@@ -23,8 +23,8 @@ pub struct Layout {
     pub data: Config,
     /// Racks per datacenter. 0 gives every node its own rack.
     pub racks: usize,
-    /// Longest silence between two heartbeats of the control group's leader. `None` uses the
-    /// setting for a local network.
+    /// The time between two heartbeats of a leader, or the next longer one that there is. `None`
+    /// lets the nodes measure and agree.
     pub heartbeat: Option<Duration>,
     /// Bounds on what may wait in the shards' drivers.
     pub queues: Queues,

@@ -182,7 +182,7 @@ fn with<T>(bug: &'static Bug, what: impl FnOnce() -> T) -> T {
 fn focus(bug: &str) -> Focus {
     use Incident::{
         Crash, CrashAll, CrashWhileStarting, Cut, DropFrames, Flap, Garble, Join, Jump, Keyspace,
-        Move, Restore, SlowDisk, Stop, Wipe, WrongStart,
+        Move, Readdress, Restore, SlowDisk, Stop, Wipe, WrongStart,
     };
     let (incidents, kinds): (&[Incident], &[Kind]) = match bug {
         name if name.starts_with("topology-") || name.starts_with("erase-") => {
@@ -205,6 +205,7 @@ fn focus(bug: &str) -> Focus {
             &[Move, Join, Cut, Crash, DropFrames],
             &[Kind::Cell, Kind::Counter, Kind::Set],
         ),
+        "address-untold" | "addresses-unheard" => (&[Readdress, CrashAll, Crash], &[]),
         "stamps-before-asking" | "every-clock-a-witness" => (&[WrongStart], &[Kind::Register]),
         "copies-trusted" | "own-events-overlooked" | "life-number-reused" => {
             (&[Restore, Crash], &[Kind::Cell, Kind::Counter])

@@ -14,6 +14,7 @@ use super::plan::request::{Deed, Key, Kind};
 
 mod counter;
 mod expiring;
+mod guarded;
 pub(super) mod key;
 mod register;
 mod set;
@@ -30,7 +31,9 @@ const LONG_ENOUGH_MS: u64 = 1_000;
 /// The reads of the last check for a key of this kind.
 pub(super) fn last_reads(kind: Kind) -> Vec<Deed> {
     match kind {
-        Kind::Register | Kind::Cell | Kind::Counter | Kind::Text => vec![Deed::Get],
+        Kind::Register | Kind::Cell | Kind::Counter | Kind::Text | Kind::Guarded => {
+            vec![Deed::Get]
+        }
         Kind::Expiring => vec![Deed::Get, Deed::Ttl],
         Kind::Siblings => vec![Deed::Siblings],
         Kind::Set => vec![Deed::Members],
@@ -96,6 +99,7 @@ pub(super) fn judge(judged: &Judged<'_>) -> Vec<Violation> {
             Kind::Hash => register::judge_fields(history),
             Kind::Tally => counter::judge_fields(history),
             Kind::Turning => turning::judge(history),
+            Kind::Guarded => guarded::judge(history),
             Kind::Mixed => Vec::new(),
         };
         let shown = shown

@@ -98,8 +98,6 @@ impl Shared {
 pub struct GroupCommit {
     shared: Arc<Shared>,
     durability: Durability,
-    /// The engine keeps everything in memory: there is nothing to make durable.
-    volatile: bool,
     /// `None` after the end; the thread ends when it is gone. The lock makes sure that no commit
     /// falls between the last one and the end.
     requests: Mutex<Option<Sender<Done>>>,
@@ -107,8 +105,8 @@ pub struct GroupCommit {
 }
 
 impl GroupCommit {
-    /// Starts the committer of `store`. With [`Engine::Memory`] no commit waits, whatever
-    /// `durability` says.
+    /// Starts the committer of `store`. With [`Engine::Memory`] only
+    /// [`commit_durably`](Commit::commit_durably) waits, whatever `durability` says.
     ///
     /// # Errors
     /// [`StoreError::Engine`] if the operating system gives no thread.
@@ -117,11 +115,10 @@ impl GroupCommit {
         engine: Engine,
         durability: Durability,
     ) -> Result<Self, StoreError> {
-        let volatile = engine == Engine::Memory;
-        let durability = if volatile {
-            Durability::None
-        } else {
+        let durability = if engine.keeps_data() {
             durability
+        } else {
+            Durability::None
         };
         let shared = Arc::new(Shared {
             store,
@@ -132,20 +129,18 @@ impl GroupCommit {
         });
         let (requests, inbox) = mpsc::channel();
         let thread = match durability {
-            _ if volatile => None,
-            Durability::Interval(every) => Some(spawn(&shared, engine, move |shared| {
+            Durability::Interval(every) => spawn(&shared, engine, move |shared| {
                 commit_regularly(shared, &inbox, every);
-            })?),
-            Durability::Sync | Durability::None => Some(spawn(&shared, engine, move |shared| {
+            })?,
+            Durability::Sync | Durability::None => spawn(&shared, engine, move |shared| {
                 commit_groups(shared, &inbox);
-            })?),
+            })?,
         };
         Ok(Self {
             shared,
             durability,
-            volatile,
             requests: Mutex::new(Some(requests)),
-            thread: Mutex::new(thread),
+            thread: Mutex::new(Some(thread)),
         })
     }
 
@@ -277,7 +272,7 @@ impl Commit for GroupCommit {
     }
 
     fn commit_durably(&self, done: Done) {
-        if let Accepted::Now(done, result) = self.accept(done, self.volatile) {
+        if let Accepted::Now(done, result) = self.accept(done, false) {
             done(result);
         }
     }

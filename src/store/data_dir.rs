@@ -3,8 +3,9 @@
 //! ```text
 //! LOCK       held while a process uses the directory
 //! key        the node's private key, drawn at its first start
+//! next-key   the one that it is about to show instead
 //! identity   cluster, node, name
-//! fjall/     or sled/: the store
+//! fjall/     or sled/: the store; memory/: what a node keeps on disk that has its data in memory
 //! ```
 
 use std::fs::{self, File, TryLockError};
@@ -45,6 +46,15 @@ struct Key(Secret);
 
 impl Record for Key {
     const FILE: &'static str = "key";
+    const VERSION: u16 = 1;
+}
+
+/// The private key that the node is about to show instead.
+#[derive(Serialize, Deserialize)]
+struct NextKey(Secret);
+
+impl Record for NextKey {
+    const FILE: &'static str = "next-key";
     const VERSION: u16 = 1;
 }
 
@@ -233,7 +243,7 @@ impl DataDir {
 
     /// The engine that has written data at `path`. Creates nothing.
     pub fn engine_at(path: &Path) -> Option<Engine> {
-        [Engine::Fjall, Engine::Sled]
+        [Engine::Fjall, Engine::Sled, Engine::Memory]
             .into_iter()
             .find(|engine| path.join(engine.name()).exists())
     }
@@ -311,6 +321,26 @@ impl DataDir {
             .map_err(|error| DataDirError::record(&self.path, Key::FILE, error))
     }
 
+    /// The private key that the node is about to show instead of its [`key`](Self::key). After it
+    /// has become that, it stays here until another is drawn.
+    ///
+    /// # Errors
+    /// [`DataDirError::File`], [`DataDirError::Io`].
+    pub fn next_key(&self) -> Result<Option<Secret>, DataDirError> {
+        let found: Option<NextKey> = record::read(&self.path)
+            .map_err(|error| DataDirError::record(&self.path, NextKey::FILE, error))?;
+        Ok(found.map(|NextKey(key)| key))
+    }
+
+    /// Writes down the key that the node is about to show, as [`set_key`](Self::set_key) does.
+    ///
+    /// # Errors
+    /// Those of writing. What was there stays.
+    pub fn set_next_key(&self, key: &Secret) -> Result<(), DataDirError> {
+        record::write(&self.path, &NextKey(key.clone()))
+            .map_err(|error| DataDirError::record(&self.path, NextKey::FILE, error))
+    }
+
     /// Checks that `identity`, which was read from here, belongs to `cluster`.
     ///
     /// # Errors
@@ -332,9 +362,7 @@ impl DataDir {
 
     /// The engine that wrote the node's data, if there is any.
     pub fn engine(&self) -> Option<Engine> {
-        [Engine::Fjall, Engine::Sled]
-            .into_iter()
-            .find(|engine| self.path.join(engine.name()).exists())
+        Self::engine_at(&self.path)
     }
 
     /// The directory for the store of `engine`. It may not exist yet.
@@ -372,7 +400,7 @@ fn make_private(dir: &Path) -> Result<(), DataDirError> {
             dir: dir.to_path_buf(),
         });
     }
-    let secret = [Key::FILE, Identity::FILE].map(|file| (dir.join(file), 0o600));
+    let secret = [Key::FILE, NextKey::FILE, Identity::FILE].map(|file| (dir.join(file), 0o600));
     for (path, mode) in [(dir.to_path_buf(), 0o700)].into_iter().chain(secret) {
         let Ok(found) = fs::metadata(&path) else {
             continue;

@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use quorate::doors::{AdminError, Data, Explanation, Pending, Room, Shortfall, Status};
+use quorate::doors::{
+    AdminError, Coordinator, Data, Explanation, LoneCoordinator, Pending, Room, Shortfall, Status,
+};
 use quorate_control::topology::{
     ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Partition, Placement, Replication,
-    SplitPolicy, Topology,
+    SplitPolicy, Timing, Topology,
 };
 use quorate_crdt::{Dot, NodeId, ReplicaId};
 use quorate_dynamo::op::{
@@ -75,6 +77,7 @@ pub(crate) struct State {
 pub(crate) struct Fake {
     topology: Mutex<Arc<Topology>>,
     state: Mutex<State>,
+    coordinator: LoneCoordinator,
 }
 
 impl Fake {
@@ -85,6 +88,7 @@ impl Fake {
             rack: Arc::from("r"),
             quic: "127.0.0.1:1".into(),
             key: quorate_crdt::PublicKey([0; 32]),
+            next_key: None,
             voter: true,
         };
         let keyspace = |name: &str| Keyspace {
@@ -114,9 +118,11 @@ impl Fake {
                 (KeyspaceId(2), keyspace("carts")),
             ]),
             users: BTreeMap::new(),
+            timing: Timing::default(),
         };
         Arc::new(Self {
             topology: Mutex::new(Arc::new(topology)),
+            coordinator: LoneCoordinator::default(),
             state: Mutex::default(),
         })
     }
@@ -213,6 +219,10 @@ impl Data for Fake {
         };
         sender.send(answer).ok();
         receiver
+    }
+
+    fn coordinator(&self) -> Arc<dyn Coordinator> {
+        Arc::new(self.coordinator.clone())
     }
 
     fn topology(&self) -> Arc<Topology> {

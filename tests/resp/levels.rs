@@ -9,6 +9,7 @@ use quorate::faces::resp::RespConfig;
 use quorate_control::topology::KeyspaceId;
 use quorate_crdt::NodeId;
 use quorate_dynamo::Consistency;
+use quorate_dynamo::fence::Claim;
 use quorate_dynamo::op::RequestError;
 use quorate_dynamo::protocol::RequestId;
 
@@ -104,6 +105,48 @@ async fn a_name_for_one_command() {
         "-ERR REQ must precede a command on data, not 'req'/",
     )
     .await;
+}
+
+#[tokio::test]
+async fn a_lock_for_one_command() {
+    let face = Face::start().await;
+    let claim = || face.fake.state().log.last().expect("asked").claim;
+    let job = Claim::new(b"job", 7);
+    let mut raw = face.raw().await;
+    raw.ask("FENCE job 7 SET k v", "+OK/").await;
+    assert_eq!(claim(), Some(job));
+    raw.ask("fence job 7 seq 3 since 2 GET k", "$1/v/").await;
+    assert_eq!(claim(), Some(job.numbered(3, 2)));
+    raw.ask("CL ALL FENCE job 7 SEQ 4 INCR c", ":1/").await;
+    assert_eq!(
+        (claim(), last(&face).0),
+        (Some(job.numbered(4, 0)), Some(Consistency::All))
+    );
+    raw.ask("GET k", "$1/v/").await;
+    assert_eq!(claim(), None, "the lock was for one command");
+    let asked = face.fake.state().log.len();
+    let wrong = "-ERR FENCE takes the key of a lock, its token and, if they are known, SEQ and SINCE: numbers, the token above 0 and SINCE not above SEQ/";
+    for command in [
+        "FENCE job 0 GET k",
+        "FENCE job x GET k",
+        "FENCE job 7 SEQ GET k",
+        "FENCE job 7 SEQ 1 SINCE 2 GET k",
+        "FENCE job 7 SEQ 1 SINCE 1",
+        "FENCE job 7 SEQ 1",
+    ] {
+        raw.ask(command, wrong).await;
+    }
+    raw.ask(
+        "FENCE job 7",
+        "-ERR wrong number of arguments for 'fence' command/",
+    )
+    .await;
+    raw.ask(
+        "FENCE job 7 PING",
+        "-ERR FENCE must precede a command on data, not 'ping'/",
+    )
+    .await;
+    assert_eq!(face.fake.state().log.len(), asked, "nothing was asked");
 }
 
 #[tokio::test]

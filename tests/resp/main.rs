@@ -11,6 +11,7 @@ mod commands;
 mod connections;
 mod fake;
 mod levels;
+mod locks;
 mod operators;
 mod pipelines;
 mod tls;

@@ -96,6 +96,22 @@ async fn a_user_runs_what_the_role_says() {
     root.ask("FLUSHALL", "+OK/").await;
 }
 
+/// A read under a lock shuts out earlier holders.
+#[tokio::test]
+async fn a_reader_takes_no_lock() {
+    let face = Face::start().await;
+    face.user("root", Some(Role::Admin), None);
+    face.user("eve", Some(Role::Read), None);
+    let mut eve = face.raw_as("eve").await;
+    let refused = "-NOPERM User eve has no permissions to run the 'get' command/";
+    eve.ask("FENCE job 1 GET k", refused).await;
+    eve.ask("CL ALL FENCE job 1 GET k", refused).await;
+    assert!(face.fake.state().log.is_empty(), "nothing was asked");
+    eve.ask("GET k", "$-1/").await;
+    let mut root = face.raw_as("root").await;
+    root.ask("FENCE job 1 GET k", "$-1/").await;
+}
+
 #[tokio::test]
 async fn a_name_and_its_password_belong_together() {
     let face = Face::start().await;
@@ -198,7 +214,7 @@ async fn categories_are_those_of_the_table() {
     let face = Face::start().await;
     let mut raw = face.raw().await;
     raw.ask("ACL WHOAMI", "$7/default/").await;
-    raw.ask("ACL CAT", "*11/$5/admin/$10/connection/").await;
+    raw.ask("ACL CAT", "*12/$5/admin/$10/connection/").await;
     let mut raw = face.raw().await;
     raw.ask("ACL CAT set", "*7/$4/sadd/$4/srem/").await;
     let mut raw = face.raw().await;

@@ -51,6 +51,11 @@ fn rooms_name_only_those_they_stand_on() {
 }
 
 #[test]
+fn machines_of_the_coordination_group_know_only_sessions() {
+    holds(&modules::machines(&REPOSITORY));
+}
+
+#[test]
 fn files_of_a_crate_are_in_no_circles() {
     holds(&modules::circles(&REPOSITORY));
 }

@@ -7,18 +7,25 @@ use crate::rust::{Token, Use};
 use crate::tree::{File, Tree};
 
 /// The rooms of `src` with the rooms that each may name besides itself. Crates are free to all.
-const ROOMS: [(&str, &[&str]); 14] = [
+const ROOMS: [(&str, &[&str]); 15] = [
     ("planted", &[]),
     ("table", &[]),
     ("limits", &[]),
     ("password", &[]),
+    ("process", &[]),
     ("tls", &[]),
     ("check", &[]),
     ("doors", &["table"]),
     ("store", &["limits", "planted"]),
     ("config", &["store", "tls"]),
-    ("faces", &["config", "doors", "limits", "password", "tls"]),
-    ("node", &["config", "doors", "password", "planted", "store"]),
+    (
+        "faces",
+        &["config", "doors", "limits", "password", "process", "tls"],
+    ),
+    (
+        "node",
+        &["config", "doors", "password", "planted", "process", "store"],
+    ),
     ("sim", &["config", "doors", "node", "table"]),
     ("demo", &["config", "doors", "faces", "node", "table"]),
     (
@@ -28,6 +35,18 @@ const ROOMS: [(&str, &[&str]); 14] = [
             "table", "tls",
         ],
     ),
+];
+
+/// The machines of the coordination group. Each may name the first of them and no other file there.
+const MACHINES: [&str; 8] = [
+    "session",
+    "lock",
+    "queue",
+    "deadlock",
+    "semaphore",
+    "barrier",
+    "latch",
+    "election",
 ];
 
 /// Imports of imports that are followed to what they name.
@@ -50,6 +69,33 @@ pub(crate) fn rooms(tree: &Tree) -> Vec<Finding> {
             },
         );
     forbidden.collect()
+}
+
+/// Places where a machine of the coordination group names another file of it than sessions.
+pub(crate) fn machines(tree: &Tree) -> Vec<Finding> {
+    let root = "control/src/";
+    let mut findings = Vec::new();
+    for (module, (path, file)) in &modules(tree, root) {
+        let Some(machine) = machine_of(module).filter(|name| MACHINES.contains(name)) else {
+            continue;
+        };
+        for (line, named) in named(file, |_| true) {
+            let target = absolute(module, &named);
+            let target = target.as_deref().and_then(machine_of);
+            if let Some(target) = target.filter(|it| *it != machine && *it != MACHINES[0]) {
+                findings.push(format!("{path}:{line}: {machine} may not name {target}"));
+            }
+        }
+    }
+    findings
+}
+
+/// The file of the coordination group that a path leads into.
+fn machine_of(path: &[String]) -> Option<&str> {
+    match path {
+        [room, file, ..] if room == "coordinate" => Some(file),
+        _ => None,
+    }
 }
 
 /// What the table of rooms allows and nobody does: it stays as tight as the code is.
@@ -323,6 +369,20 @@ fn a_room_that_names_one_it_may_not_is_found() {
     ] {
         assert_eq!(found(path, text), [""; 0], "{path}");
     }
+}
+
+#[test]
+fn a_machine_that_names_another_is_found() {
+    let found = |text: &str| machines(&planted(&[("control/src/coordinate/lock.rs", text)]));
+    assert_eq!(
+        found("use super::session::Name;\nuse super::queue::Queue;"),
+        ["control/src/coordinate/lock.rs:2: lock may not name queue"]
+    );
+    assert_eq!(found("fn a() { crate::coordinate::state::b() }").len(), 1);
+    assert_eq!(
+        found("use super::session::Name; use crate::topology::LogIndex;"),
+        [""; 0]
+    );
 }
 
 #[test]

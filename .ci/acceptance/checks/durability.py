@@ -19,11 +19,15 @@ class Writer(threading.Thread):
     def __init__(self, address, name, level):
         super().__init__(daemon=True)
         self.address, self.name, self.level, self.acknowledged, self.refused = address, name, level, 0, []
+        # Set from outside when it has written enough.
+        self.end = False
 
     def run(self):
         try:
             with Connection(self.address) as connection:
                 for number in range(1_000_000):
+                    if self.end:
+                        break
                     connection.call("CL", self.level, "SET", f"{self.name}:{number}", number)
                     self.acknowledged = number + 1
         except ReplyError as error:
@@ -124,11 +128,38 @@ def check_votes_are_kept_whatever_the_durability():
         assert "volatile_voters" not in cluster[0].status()
 
 
-def check_memory_nodes_say_that_their_votes_may_be_forgotten():
-    with Cluster(1, ["--storage", "memory"]) as cluster:
+def check_voters_that_may_forget_their_votes_are_named():
+    with Cluster(1, ["--storage", "sled"]) as cluster:
         assert cluster[0].status()["volatile_voters"] == ["a"]
         said = quorate("status", "--http", cluster[0].ready["http"]).stdout
         assert "may be forgotten by a" in said, said
+
+
+def check_a_memory_cluster_is_restarted_node_by_node():
+    """Every node forgets all data once. It comes back without a token, under its name, and is filled."""
+    with Cluster(3, ["--storage", "memory"]) as cluster:
+        assert "volatile_voters" not in cluster[0].status()
+        writers = []
+        for stop, node in zip(("kill", "stop", "kill"), cluster.nodes):
+            others = [other for other in cluster.nodes if other is not node]
+            running = [Writer(other.resp, f"{node.name}{number}", "QUORUM") for number, other in enumerate(others)]
+            writers += running
+            for writer in running:
+                writer.start()
+            time.sleep(0.5)
+            getattr(node, stop)()
+            time.sleep(0.5)
+            node.start()
+            time.sleep(0.5)
+            for writer in running:
+                writer.end = True
+                writer.join(20)
+            cluster.wait_complete(60)
+        total = sum(writer.acknowledged for writer in writers)
+        assert total > 300, f"only {total} writes were acknowledged: {[writer.refused for writer in writers]}"
+        for node in cluster.nodes:
+            missing = lost(node, writers)
+            assert not missing, f"{len(missing)} of {total} acknowledged writes not seen through {node.name}: {missing[:3]}"
 
 
 def check_a_node_on_a_restored_directory_does_not_vote():

@@ -54,6 +54,20 @@ def check_a_name_that_is_taken():
         assert "name" in said or "taken" in said, said
 
 
+def check_a_node_of_other_partitions_is_refused_at_the_door():
+    with Cluster(1, ["--partitions", "32"]) as cluster:
+        token = cluster[0].make_token(1)
+        node = cluster.make("b", "dc2")
+        join = ["--join", cluster[0].ready["quic"], "--token", token]
+        cluster.arguments, node.arguments = [], ["--datacenter", "dc2"]
+        said = refused(node, *join, "--partitions", "64")
+        assert "32" in said and "64" in said, said
+        assert names(cluster[0]) == ["a"]
+        # The token has not been used, nor has the directory become anybody's.
+        node.start(*join)
+        assert names(cluster[0]) == ["a", "b"]
+
+
 def names(node):
     return sorted(entry["name"] for entry in node.status()["nodes"])
 
@@ -163,6 +177,35 @@ def check_a_removed_node_is_refused_with_its_old_directory():
         for node in cluster.nodes[:2]:
             assert names(node) == ["a", "b"], names(node)
         wait_until("it sees nobody", lambda: lonely(removed), 20)
+
+
+def check_a_node_killed_while_it_changes_its_key():
+    """Wherever the change was interrupted, the node is believed when it is back, and the change comes to its end."""
+    chance = random.Random(13)
+
+    def key(node, name):
+        """The body of a small file: without its head, which names its format, and its checksum."""
+        return (node.data_dir / name).read_bytes()[10:-4]
+
+    with Cluster(3) as cluster:
+        node = cluster[2]
+        for round_number in range(KILLS):
+            before = key(node, "key")
+            asking = threading.Thread(target=quorate, args=("node", "rotate-key", "--http", node.ready["http"]))
+            asking.start()
+            time.sleep(chance.uniform(0, 0.12))
+            node.kill()
+            asking.join()
+            begun = (node.data_dir / "next-key").exists()
+            node.start()
+            cluster.wait_complete(30)
+            assert node.call("CL", "QUORUM", "SET", "k", round_number) == "OK"
+            if begun:
+                wait_until("the change has come to its end", lambda: key(node, "key") == key(node, "next-key"), 20)
+            else:
+                assert key(node, "key") == before
+        changed = quorate("node", "rotate-key", "--http", node.ready["http"])
+        assert changed.returncode == 0, changed.stderr
 
 
 def lonely(node):

@@ -229,6 +229,29 @@ def check_a_node_is_dead(section, site):
     read(site.c, level="LOCAL_QUORUM")
 
 
+@procedure("A key is to be changed")
+def check_a_key_is_to_be_changed(section, site):
+    site.found()
+    write(site.a)
+    shutil.copytree(site.folder / "c", site.folder / "copy")
+    site.c.stop()
+    site.start_again("c", "--http 10.0.0.3:7380 --insecure")
+    said = site.follow_all(section.block(0))[0]
+    assert said.startswith("c has the key "), said
+    site.a.run("quorate status --wait converged")
+    read(site.c, level="LOCAL_QUORUM")
+    # It comes back under the new key, and the copy does not.
+    site.c.stop()
+    site.start_again("c")
+    site.wait_converged()
+    site.c.stop()
+    try:
+        site.d.start("quorate start --node c --datacenter dc3 --data-dir copy --quic 10.0.0.4:7381 --join 10.0.0.1:7381", seconds=8)
+    except Refused:
+        pass
+    wait_until("a refuses it", lambda: "not that of a member" in site.a.log.read_text(), 10)
+
+
 @procedure("A key fell into the wrong hands")
 def check_a_key_fell_into_the_wrong_hands(section, site):
     site.found()

@@ -16,7 +16,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 
 use super::hosted::{Frozen, Host};
 use super::log::{Log, SNAPSHOT};
-use super::types::{LogId, Membership, Outcomes, Snapshot, SnapshotMeta, Types};
+use super::types::{LogId, Membership, Snapshot, SnapshotMeta, Types};
 use crate::state::LogIndex;
 use crate::store::StoreError;
 
@@ -77,19 +77,17 @@ impl RaftStateMachine<Types> for StateMachine {
             let id = entry.log_id();
             let index = LogIndex(id.index);
             applied.send_modify(|applied| applied.last = Some(id));
-            let outcomes = match entry.payload {
-                EntryPayload::Blank => Outcomes::default(),
+            let outcome = match entry.payload {
+                EntryPayload::Blank => Bytes::new(),
                 EntryPayload::Membership(membership) => {
                     let membership = Membership::new(Some(id), membership);
                     applied.send_modify(|applied| applied.membership = membership);
-                    Outcomes::default()
+                    Bytes::new()
                 }
-                EntryPayload::Normal(proposal) => {
-                    Outcomes(host.apply(index, id.leader_id.term(), proposal))
-                }
+                EntryPayload::Normal(proposal) => host.apply(index, id.leader_id.term(), proposal),
             };
             if let Some(responder) = responder {
-                responder.send(outcomes);
+                responder.send(outcome);
             }
         }
         Arc::clone(host).publish(&*self.parts.log.disk.commit);

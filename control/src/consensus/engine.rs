@@ -4,10 +4,13 @@
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
+use openraft::RaftMetrics;
 use openraft::async_runtime::watch::WatchReceiver;
 use quorate_crdt::NodeId;
 use tokio::sync::{Mutex, watch};
+use tokio::time::timeout;
 
 use super::apply::{Applied, Parts, Raft, StateMachine};
 use super::config::ConsensusConfig;
@@ -17,8 +20,8 @@ use super::lives::Lives;
 use super::log::{Disk, Log};
 use super::machine::GroupId;
 use super::peer::{Peer, Peers};
-use super::types::Runtime;
-use crate::topology::Topology;
+use super::types::{Runtime, Types};
+use crate::topology::{Timing, Topology};
 
 /// One group's engine.
 pub(super) struct Engine {
@@ -29,8 +32,11 @@ pub(super) struct Engine {
     running: watch::Sender<Option<Raft>>,
     /// Whoever leads, as far as this node knows without a part in the group.
     pub(super) hint: watch::Sender<Option<NodeId>>,
+    timing: watch::Sender<Timing>,
     /// How often one of the voters was asked because nobody was known to lead.
     asked: AtomicUsize,
+    /// Held while the engine is started or stopped.
+    orders: Mutex<()>,
     /// Held by the state machine that is being fed.
     turn: Arc<Mutex<()>>,
 }
@@ -49,18 +55,20 @@ impl Engine {
             group: peer.group,
         };
         Self {
-            config,
+            timing: watch::Sender::new(config.first_timing()),
             parts: Parts {
                 log,
                 host,
                 applied: Arc::new(watch::Sender::new(Applied::default())),
                 writing: Arc::default(),
             },
+            config,
             lives,
             peer,
             running: watch::Sender::new(None),
             hint: watch::Sender::new(None),
             asked: AtomicUsize::new(0),
+            orders: Mutex::default(),
             turn: Arc::default(),
         }
     }
@@ -74,7 +82,62 @@ impl Engine {
     }
 
     pub(super) fn peer(&self, target: NodeId) -> Peer {
-        self.peer.to(target)
+        Peer {
+            target,
+            retry: self.timing().heartbeat(),
+            ..self.peer.clone()
+        }
+    }
+
+    /// The pace at which it runs.
+    pub(super) fn timing(&self) -> Timing {
+        *self.timing.borrow()
+    }
+
+    /// How long after a majority has answered a leader may serve reads without asking again: a
+    /// tenth less than the time for which those that have answered elect nobody else. So clocks may
+    /// differ in rate by a tenth.
+    pub(super) fn lease(&self) -> Duration {
+        self.timing().election_max() / 10 * 9
+    }
+
+    /// Goes on at another pace. A leader first hands the leadership to a voter that has all
+    /// entries, so that nobody has to wait for an election.
+    pub(super) async fn change_pace(&self, timing: Timing) {
+        let _alone = self.orders.lock().await;
+        self.timing.send_replace(timing);
+        if self.raft().is_none() {
+            return;
+        }
+        self.step_aside().await;
+        self.stop_now().await;
+        if let Err(error) = self.start_now().await {
+            let group = self.group();
+            tracing::error!(%group, %error, "a consensus engine did not start again; the node has no part in the group until it is restarted");
+        }
+    }
+
+    /// Hands the leadership on, if this node leads and somebody can take it. Otherwise an election
+    /// follows.
+    async fn step_aside(&self) {
+        let Some(raft) = self.raft() else { return };
+        let Some(heir) = heir(&raft.metrics().borrow_watched()) else {
+            return;
+        };
+        if raft.trigger().transfer_leader(heir).await.is_err() {
+            return;
+        }
+        let mut metrics = raft.metrics();
+        let handed_on = async {
+            loop {
+                let leads = metrics.borrow_watched().state.is_leader();
+                if !leads || metrics.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        // Too late is no harm: then an election follows.
+        drop(timeout(self.timing().election_max(), handed_on).await);
     }
 
     /// The engine, while it runs.
@@ -109,16 +172,24 @@ impl Engine {
     /// # Errors
     /// [`OpenError`]; then it does not run.
     pub(super) async fn start(&self) -> Result<(), OpenError> {
+        let _alone = self.orders.lock().await;
+        if self.raft().is_some() {
+            return Ok(());
+        }
+        self.start_now().await
+    }
+
+    async fn start_now(&self) -> Result<(), OpenError> {
         self.parts.log.check()?;
         let failed = |error| OpenError::Engine(Box::new(error));
-        let config = self.config.engine().validate();
+        let config = self.config.engine(self.timing()).validate();
         let config = config.map_err(|error| OpenError::Engine(Box::new(error)))?;
         let turn = Arc::clone(&self.turn).lock_owned().await;
         let machine = StateMachine::new(self.parts.clone(), turn);
         let starting = Raft::new(
             self.me(),
             Arc::new(config),
-            Peers(self.peer.clone()),
+            Peers(self.peer(self.me())),
             self.parts.log.clone(),
             machine,
         );
@@ -134,6 +205,11 @@ impl Engine {
     /// Stops the engine. What was acknowledged is in the store; a proposal in flight may or may not
     /// be applied.
     pub(super) async fn stop(&self) {
+        let _alone = self.orders.lock().await;
+        self.stop_now().await;
+    }
+
+    async fn stop_now(&self) {
         let stopped = self.running.send_replace(None);
         if let Some(raft) = stopped
             && let Err(error) = raft.shutdown().await
@@ -175,6 +251,21 @@ impl Engine {
     }
 }
 
+/// The voter to lead next if this node, which leads, stops: one that has all entries.
+pub(super) fn heir(metrics: &RaftMetrics<Types>) -> Option<NodeId> {
+    let progress = metrics
+        .replication
+        .as_ref()
+        .filter(|_| metrics.state.is_leader())?;
+    let last = metrics.last_log_index?;
+    let has_all = |node: &NodeId| {
+        let matched = progress.get(node).and_then(Option::as_ref);
+        matched.is_some_and(|matched| matched.index >= last)
+    };
+    let mut voters = metrics.membership_config.membership().voter_ids();
+    voters.find(|node| *node != metrics.id && has_all(node))
+}
+
 /// What a task of a group is for. Each purpose draws from its own sequence of random numbers.
 #[derive(Clone, Copy)]
 pub(super) enum Purpose {
@@ -183,4 +274,5 @@ pub(super) enum Purpose {
     Serve = 2,
     Attend = 3,
     Propose = 4,
+    Pace = 5,
 }

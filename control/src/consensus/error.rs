@@ -1,4 +1,5 @@
-//! Why a group does not start, a cluster is not founded, or a proposal or a query has no answer.
+//! Why a group does not start, a cluster is not founded, a proposal or a query has no answer, or
+//! nobody else leads.
 
 use quorate_crdt::NodeId;
 use serde::{Deserialize, Serialize};
@@ -77,10 +78,36 @@ pub enum QueryError {
     /// No answer came in time.
     #[error("the group did not answer in time")]
     TimedOut,
-    /// The node that was asked is stopping, or its disk has failed.
-    #[error("the node that was asked is stopping")]
-    Stopping,
     /// Another version of the program does not know the query or the answer.
     #[error("the group does not know the query")]
     Malformed,
+}
+
+/// Why the leadership was not handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[non_exhaustive]
+pub enum HandOverError {
+    /// No leader was found in time: this side has no majority of the voters. Nothing has changed.
+    #[error("the group has no leader on this side")]
+    NoLeader,
+    /// Only a voter can lead. Nothing has changed.
+    #[error("node {node} does not vote in the group")]
+    NotAVoter {
+        /// The node.
+        node: NodeId,
+    },
+    /// The voter lacks entries: until it had them nobody could decide. Nothing has changed.
+    #[error("node {node} is {entries} entries behind")]
+    Behind {
+        /// The node.
+        node: NodeId,
+        /// How many entries.
+        entries: u64,
+    },
+    /// There is no other voter that has all entries. Nothing has changed.
+    #[error("no other voter has all entries")]
+    Nobody,
+    /// It is not known who leads now.
+    #[error("the leadership was offered, and nobody has said yet that it leads")]
+    TimedOut,
 }

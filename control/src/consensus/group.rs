@@ -6,19 +6,19 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use openraft::ServerState;
-use openraft::async_runtime::watch::WatchReceiver;
 use quorate_crdt::NodeId;
 use tokio::sync::{broadcast, watch};
 
 use super::codec::{decode, encode};
-use super::error::{ProposeError, QueryError};
+use super::details::{GroupDetails, GroupStatus, LogLine};
+use super::error::{HandOverError, ProposeError, QueryError};
 use super::hosted::Hosted;
-use super::lives::VoteTrust;
 use super::machine::{GroupId, Machine, ReadLevel};
+use super::propose::CommitTimes;
 use super::serve::Part;
 use crate::state::LogIndex;
-use crate::topology::Topology;
+use crate::store::StoreError;
+use crate::topology::{Timing, Topology};
 
 /// A boxed future. What is inside is compiled in this crate, so a caller does not compile the
 /// engine again.
@@ -50,45 +50,6 @@ impl<M: Machine> fmt::Debug for Group<M> {
             .field("status", &self.status())
             .finish_non_exhaustive()
     }
-}
-
-/// What a node does in a group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Decides, as long as a majority of the voters follows it.
-    Leader,
-    /// Votes and follows the leader.
-    Follower,
-    /// Asks the voters to elect it.
-    Candidate,
-    /// Follows the leader without a vote.
-    Learner,
-    /// Has no part in the group and keeps nothing of it, or has stopped.
-    Absent,
-}
-
-/// A group as this node sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GroupStatus {
-    /// The number of the current leadership; it never falls.
-    pub term: u64,
-    /// The last entry of this node's log, committed or not.
-    pub last_log: LogIndex,
-    /// The last entry that this node has applied.
-    pub applied: LogIndex,
-    /// The leader, as far as this node knows.
-    pub leader: Option<NodeId>,
-    /// What this node does.
-    pub role: Role,
-    /// The voters, in ascending order; during a change, those of both sets.
-    pub voters: Vec<NodeId>,
-    /// Whether the voters are being changed. Decisions then need a majority of the old ones and one
-    /// of the new ones.
-    pub joint: bool,
-    /// The nodes that follow without a vote, in ascending order.
-    pub learners: Vec<NodeId>,
-    /// Whether this node's directory is trusted with a vote.
-    pub standing: VoteTrust,
 }
 
 impl<M: Machine> Group<M> {
@@ -132,6 +93,83 @@ impl<M: Machine> Group<M> {
         })
     }
 
+    /// Has the leader hand its leadership to `to`, or to any other voter that has all entries, and
+    /// returns who leads then. Any node may ask. A voter that lacks entries is waited for: if it
+    /// led before it had them, nobody could decide anything meanwhile.
+    ///
+    /// # Errors
+    /// [`HandOverError`], after `timeout` at the latest.
+    pub fn hand_over(
+        &self,
+        to: Option<NodeId>,
+        timeout: Duration,
+    ) -> Boxed<'static, Result<NodeId, HandOverError>> {
+        let engine = Arc::clone(&self.part.engine);
+        Box::pin(async move { engine.hand_over(to, timeout).await })
+    }
+
+    /// Has this node stand for election now, if a majority of the voters would elect it: they do
+    /// not while they hear from a leader.
+    ///
+    /// # Errors
+    /// [`ProposeError::Stopping`] if this node's part of the group does not run.
+    pub fn stand_for_election(&self) -> Boxed<'static, Result<(), ProposeError>> {
+        let raft = self.part.engine.raft();
+        Box::pin(async move {
+            let raft = raft.ok_or(ProposeError::Stopping)?;
+            let elected = raft.trigger().elect(true).await;
+            elected.map_err(|_fatal| ProposeError::Stopping)
+        })
+    }
+
+    /// Has this node make a snapshot soon.
+    ///
+    /// # Errors
+    /// [`ProposeError::Stopping`] if this node's part of the group does not run.
+    pub fn snapshot(&self) -> Boxed<'static, Result<(), ProposeError>> {
+        let raft = self.part.engine.raft();
+        Box::pin(async move {
+            let raft = raft.ok_or(ProposeError::Stopping)?;
+            let begun = raft.trigger().snapshot().await;
+            begun.map_err(|_fatal| ProposeError::Stopping)
+        })
+    }
+
+    /// Has this node drop the entries of its log before `index` soon, as far as its snapshot
+    /// contains them.
+    ///
+    /// # Errors
+    /// [`ProposeError::Stopping`] if this node's part of the group does not run.
+    pub fn compact(&self, index: LogIndex) -> Boxed<'static, Result<(), ProposeError>> {
+        let raft = self.part.engine.raft();
+        Box::pin(async move {
+            let raft = raft.ok_or(ProposeError::Stopping)?;
+            let Some(last) = index.0.checked_sub(1) else {
+                return Ok(());
+            };
+            let begun = raft.trigger().purge_log(last).await;
+            begun.map_err(|_fatal| ProposeError::Stopping)
+        })
+    }
+
+    /// What this node knows of the group in detail.
+    pub fn details(&self) -> GroupDetails {
+        self.part.engine.details()
+    }
+
+    /// The last entries of this node's log, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn log_tail(&self, entries: u64) -> Result<Vec<LogLine>, StoreError> {
+        self.part.engine.tail(entries)
+    }
+
+    /// What this node has had the group decide, and how long it took.
+    pub fn commit_times(&self) -> CommitTimes {
+        self.part.proposer.times()
+    }
+
     /// Looks at what this node has applied, which may be stale; the default state if it has no part
     /// in the group. `read` must be quick: it holds up the machine.
     pub fn read<R>(&self, read: impl FnOnce(&M) -> R) -> R {
@@ -148,6 +186,11 @@ impl<M: Machine> Group<M> {
     /// reader that is too slow is told that it has missed some, and should look at the state.
     pub fn events(&self) -> broadcast::Receiver<(LogIndex, M::Event)> {
         self.hosted.events()
+    }
+
+    /// The pace of heartbeats and elections at which this node's part runs.
+    pub fn timing(&self) -> Timing {
+        self.part.engine.timing()
     }
 
     /// Which group it is.
@@ -168,40 +211,6 @@ impl<M: Machine> Group<M> {
 
     /// The group as this node sees it.
     pub fn status(&self) -> GroupStatus {
-        let engine = &self.part.engine;
-        let standing = engine.lives.standing();
-        let Some(raft) = engine.raft() else {
-            return GroupStatus {
-                term: 0,
-                last_log: LogIndex(0),
-                applied: LogIndex(0),
-                leader: engine.leader(),
-                role: Role::Absent,
-                voters: Vec::new(),
-                joint: false,
-                learners: Vec::new(),
-                standing,
-            };
-        };
-        let receiver = raft.metrics();
-        let metrics = receiver.borrow_watched();
-        let membership = metrics.membership_config.membership();
-        GroupStatus {
-            term: metrics.current_term,
-            last_log: LogIndex(metrics.last_log_index.unwrap_or(0)),
-            applied: LogIndex(metrics.last_applied.as_ref().map_or(0, |id| id.index)),
-            leader: metrics.current_leader,
-            role: match metrics.state {
-                ServerState::Leader => Role::Leader,
-                ServerState::Follower => Role::Follower,
-                ServerState::Candidate => Role::Candidate,
-                ServerState::Learner => Role::Learner,
-                ServerState::Shutdown => Role::Absent,
-            },
-            voters: membership.voter_ids().collect(),
-            joint: membership.get_joint_config().len() > 1,
-            learners: membership.learner_ids().collect(),
-            standing,
-        }
+        self.part.engine.status()
     }
 }

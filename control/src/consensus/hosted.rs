@@ -20,9 +20,9 @@ pub(super) type Frozen = Box<dyn Fn() -> Result<Bytes, CodecError> + Send + Sync
 
 /// A machine as the engine sees it: commands, outcomes and states are bytes.
 pub(super) trait Host: Send + Sync {
-    /// Applies the commands of one entry. A command that is not one of this machine has an empty
-    /// outcome and changes nothing; none is proposed.
-    fn apply(&self, index: LogIndex, term: u64, proposal: Proposal) -> Vec<Bytes>;
+    /// Applies one entry and returns the outcome of its command. A command that is not one of this
+    /// machine has an empty outcome and changes nothing; none is proposed.
+    fn apply(&self, index: LogIndex, term: u64, proposal: Proposal) -> Bytes;
 
     /// Publishes what there is to publish once what was applied is durable.
     fn publish(self: Arc<Self>, commit: &dyn Commit);
@@ -42,9 +42,10 @@ pub(super) trait Host: Send + Sync {
 
     fn answer(&self, query: &[u8]) -> Result<Bytes, CodecError>;
 
-    fn awaits_time(&self) -> bool;
+    /// The command in words, without its secrets.
+    fn in_words(&self, command: &[u8]) -> Result<String, CodecError>;
 
-    fn commands_per_entry(&self) -> usize;
+    fn awaits_time(&self) -> bool;
 }
 
 /// A machine with those who look at it.
@@ -91,22 +92,20 @@ impl<M: Machine> Hosted<M> {
 }
 
 impl<M: Machine> Host for Hosted<M> {
-    fn apply(&self, index: LogIndex, term: u64, proposal: Proposal) -> Vec<Bytes> {
-        let Proposal {
-            elapsed_ms,
-            commands,
-        } = proposal;
-        let (mut outcomes, mut events) = (Vec::with_capacity(commands.len()), Vec::new());
+    fn apply(&self, index: LogIndex, term: u64, proposal: Proposal) -> Bytes {
+        let (mut outcome, mut events) = (Bytes::new(), Vec::new());
         self.state.send_modify(|state| {
-            state.pass(index, term, elapsed_ms, &mut events);
-            for command in commands {
-                let outcome = decode::<M::Command>(&command)
-                    .and_then(|command| encode(&state.apply(index, command, &mut events)));
-                outcomes.push(outcome.unwrap_or_default());
+            state.pass(index, term, proposal.elapsed_ms, &mut events);
+            let command = proposal
+                .command
+                .map(|command| decode::<M::Command>(&command));
+            if let Some(Ok(command)) = command {
+                let encoded = encode(&state.apply(index, command, &mut events));
+                outcome = encoded.unwrap_or_default();
             }
         });
         self.tell(index, events);
-        outcomes
+        outcome
     }
 
     fn publish(self: Arc<Self>, commit: &dyn Commit) {
@@ -133,11 +132,11 @@ impl<M: Machine> Host for Hosted<M> {
     }
 
     fn check(&self, state: &[u8]) -> Result<(), CodecError> {
-        read_state::<M>(state).map(drop)
+        decode::<M>(state).map(drop)
     }
 
     fn install(&self, state: &[u8]) -> Result<(), CodecError> {
-        self.state.send_replace(read_state(state)?);
+        self.state.send_replace(decode(state)?);
         Ok(())
     }
 
@@ -154,16 +153,11 @@ impl<M: Machine> Host for Hosted<M> {
         encode(&self.state.borrow().answer(&query))
     }
 
+    fn in_words(&self, command: &[u8]) -> Result<String, CodecError> {
+        Ok(decode::<M::Command>(command)?.to_string())
+    }
+
     fn awaits_time(&self) -> bool {
         self.state.borrow().awaits_time()
     }
-
-    fn commands_per_entry(&self) -> usize {
-        M::COMMANDS_PER_ENTRY
-    }
-}
-
-/// A machine's state from its bytes.
-pub(super) fn read_state<M: Machine>(state: &[u8]) -> Result<M, CodecError> {
-    decode::<M>(state)?.revive().ok_or(CodecError::Malformed)
 }

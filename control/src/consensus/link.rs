@@ -13,8 +13,12 @@ use quorate_crdt::NodeId;
 /// proved its identity. Requests and answers have up to 64 MiB. No call holds up another:
 /// otherwise a snapshot would hold up heartbeats.
 pub trait Link: Send + Sync + 'static {
+    /// The round trips to the other nodes, as last measured. Those of which nothing is known are
+    /// left out.
+    fn round_trips(&self) -> Vec<(NodeId, Duration)>;
+
     /// Sends `request` to `to`, where
-    /// [`ControlGroup::serve`](crate::consensus::ControlGroup::serve) answers it. Ends after
+    /// [`Consensus::serve`](crate::consensus::Consensus::serve) answers it. Ends after
     /// `timeout` at the latest.
     fn call(
         &self,

@@ -43,6 +43,8 @@ const OTHER: &[u8] = b"newest-life:";
 /// How many lives a directory remembers. A voter that was away for more starts of a node than this
 /// objects without need. Guess: eight kilobytes.
 const REMEMBERED_MAX: usize = 1000;
+/// How long to wait before those that have not answered are asked again. Guess.
+const PAUSE: Duration = Duration::from_millis(50);
 /// How long a voter may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
@@ -151,7 +153,6 @@ impl Lives {
         self: Arc<Self>,
         mut running: watch::Receiver<Option<Raft>>,
         peer: Peer,
-        pause: Duration,
     ) {
         let mut told = BTreeSet::from([self.me]);
         while self.standing() != VoteTrust::Forgetful {
@@ -192,7 +193,7 @@ impl Lives {
                     tracing::trace!(%stopped, "the engine of the topology group has stopped");
                 }
             }
-            sleep(pause).await;
+            sleep(PAUSE).await;
         }
     }
 

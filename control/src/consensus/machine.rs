@@ -49,13 +49,10 @@ pub enum ReadLevel {
 ///
 /// **Law:** the state, the outcomes and the events are a function of the calls of these two alone:
 /// no clock, no randomness, no iteration over a hash map. All replicas get the same calls in the
-/// same order.
+/// same order. Reading a state back makes anew what was not written, and refuses a state to which
+/// no calls lead.
 pub trait Machine: Clone + Default + Serialize + DeserializeOwned + Send + Sync + 'static {
-    /// How many commands may share an entry of the log. The more, the fewer synchronisations under
-    /// load.
-    const COMMANDS_PER_ENTRY: usize = 1024;
-
-    /// What may be proposed.
+    /// What may be proposed. In words, for logs, it tells no secret.
     type Command: Display + Serialize + DeserializeOwned + Send + Sync + 'static;
     /// What comes of a command.
     type Outcome: Serialize + DeserializeOwned + Send + 'static;
@@ -69,8 +66,8 @@ pub trait Machine: Clone + Default + Serialize + DeserializeOwned + Send + Sync 
     /// What is published for those who act on it; cheap to clone.
     type Published: Clone + Send + Sync + 'static;
 
-    /// Carries out a command at this position of the log. Several commands may share a position;
-    /// positions never fall. The first is at least 1.
+    /// Carries out the command at this position of the log. Positions are strictly increasing; the
+    /// first is at least 1.
     fn apply(
         &mut self,
         index: LogIndex,
@@ -79,9 +76,9 @@ pub trait Machine: Clone + Default + Serialize + DeserializeOwned + Send + Sync 
     ) -> Self::Outcome;
 
     /// So many milliseconds have passed since the entry before, by the clock of the leader of
-    /// `term`. Called for every entry, before its commands. Time before the first call for a term
-    /// is not counted, and neither is time for which there was no leader: so whatever is timed by
-    /// it ends late rather than early, if the first call for a term begins it anew.
+    /// `term`. Called for every entry, before its command, if it has one. Time before the first
+    /// call for a term is not counted, and neither is time without a leader. So whatever is timed
+    /// by it ends late rather than early, if the first call for a term begins it anew.
     fn pass(
         &mut self,
         _index: LogIndex,
@@ -94,12 +91,6 @@ pub trait Machine: Clone + Default + Serialize + DeserializeOwned + Send + Sync 
     /// Whether something in the state waits for time to pass. If not, an idle group writes nothing.
     fn awaits_time(&self) -> bool {
         false
-    }
-
-    /// Makes anew what is not stored, after the state was read; `None` if the state contradicts
-    /// itself.
-    fn revive(self) -> Option<Self> {
-        Some(self)
     }
 
     /// Answers a query from the state as it is.

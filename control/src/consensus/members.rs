@@ -36,6 +36,9 @@ const LAG_MAX: u64 = 64;
 /// heartbeats, also of a wide network.
 const SILENCE_MAX: Duration = Duration::from_secs(3);
 
+/// How long to wait before what could not be done is tried again. Guess.
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// Who has a part in a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Attendance {
@@ -77,13 +80,12 @@ impl Attendance {
     }
 }
 
-/// Runs for ever. A change that cannot be made yet is tried again after `pause`.
+/// Runs for ever. A change that cannot be made yet is tried again after [`PAUSE`].
 pub(super) async fn reconcile(
     mut running: watch::Receiver<Option<Raft>>,
     group: GroupId,
     attendance: Attendance,
     mut topology: watch::Receiver<Arc<Topology>>,
-    pause: Duration,
 ) {
     loop {
         let Some(raft) = (match running.wait_for(Option::is_some).await {
@@ -105,11 +107,11 @@ pub(super) async fn reconcile(
                         }
                         Err(error) => {
                             tracing::debug!(%group, change = kind, %error, "the membership of a group cannot change now");
-                            sleep(pause).await;
+                            sleep(PAUSE).await;
                         }
                     }
                 }
-                Next::Wait => sleep(pause).await,
+                Next::Wait => sleep(PAUSE).await,
                 // Biased, so that two runs of one seed are equal.
                 Next::Settled => tokio::select! {
                     biased;
@@ -119,7 +121,7 @@ pub(super) async fn reconcile(
                 },
             }
         }
-        sleep(pause).await;
+        sleep(PAUSE).await;
     }
 }
 

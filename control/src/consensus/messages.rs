@@ -10,7 +10,7 @@ use openraft::raft::{
 use quorate_crdt::NodeId;
 use serde::{Deserialize, Serialize};
 
-use super::error::{ProposeError, QueryError};
+use super::error::{HandOverError, ProposeError, QueryError};
 use super::machine::{GroupId, ReadLevel};
 use super::types::{SnapshotMeta, Types, Vote};
 
@@ -45,6 +45,11 @@ pub(super) enum Ask {
     },
     /// Whether the sender has no part in the group any more, for certain.
     Excluded,
+    /// To be done by the receiver if it leads.
+    HandOver {
+        to: Option<NodeId>,
+        timeout: Duration,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -53,10 +58,11 @@ pub(super) enum Reply {
     Vote(VoteResponse<Types>),
     Snapshot(SnapshotResponse<Types>),
     Transfer(TransferLeaderResponse<Types>),
-    /// The outcomes, one for each command.
-    Proposed(Result<Vec<Bytes>, ProposeError>),
+    /// What came of each command; `None` if the node does not lead and has done nothing with it.
+    Proposed(Vec<Option<Result<Bytes, ProposeError>>>),
     Answered(Result<Bytes, QueryError>),
     Excluded(bool),
+    HandedOver(Result<NodeId, HandOverError>),
     /// The node does not lead, so it has done nothing. It knows of this leader.
     Elsewhere(Option<NodeId>),
     Failed(ServeError),

@@ -1,7 +1,8 @@
-//! Proposing commands: what waits goes into one entry of the log, here or at the leader.
+//! Proposing commands: what waits is written to the log at once, here or at the leader.
 
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,17 +19,19 @@ use super::error::ProposeError;
 use super::link::LinkError;
 use super::messages::{Ask, Reply};
 use super::peer::CallError;
-use super::types::{Outcomes, Proposal};
+use super::types::Proposal;
 use crate::topology::Topology;
 
 /// The longest command in bytes. Guess: the longest are the reports of moves, some kilobytes.
 pub(super) const COMMAND_BYTES_MAX: usize = 1024 * 1024;
-/// How many proposals may wait for an entry.
+/// How many proposals may wait.
 const WAITING_MAX: usize = 4096;
-/// How many bytes of commands share an entry, up to one command more. Guess.
-const ENTRY_BYTES_MAX: usize = 256 * 1024;
-/// How many entries, or calls to the leader, are under way at once. While they are, more commands
-/// gather for the next. Guess.
+/// How many commands are written, or handed on to the leader, at once. Guess.
+const BATCH_MAX: usize = 512;
+/// How many bytes they have together, up to one command more. Guess.
+const BATCH_BYTES_MAX: usize = 256 * 1024;
+/// How many batches are under way at once. While they are, more commands gather for the next.
+/// Guess.
 const FLIGHTS_MAX: usize = 4;
 /// How often a leader tells a machine that waits for it how much time has passed.
 const TICK: Duration = Duration::from_millis(100);
@@ -37,24 +40,53 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// What one try came to.
 #[derive(Clone)]
 enum Attempt {
-    Done(Result<Vec<Bytes>, ProposeError>),
+    Done(Result<Bytes, ProposeError>),
     /// Certainly not applied, so it may be tried again; at once, if this node has learnt who leads.
     NotApplied {
         learnt: bool,
     },
 }
 
-/// Commands that wait to be proposed together.
+/// A command that waits to be proposed.
 struct Waiting {
-    commands: Vec<Bytes>,
+    command: Bytes,
     until: Instant,
-    /// Whether only this node may propose them: another one has handed them on.
+    /// Whether only this node may propose it: another one has handed it on.
     here: bool,
     answer: oneshot::Sender<Attempt>,
 }
 
+/// What a node has had a group decide since its start, as the leader.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CommitTimes {
+    /// How many batches of entries were committed and applied.
+    pub batches: u64,
+    /// How many entries were in them.
+    pub entries: u64,
+    /// How long the batches took, all in all.
+    pub took: Duration,
+}
+
+/// The same while it is counted.
+#[derive(Debug, Default)]
+struct Counted {
+    batches: AtomicU64,
+    entries: AtomicU64,
+    nanos: AtomicU64,
+}
+
+impl Counted {
+    fn add(&self, entries: u64, took: Duration) {
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.batches.fetch_add(1, Ordering::Relaxed);
+        self.entries.fetch_add(entries, Ordering::Relaxed);
+        self.nanos.fetch_add(nanos, Ordering::Relaxed);
+    }
+}
+
 /// The way to the task that proposes.
 pub(super) struct Proposer {
+    counted: Arc<Counted>,
     engine: Arc<Engine>,
     queue: mpsc::Sender<Waiting>,
 }
@@ -66,13 +98,29 @@ impl Proposer {
         topology: watch::Receiver<Arc<Topology>>,
     ) -> (Self, impl Future<Output = ()> + Send + use<>) {
         let (queue, waiting) = mpsc::channel(WAITING_MAX);
+        let counted = Arc::<Counted>::default();
         let work = Work {
+            counted: Arc::clone(&counted),
             engine: Arc::clone(&engine),
             topology,
             flights: JoinSet::new(),
             stamp: None,
         };
-        (Self { engine, queue }, work.run(waiting))
+        let proposer = Self {
+            counted,
+            engine,
+            queue,
+        };
+        (proposer, work.run(waiting))
+    }
+
+    pub(super) fn times(&self) -> CommitTimes {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        CommitTimes {
+            batches: count(&self.counted.batches),
+            entries: count(&self.counted.entries),
+            took: Duration::from_nanos(count(&self.counted.nanos)),
+        }
     }
 
     /// Has the group decide on a command, and returns the outcome. A command that may have been
@@ -88,15 +136,13 @@ impl Proposer {
         let until = Instant::now() + timeout;
         let mut may_hurry = true;
         loop {
-            match self.attempt(vec![command.clone()], until, false).await {
-                Attempt::Done(outcomes) => {
-                    return outcomes?.pop().ok_or(ProposeError::Malformed);
-                }
+            match self.attempt(command.clone(), until, false).await {
+                Attempt::Done(outcome) => return outcome,
                 // Once: two nodes that are wrong about each other must not keep each other busy.
                 Attempt::NotApplied { learnt } if learnt && may_hurry => may_hurry = false,
                 Attempt::NotApplied { .. } => {
                     may_hurry = true;
-                    let pause = self.engine.config.heartbeat;
+                    let pause = self.engine.timing().heartbeat();
                     if Instant::now() + pause >= until {
                         return Err(ProposeError::NoLeader);
                     }
@@ -107,43 +153,72 @@ impl Proposer {
     }
 
     /// The leader's side of proposals that another node hands on: one try, because only the node
-    /// that first took a proposal may repeat it. `None` if this node does not lead.
+    /// that first took a proposal may repeat it. `None` for each one with which nothing was done,
+    /// because this node does not lead.
     pub(super) async fn propose_once(
         &self,
         commands: Vec<Bytes>,
         timeout: Duration,
-    ) -> Option<Result<Vec<Bytes>, ProposeError>> {
-        match self.attempt(commands, Instant::now() + timeout, true).await {
-            Attempt::Done(outcomes) => Some(outcomes),
-            Attempt::NotApplied { .. } => None,
+    ) -> Vec<Option<Result<Bytes, ProposeError>>> {
+        let until = Instant::now() + timeout;
+        let mut answers = Vec::with_capacity(commands.len());
+        for command in commands {
+            answers.push(self.enqueue(command, until, true).await);
         }
+        let mut outcomes = Vec::with_capacity(answers.len());
+        for answer in answers {
+            outcomes.push(match await_answer(answer, until).await {
+                Attempt::Done(outcome) => Some(outcome),
+                Attempt::NotApplied { .. } => None,
+            });
+        }
+        outcomes
     }
 
-    async fn attempt(&self, commands: Vec<Bytes>, until: Instant, here: bool) -> Attempt {
-        let timed_out =
-            |may_be_applied| Attempt::Done(Err(ProposeError::TimedOut { may_be_applied }));
+    async fn attempt(&self, command: Bytes, until: Instant, here: bool) -> Attempt {
+        let answer = self.enqueue(command, until, here).await;
+        await_answer(answer, until).await
+    }
+
+    /// Puts a command in line. What is not taken in time is not applied.
+    async fn enqueue(&self, command: Bytes, until: Instant, here: bool) -> Answer {
         let (answer, answered) = oneshot::channel();
         let waiting = Waiting {
-            commands,
+            command,
             until,
             here,
             answer,
         };
         match timeout_at(until, self.queue.send(waiting)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_ended)) => return Attempt::NotApplied { learnt: false },
-            Err(_elapsed) => return timed_out(false),
+            Ok(Ok(())) => Ok(answered),
+            Ok(Err(_ended)) => Err(Attempt::NotApplied { learnt: false }),
+            Err(_elapsed) => Err(Attempt::Done(Err(ProposeError::TimedOut {
+                may_be_applied: false,
+            }))),
         }
-        match timeout_at(until, answered).await {
-            Ok(Ok(attempt)) => attempt,
-            Ok(Err(_ended)) => Attempt::Done(Err(ProposeError::Stopping)),
-            Err(_elapsed) => timed_out(true),
-        }
+    }
+}
+
+/// What comes of a command, later or at once.
+type Answer = Result<oneshot::Receiver<Attempt>, Attempt>;
+
+async fn await_answer(answer: Answer, until: Instant) -> Attempt {
+    let answered = match answer {
+        Ok(answered) => answered,
+        Err(attempt) => return attempt,
+    };
+    match timeout_at(until, answered).await {
+        Ok(Ok(attempt)) => attempt,
+        Ok(Err(_ended)) => Attempt::Done(Err(ProposeError::Stopping)),
+        Err(_elapsed) => Attempt::Done(Err(ProposeError::TimedOut {
+            may_be_applied: true,
+        })),
     }
 }
 
 /// The task that proposes what waits.
 struct Work {
+    counted: Arc<Counted>,
     engine: Arc<Engine>,
     topology: watch::Receiver<Arc<Topology>>,
     flights: JoinSet<()>,
@@ -161,10 +236,7 @@ impl Work {
                 biased;
                 Some(_) = self.flights.join_next() => {}
                 first = queue.recv(), if !full => match first {
-                    Some(first) => {
-                        let most = self.engine.parts.host.commands_per_entry();
-                        self.send(gather(first, &mut queue, most)).await;
-                    }
+                    Some(first) => self.send(gather(first, &mut queue)).await,
                     None => return,
                 },
                 () = sleep_until(look), if !full => {
@@ -248,47 +320,58 @@ impl Work {
         elapsed_ms
     }
 
-    /// Writes one entry with all these commands. It is in line before this returns, so that entries
-    /// follow each other in the order of their time.
+    /// Writes an entry for each command, or one with nothing but time. They are in line before this
+    /// returns, so that entries follow each other in the order of their time.
     async fn write(&mut self, raft: &Raft, term: u64, waiting: Vec<Waiting>) {
-        let elapsed_ms = self.elapsed_ms(term);
-        let commands = waiting
+        let mut elapsed_ms = self.elapsed_ms(term);
+        let mut commands: Vec<_> = waiting
             .iter()
-            .flat_map(|waiting| waiting.commands.iter().cloned())
+            .map(|waiting| Some(waiting.command.clone()))
             .collect();
-        let proposal = Proposal {
-            elapsed_ms,
-            commands,
-        };
-        match raft.client_write_many([proposal]).await {
+        let entries = commands.len() as u64;
+        if commands.is_empty() {
+            commands.push(None);
+        }
+        let proposals = commands.into_iter().map(|command| Proposal {
+            elapsed_ms: std::mem::take(&mut elapsed_ms),
+            command,
+        });
+        let counted = Arc::clone(&self.counted);
+        match raft.client_write_many(proposals).await {
             Ok(mut results) => drop(self.flights.spawn(async move {
-                let next = poll_fn(|context| results.as_mut().poll_next(context));
-                let attempt = match next.await {
-                    Some(Ok(Ok(written))) => return split(waiting, written.response),
-                    Some(Ok(Err(ClientWriteError::LogEntryDiscarded(_)))) => {
-                        Attempt::Done(Err(ProposeError::LeaderChanged))
-                    }
-                    Some(Ok(Err(_))) => Attempt::NotApplied { learnt: false },
-                    Some(Err(_)) | None => Attempt::Done(Err(ProposeError::Stopping)),
-                };
-                answer(waiting, &attempt);
+                let begun = Instant::now();
+                for waiting in waiting {
+                    let next = poll_fn(|context| results.as_mut().poll_next(context)).await;
+                    let attempt = match next {
+                        Some(Ok(Ok(written))) => Attempt::Done(Ok(written.response)),
+                        Some(Ok(Err(ClientWriteError::LogEntryDiscarded(_)))) => {
+                            Attempt::Done(Err(ProposeError::LeaderChanged))
+                        }
+                        Some(Ok(Err(_))) => Attempt::NotApplied { learnt: false },
+                        Some(Err(_)) | None => Attempt::Done(Err(ProposeError::Stopping)),
+                    };
+                    // Whoever proposed may have given up.
+                    drop(waiting.answer.send(attempt));
+                }
+                if entries > 0 {
+                    counted.add(entries, begun.elapsed());
+                }
             })),
-            Err(_fatal) => answer(waiting, &Attempt::Done(Err(ProposeError::Stopping))),
+            // The engine was stopped before it took them; it may be started again.
+            Err(_fatal) => answer(waiting, &Attempt::NotApplied { learnt: false }),
         }
     }
 }
 
-/// What waits besides `first`, as much as goes into one entry of at most so many commands.
-fn gather(first: Waiting, queue: &mut mpsc::Receiver<Waiting>, most: usize) -> Vec<Waiting> {
-    let bytes_of = |waiting: &Waiting| waiting.commands.iter().map(Bytes::len).sum::<usize>();
-    let (mut commands, mut bytes) = (first.commands.len(), bytes_of(&first));
+/// What waits besides `first`, as much as goes into one batch.
+fn gather(first: Waiting, queue: &mut mpsc::Receiver<Waiting>) -> Vec<Waiting> {
+    let mut bytes = first.command.len();
     let mut all = vec![first];
-    while commands < most
-        && bytes < ENTRY_BYTES_MAX
+    while all.len() < BATCH_MAX
+        && bytes < BATCH_BYTES_MAX
         && let Ok(next) = queue.try_recv()
     {
-        commands += next.commands.len();
-        bytes += bytes_of(&next);
+        bytes += next.command.len();
         all.push(next);
     }
     // Whoever has given up is not proposed for any more.
@@ -300,7 +383,7 @@ fn gather(first: Waiting, queue: &mut mpsc::Receiver<Waiting>, most: usize) -> V
 async fn hand_on(engine: Arc<Engine>, leader: NodeId, waiting: Vec<Waiting>) {
     let commands = waiting
         .iter()
-        .flat_map(|waiting| waiting.commands.iter().cloned())
+        .map(|waiting| waiting.command.clone())
         .collect();
     let until = waiting.iter().map(|waiting| waiting.until).max();
     let timeout = until.map_or(Duration::ZERO, |until| {
@@ -308,9 +391,13 @@ async fn hand_on(engine: Arc<Engine>, leader: NodeId, waiting: Vec<Waiting>) {
     });
     let ask = Ask::Propose { commands, timeout };
     let attempt = match engine.peer(leader).ask(ask, timeout).await {
-        Ok(Reply::Proposed(Ok(outcomes))) => {
+        Ok(Reply::Proposed(outcomes)) if outcomes.len() == waiting.len() => {
             engine.hint.send_replace(Some(leader));
-            return split(waiting, Outcomes(outcomes));
+            for (waiting, outcome) in waiting.into_iter().zip(outcomes) {
+                let attempt = outcome.map_or(Attempt::NotApplied { learnt: false }, Attempt::Done);
+                drop(waiting.answer.send(attempt));
+            }
+            return;
         }
         Ok(Reply::Elsewhere(other)) => {
             let learnt = other.is_some_and(|other| other != leader);
@@ -321,7 +408,6 @@ async fn hand_on(engine: Arc<Engine>, leader: NodeId, waiting: Vec<Waiting>) {
             engine.hint.send_replace(None);
             Attempt::NotApplied { learnt: false }
         }
-        Ok(Reply::Proposed(Err(error))) => Attempt::Done(Err(error)),
         Ok(_) | Err(_) => {
             engine.hint.send_replace(None);
             Attempt::Done(Err(ProposeError::TimedOut {
@@ -330,19 +416,6 @@ async fn hand_on(engine: Arc<Engine>, leader: NodeId, waiting: Vec<Waiting>) {
         }
     };
     answer(waiting, &attempt);
-}
-
-/// Gives everybody the outcomes of their own commands.
-fn split(waiting: Vec<Waiting>, Outcomes(outcomes): Outcomes) {
-    let mut outcomes = outcomes.into_iter();
-    for Waiting {
-        commands, answer, ..
-    } in waiting
-    {
-        let own: Vec<Bytes> = outcomes.by_ref().take(commands.len()).collect();
-        // Whoever proposed may have given up.
-        drop(answer.send(Attempt::Done(Ok(own))));
-    }
 }
 
 fn answer(waiting: Vec<Waiting>, attempt: &Attempt) {

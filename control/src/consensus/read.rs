@@ -26,7 +26,8 @@ pub(super) enum Said {
     Answer(Bytes),
     /// It cannot answer as freshly as it was asked to. It knows of this leader.
     Elsewhere(Option<NodeId>),
-    Failed(QueryError),
+    /// It does not know such a query.
+    Malformed,
 }
 
 impl Engine {
@@ -43,7 +44,7 @@ impl Engine {
             let known = match timeout_at(until, self.answer_here(&query, level)).await {
                 Err(_elapsed) => return Err(QueryError::TimedOut),
                 Ok(Said::Answer(answer)) => return Ok(answer),
-                Ok(Said::Failed(error)) => return Err(error),
+                Ok(Said::Malformed) => return Err(QueryError::Malformed),
                 Ok(Said::Elsewhere(leader)) => leader.or(*self.hint.borrow()),
             };
             let guess = || self.any_voter(&topology.borrow());
@@ -63,7 +64,7 @@ impl Engine {
                     Ok(_) | Err(_) => drop(self.hint.send_replace(None)),
                 }
             }
-            let pause = self.config.heartbeat;
+            let pause = self.timing().heartbeat();
             if Instant::now() + pause >= until {
                 return Err(QueryError::NoLeader);
             }
@@ -79,7 +80,7 @@ impl Engine {
         let policy = match level {
             ReadLevel::Strong => Some(LinearizerOption::from(ReadPolicy::ReadIndex)),
             ReadLevel::Lease => {
-                let lease = self.config.lease();
+                let lease = self.lease();
                 let option = LinearizerOption::new(Some(lease), false);
                 Some(option.with_wait_timeout(Duration::ZERO))
             }
@@ -97,15 +98,16 @@ impl Engine {
                 Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
                     return Said::Elsewhere(forward.leader_id);
                 }
-                Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => {
-                    return Said::Elsewhere(None);
-                }
-                Err(RaftError::Fatal(_)) => return Said::Failed(QueryError::Stopping),
+                // A stopped engine may be started again.
+                Err(
+                    RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))
+                    | RaftError::Fatal(_),
+                ) => return Said::Elsewhere(None),
             }
         }
         match self.parts.host.answer(query) {
             Ok(answer) => Said::Answer(answer),
-            Err(_codec) => Said::Failed(QueryError::Malformed),
+            Err(_codec) => Said::Malformed,
         }
     }
 

@@ -15,7 +15,6 @@ use quorate_crdt::NodeId;
 
 use super::apply::{StoredSnapshot, stored};
 use super::codec::{CodecError, decode, encode};
-use super::hosted::read_state;
 use super::lives::Lives;
 use super::log::{COMMITTED, Disk, Log, PURGED, SNAPSHOT, VOTE};
 use super::machine::{GroupId, Machine};
@@ -209,7 +208,7 @@ impl<M: Machine> Rewritten<M> {
 /// The state with every entry of the log applied, and the last of them.
 fn everything<M: Machine>(log: &Log) -> Result<(M, Option<LogId>), RecoveryError> {
     let (mut state, mut last) = match stored(log)? {
-        Some(snapshot) => (read_state(&snapshot.state)?, snapshot.meta.last_log_id),
+        Some(snapshot) => (decode(&snapshot.state)?, snapshot.meta.last_log_id),
         None => (M::default(), None),
     };
     let from = last.as_ref().map_or(0, |id| id.index + 1);
@@ -224,8 +223,8 @@ fn everything<M: Machine>(log: &Log) -> Result<(M, Option<LogId>), RecoveryError
                 proposal.elapsed_ms,
                 &mut unheard,
             );
-            for command in &proposal.commands {
-                state.apply(index, decode(command)?, &mut unheard);
+            if let Some(command) = proposal.command {
+                state.apply(index, decode(&command)?, &mut unheard);
             }
         }
         last = Some(id);

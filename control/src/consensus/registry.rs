@@ -11,7 +11,8 @@ use tokio::task::AbortHandle;
 
 use super::attend::{FOUNDER, attend, initialize};
 use super::codec::{decode, encode};
-use super::config::ConsensusConfig;
+use super::config::{ConsensusConfig, Pace};
+use super::details::{GroupDetails, GroupStatus};
 use super::engine::{Engine, Purpose};
 use super::error::{FoundError, OpenError};
 use super::group::{Boxed, Group};
@@ -22,12 +23,13 @@ use super::log::Disk;
 use super::machine::{GroupId, Machine};
 use super::members::{Attendance, reconcile};
 use super::messages::{Reply, Request, ServeError};
+use super::pace;
 use super::peer::Peer;
-use super::propose::Proposer;
+use super::propose::{CommitTimes, Proposer};
 use super::serve::Part;
 use crate::state::{Command, ControlState, Response};
 use crate::store::{Commit, Store};
-use crate::topology::Topology;
+use crate::topology::{Timing, Topology};
 
 /// The group that decides the topology.
 pub type ControlGroup = Group<ControlState>;
@@ -45,6 +47,8 @@ struct Inner {
     link: Arc<dyn Link>,
     lives: Arc<Lives>,
     topology: ControlGroup,
+    /// How slow the groups must be at least.
+    floor: watch::Receiver<Timing>,
     /// The node's part in each group, by which it answers.
     parts: watch::Sender<BTreeMap<GroupId, Part>>,
     tasks: watch::Sender<Vec<AbortHandle>>,
@@ -70,6 +74,21 @@ impl fmt::Debug for Consensus {
     }
 }
 
+/// What a node knows of one of its groups.
+#[derive(Clone, Debug)]
+pub struct GroupReport {
+    /// The group.
+    pub group: GroupId,
+    /// Who leads and who votes.
+    pub status: GroupStatus,
+    /// The log and the other members.
+    pub details: GroupDetails,
+    /// The pace of heartbeats and elections.
+    pub timing: Timing,
+    /// How long decisions took.
+    pub times: CommitTimes,
+}
+
 /// A group whose tasks do not run yet.
 struct Prepared<M: Machine> {
     group: Group<M>,
@@ -83,6 +102,7 @@ fn prepare<M: Machine>(
     disk: &Disk,
     lives: &Arc<Lives>,
     peer: Peer,
+    floor: watch::Receiver<Timing>,
     topology: impl FnOnce(&Hosted<M>) -> watch::Receiver<Arc<Topology>>,
 ) -> Prepared<M> {
     let hosted = Arc::new(Hosted::<M>::new());
@@ -97,13 +117,16 @@ fn prepare<M: Machine>(
         engine.group(),
         attendance,
         topology.clone(),
-        config.heartbeat,
     );
     let mut tasks: Vec<Boxed<'static, ()>> = vec![
         Box::pin(engine.seeded(Purpose::Propose, proposing)),
         Box::pin(engine.seeded(Purpose::Reconcile, reconciling)),
         Box::pin(Arc::clone(&engine).follow_trust()),
     ];
+    if config.pace == Pace::Agreed {
+        let following = pace::follow(Arc::clone(&engine), topology.clone(), floor);
+        tasks.push(Box::pin(engine.seeded(Purpose::Pace, following)));
+    }
     if attendance == Attendance::Voters {
         let attending = attend(Arc::clone(&engine), topology.clone());
         tasks.push(Box::pin(engine.seeded(Purpose::Attend, attending)));
@@ -146,11 +169,29 @@ impl Consensus {
         let lives = Lives::begin(disk.clone(), config.node, config.seed).await?;
         let lives = Arc::new(lives);
         let peer = peer(&config, &link, GroupId::TOPOLOGY);
-        let Prepared { group, tasks } =
-            prepare::<ControlState>(&config, &disk, &lives, peer.clone(), Hosted::published);
+        let (raise, floor) = watch::channel(config.first_timing());
+        let Prepared { group, tasks } = prepare::<ControlState>(
+            &config,
+            &disk,
+            &lives,
+            peer.clone(),
+            floor.clone(),
+            Hosted::published,
+        );
         let engine = &group.part.engine;
         engine.start().await?;
-        let telling = Arc::clone(&lives).tell(engine.running(), peer, config.heartbeat);
+        let telling = Arc::clone(&lives).tell(engine.running(), peer);
+        let measuring = pace::measure(
+            Arc::clone(engine),
+            Arc::clone(&group.part.proposer),
+            Arc::clone(&link),
+            group.topology.clone(),
+            raise,
+        );
+        let mut more: Vec<Boxed<'static, ()>> = vec![Box::pin(telling)];
+        if config.pace == Pace::Agreed {
+            more.push(Box::pin(measuring));
+        }
         let consensus = Self {
             inner: Arc::new(Inner {
                 parts: watch::Sender::new(BTreeMap::from([(group.id(), group.part.clone())])),
@@ -159,11 +200,12 @@ impl Consensus {
                 link,
                 lives,
                 topology: group,
+                floor,
                 tasks: watch::Sender::new(Vec::new()),
             }),
         };
         consensus.run(tasks);
-        consensus.run(vec![Box::pin(telling)]);
+        consensus.run(more);
         Ok(consensus)
     }
 
@@ -180,8 +222,14 @@ impl Consensus {
         let inner = &self.inner;
         let topology = self.topology().published();
         let peer = peer(&inner.config, &inner.link, id);
-        let Prepared { group, tasks } =
-            prepare::<M>(&inner.config, &inner.disk, &inner.lives, peer, |_| topology);
+        let Prepared { group, tasks } = prepare::<M>(
+            &inner.config,
+            &inner.disk,
+            &inner.lives,
+            peer,
+            inner.floor.clone(),
+            |_| topology,
+        );
         let part = group.part.clone();
         inner
             .parts
@@ -193,6 +241,19 @@ impl Consensus {
     /// The group that decides the topology.
     pub fn topology(&self) -> &ControlGroup {
         &self.inner.topology
+    }
+
+    /// What this node knows of all its groups, in the order of their numbers.
+    pub fn reports(&self) -> Vec<GroupReport> {
+        let parts = self.inner.parts.borrow();
+        let report = |(&group, part): (&GroupId, &Part)| GroupReport {
+            group,
+            status: part.engine.status(),
+            details: part.engine.details(),
+            timing: part.engine.timing(),
+            times: part.proposer.times(),
+        };
+        parts.iter().map(report).collect()
     }
 
     /// Makes a topology group of this node alone and founds the cluster in it. After a crash in
@@ -210,7 +271,7 @@ impl Consensus {
             if let Some(raft) = self.topology().part.engine.raft() {
                 initialize(&raft).await.map_err(FoundError::Engine)?;
             }
-            let timeout = self.inner.config.election_max * 20;
+            let timeout = self.topology().part.engine.timing().election_max() * 20;
             Ok(self.topology().propose(&command, timeout).await?)
         })
     }
@@ -263,6 +324,6 @@ fn peer(config: &ConsensusConfig, link: &Arc<dyn Link>, group: GroupId) -> Peer 
         me: config.node,
         target: config.node,
         group,
-        retry: config.heartbeat,
+        retry: config.first_timing().heartbeat(),
     }
 }

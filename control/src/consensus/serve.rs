@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use openraft::vote::RaftLeaderId;
 use quorate_crdt::NodeId;
+use tokio::time::Instant;
 
 use super::engine::Engine;
+use super::error::QueryError;
 use super::messages::{Ask, Reply, ServeError};
 use super::propose::Proposer;
 use super::read::Said;
@@ -28,17 +30,28 @@ impl Part {
         }
         match ask {
             Ask::Propose { commands, timeout } => {
-                let proposed = self.proposer.propose_once(commands, timeout).await;
-                Ok(proposed.map_or_else(|| self.elsewhere(from), Reply::Proposed))
+                let outcomes = self.proposer.propose_once(commands, timeout).await;
+                Ok(if outcomes.iter().all(Option::is_none) {
+                    self.elsewhere(from)
+                } else {
+                    Reply::Proposed(outcomes)
+                })
             }
             Ask::Query { query, level } => Ok(match engine.answer_here(&query, level).await {
                 Said::Answer(answer) => Reply::Answered(Ok(answer)),
                 Said::Elsewhere(leader) => Reply::Elsewhere(leader),
-                Said::Failed(error) => Reply::Answered(Err(error)),
+                Said::Malformed => Reply::Answered(Err(QueryError::Malformed)),
             }),
             Ask::Excluded => {
                 let excluded = engine.excludes(from).await;
                 Ok(excluded.map_or_else(|| self.elsewhere(from), Reply::Excluded))
+            }
+            Ask::HandOver { .. } if engine.leader() != Some(engine.me()) => {
+                Ok(self.elsewhere(from))
+            }
+            Ask::HandOver { to, timeout } => {
+                let until = Instant::now() + timeout;
+                Ok(Reply::HandedOver(engine.hand_over_here(to, until).await))
             }
             ask => self.serve_engine(ask).await,
         }
@@ -80,7 +93,7 @@ impl Part {
                     .map_err(|_fatal| ServeError::Stopping);
             }
             // Answered before.
-            Ask::Propose { .. } | Ask::Query { .. } | Ask::Excluded => {
+            Ask::Propose { .. } | Ask::Query { .. } | Ask::Excluded | Ask::HandOver { .. } => {
                 return Err(ServeError::Malformed);
             }
         };
@@ -96,7 +109,7 @@ impl Part {
             Ask::Vote(rpc) | Ask::PreVote(rpc) => is_of(&rpc.vote),
             Ask::Snapshot { vote, .. } => is_of(vote),
             Ask::Transfer(rpc) => is_of(rpc.from_leader()),
-            Ask::Query { .. } | Ask::Excluded => true,
+            Ask::Query { .. } | Ask::Excluded | Ask::HandOver { .. } => true,
             Ask::Propose { commands, .. } => {
                 for command in commands {
                     let speaks_for = self.engine.parts.host.speaks_for(command);

@@ -9,7 +9,7 @@ use super::messages::{Ask, Reply, Request, ServeError};
 use super::*;
 use crate::state::{Command, CommandRefusal, Response};
 use crate::store::StoreError;
-use crate::topology::Epoch;
+use crate::topology::{Epoch, Timing};
 
 mod counter;
 mod groups;
@@ -491,7 +491,7 @@ fn a_member_reports_only_for_itself() {
                 .topology()
                 .read(|state| state.topology().nodes[&node].quic == quic);
             assert_eq!(
-                (matches!(reply, Reply::Proposed(Ok(_))), moved),
+                (matches!(reply, Reply::Proposed(_)), moved),
                 (expected, expected)
             );
         }
@@ -539,22 +539,6 @@ fn a_topology_is_published_only_when_it_is_durable() {
 fn bad_settings_are_refused() {
     let good = ConsensusConfig::new(NodeId(1), 7);
     assert_eq!(good.validate(), Ok(()));
-    let slow = ConsensusConfig {
-        heartbeat: Duration::from_millis(101),
-        ..good.clone()
-    };
-    assert!(matches!(
-        slow.validate(),
-        Err(ConsensusConfigError::Heartbeat { .. })
-    ));
-    let inverted = ConsensusConfig {
-        election_min: Duration::from_millis(300),
-        ..good.clone()
-    };
-    assert!(matches!(
-        inverted.validate(),
-        Err(ConsensusConfigError::Election { .. })
-    ));
     assert_eq!(
         ConsensusConfig {
             snapshot_every: 0,
@@ -563,7 +547,7 @@ fn bad_settings_are_refused() {
         .validate(),
         Err(ConsensusConfigError::Snapshot)
     );
-    let engine = good.engine();
+    let engine = good.engine(Timing::NEAR);
     assert_eq!(
         (
             engine.enable_pre_vote,

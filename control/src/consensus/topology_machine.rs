@@ -9,9 +9,6 @@ use crate::state::{Command, ControlState, LogIndex, Response};
 use crate::topology::{Epoch, Topology};
 
 impl Machine for ControlState {
-    /// Each change of the topology has an epoch of its own.
-    const COMMANDS_PER_ENTRY: usize = 1;
-
     type Command = Command;
     type Outcome = Response;
     type Event = ();

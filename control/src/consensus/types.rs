@@ -13,31 +13,29 @@ use serde::{Deserialize, Serialize};
 /// Tokio with a seeded generator: under a paused clock, two runs of one seed are equal.
 pub(super) type Runtime = DeterministicRng<TokioRuntime>;
 
-/// What one entry of a log decides on: commands in their order, encoded.
+/// What one entry of a log decides on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Proposal {
     /// How many milliseconds have passed since the entry before of the same leader, by that
     /// leader's clock.
     pub(super) elapsed_ms: u64,
-    pub(super) commands: Vec<Bytes>,
+    /// The command, encoded; none if only time passes.
+    pub(super) command: Option<Bytes>,
 }
 
 impl fmt::Display for Proposal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} commands", self.commands.len())
+        let bytes = self.command.as_ref().map_or(0, Bytes::len);
+        write!(f, "{} ms and a command of {bytes} bytes", self.elapsed_ms)
     }
 }
-
-/// The outcomes of the commands of one entry, in their order, encoded.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Outcomes(pub(super) Vec<Bytes>);
 
 openraft::declare_raft_types!(
     /// Nodes are known by their number alone. Their addresses are in the topology, where the link
     /// looks them up.
     pub(super) Types:
         D = Proposal,
-        R = Outcomes,
+        R = Bytes,
         NodeId = NodeId,
         Node = openraft::EmptyNode,
         AsyncRuntime = Runtime,

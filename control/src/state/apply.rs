@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::command::{Command, CommandRefusal, LogIndex, Response};
+use super::command::{Command, CommandRefusal, Response};
 use super::decided::ControlState;
 use super::nodes::Entry;
-use crate::topology::Epoch;
+use crate::topology::{Epoch, LogIndex};
 
 impl ControlState {
     /// Carries out the command at this position of the log. Indices are strictly increasing; the
@@ -81,6 +81,14 @@ impl ControlState {
             Command::SetPassword { user, password } => self.set_password(epoch, &user, password),
             Command::Grant { user, grant } => self.grant(&user, &grant),
             Command::DropUser(user) => self.drop_user(&user),
+            Command::OfferKey { node, key } => self.offer_key(node, key),
+            Command::ChangeKey { node, key } => self.change_key(node, key),
+            Command::SetTiming(timing) => {
+                if self.topology.timing != timing {
+                    self.topology_mut().timing = timing;
+                }
+                Ok(Response::Done)
+            }
         }
     }
 }

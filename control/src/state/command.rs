@@ -8,15 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::topology::{
     ClusterId, Datacenter, Epoch, KeyspaceId, Partition, PasswordHash, Replication, Role,
-    SplitPolicy,
+    SplitPolicy, Timing,
 };
-
-/// A position in the control group's log. Strictly increasing and never reused, so every [`Epoch`]
-/// and fencing token is made from one.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
-pub struct LogIndex(pub u64);
 
 /// Names a join token within its cluster. Not secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -219,6 +212,25 @@ pub enum Command {
     },
     /// Drops a user, but not the last one who administers the cluster. Answer: [`Response::Done`].
     DropUser(Arc<str>),
+    /// Announces the key that a node is about to show in place of the present one. Until
+    /// [`ChangeKey`](Self::ChangeKey) both are its own. Answer: [`Response::Done`].
+    OfferKey {
+        /// The node, which announces it itself.
+        node: NodeId,
+        /// Its next key.
+        key: PublicKey,
+    },
+    /// Reports that a node shows the key that it has announced. The one before is nobody's from now
+    /// on. Answer: [`Response::Done`].
+    ChangeKey {
+        /// The node, which reports it itself.
+        node: NodeId,
+        /// The key that it shows.
+        key: PublicKey,
+    },
+    /// Changes the pace of the Raft groups; the leader has measured that another one suits. Answer:
+    /// [`Response::Done`].
+    SetTiming(Timing),
 }
 
 impl Command {
@@ -227,6 +239,8 @@ impl Command {
         match self {
             Self::MoveNode { node, .. }
             | Self::ReportMove { node, .. }
+            | Self::OfferKey { node, .. }
+            | Self::ChangeKey { node, .. }
             | Self::Distrust { node } => Some(*node),
             _ => None,
         }
@@ -271,6 +285,9 @@ impl fmt::Display for Command {
             Self::SetPassword { user, .. } => write!(f, "set the password of user {user}"),
             Self::Grant { user, .. } => write!(f, "grant a role to user {user}"),
             Self::DropUser(user) => write!(f, "drop user {user}"),
+            Self::OfferKey { node, key } => write!(f, "node {node} will show key {key}"),
+            Self::ChangeKey { node, key } => write!(f, "node {node} shows key {key}"),
+            Self::SetTiming(timing) => write!(f, "set the heartbeat to {:?}", timing.heartbeat()),
         }
     }
 }
@@ -361,6 +378,18 @@ pub enum CommandRefusal {
         node: NodeId,
         /// Its datacenter.
         datacenter: Datacenter,
+    },
+    /// A key belongs to one node.
+    #[error("the key belongs to node {node}")]
+    KeyTaken {
+        /// The node that has it.
+        node: NodeId,
+    },
+    /// The node has not announced the key.
+    #[error("node {node} has not announced the key")]
+    UnknownKey {
+        /// The node.
+        node: NodeId,
     },
     /// A cluster keeps at least one node that may hold partitions.
     #[error("the last node that may hold partitions can be neither removed nor drained")]

@@ -11,7 +11,8 @@ use super::command::{CommandRefusal, TokenId};
 use super::placement::place;
 use crate::planted::PLACE_BY_OWN_NUMBER;
 use crate::topology::{
-    ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Partition, Placement, Replication, Topology,
+    ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Partition, Placement, Replication, Timing,
+    Topology,
 };
 
 /// Everything the control group has decided. [`apply`](Self::apply) is the only way to change it.
@@ -58,6 +59,7 @@ impl Default for ControlState {
             nodes: BTreeMap::new(),
             keyspaces: BTreeMap::new(),
             users: BTreeMap::new(),
+            timing: Timing::default(),
         };
         Self {
             topology: Arc::new(topology),

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use quorate_crdt::NodeId;
+use quorate_crdt::{NodeId, PublicKey};
 
 use super::command::{CommandRefusal, NewKeyspace, NewToken, NodeSpec, Response, TokenId};
 use super::decided::{ControlState, Token};
 use super::keyspaces::check_partitions;
-use crate::planted::{JOIN_RETRY_UNKNOWN, REPLACED_IS_AWAITED, TOKEN_USE_COUNTED_TWICE};
+use crate::planted::{
+    JOIN_RETRY_UNKNOWN, KEY_OF_ANOTHER, OLD_KEY_KEPT, REPLACED_IS_AWAITED, TOKEN_USE_COUNTED_TWICE,
+};
 use crate::topology::{
     ClusterId, DEFAULT_KEYSPACE, Epoch, NodeInfo, Replication, SplitPolicy, is_address, is_name,
 };
@@ -168,6 +170,7 @@ impl ControlState {
             rack: spec.rack.clone(),
             quic: Arc::clone(&spec.quic),
             key: spec.key,
+            next_key: None,
             voter: false,
         };
         self.topology_mut().nodes.insert(node, info);
@@ -190,6 +193,43 @@ impl ControlState {
             info.quic = Arc::clone(quic);
         }
         Ok(Response::Done)
+    }
+
+    pub(super) fn offer_key(
+        &mut self,
+        node: NodeId,
+        key: PublicKey,
+    ) -> Result<Response, CommandRefusal> {
+        let present = self.known(node)?.key;
+        if let Some(owner) = self.topology.node_of(&key)
+            && owner != node
+            && !KEY_OF_ANOTHER.is_planted()
+        {
+            return Err(CommandRefusal::KeyTaken { node: owner });
+        }
+        self.set_keys(node, present, Some(key).filter(|key| *key != present));
+        Ok(Response::Done)
+    }
+
+    /// Asking again with the same key gives the same answer.
+    pub(super) fn change_key(
+        &mut self,
+        node: NodeId,
+        key: PublicKey,
+    ) -> Result<Response, CommandRefusal> {
+        let info = self.known(node)?;
+        if !info.has_key(&key) {
+            return Err(CommandRefusal::UnknownKey { node });
+        }
+        let before = Some(info.key).filter(|_| OLD_KEY_KEPT.is_planted());
+        self.set_keys(node, key, before);
+        Ok(Response::Done)
+    }
+
+    fn set_keys(&mut self, node: NodeId, key: PublicKey, next_key: Option<PublicKey>) {
+        if let Some(info) = self.topology_mut().nodes.get_mut(&node) {
+            (info.key, info.next_key) = (key, next_key);
+        }
     }
 
     /// Whether the others can hold everything.

@@ -6,10 +6,9 @@ use std::sync::Arc;
 
 use quorate_crdt::NodeId;
 
-use super::command::LogIndex;
 use super::decided::ControlState;
 use super::placement::place;
-use crate::topology::{Epoch, KeyspaceId, Partition, Replication};
+use crate::topology::{Epoch, KeyspaceId, LogIndex, Partition, Replication};
 
 /// What a recovery gives up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -19,6 +19,7 @@
 )]
 
 mod cluster;
+mod coordination;
 mod placement;
 mod quorum;
 mod runner;
@@ -51,4 +52,13 @@ fn membership_scripts() {
     runner::run("membership", Cluster::default, |cluster, line| {
         cluster.command(line, Shows::Members)
     });
+}
+
+#[test]
+fn coordination_scripts() {
+    runner::run(
+        "coordination",
+        coordination::Group::default,
+        coordination::Group::command,
+    );
 }

@@ -149,6 +149,7 @@ fn standing(place: &str) -> NodeInfo {
         rack: rack.into(),
         quic: "127.0.0.1:7381".into(),
         key: quorate_crdt::PublicKey([0; 32]),
+        next_key: None,
         voter: false,
     }
 }

@@ -1,13 +1,13 @@
 //! Answers the coordinators of other nodes: they ask this node's replicas what they have, and give
 //! them writes to join.
 
-use quorate_crdt::{CausalContext, NodeId, Now};
+use quorate_crdt::{NodeId, Now};
 
 use super::Dynamo;
-use super::flight::Sent;
+use super::flight::{Asked, Sent};
 use crate::planted;
 use crate::protocol::{Effect, FlightId, Message, Place, Refusal};
-use crate::replica::{Delta, Range};
+use crate::replica::{Delta, Range, RowKey, RowKind};
 use crate::value;
 
 impl Dynamo {
@@ -17,26 +17,31 @@ impl Dynamo {
         from: NodeId,
         id: FlightId,
         place: Place,
-        ranges: &[Range],
-        digest: u128,
-        context: Option<&CausalContext>,
+        asked: Asked<'_>,
         effects: &mut Vec<Effect>,
     ) {
         let message = self
-            .read_here(id, place, ranges, digest, context)
+            .read_here(id, place, asked)
             .unwrap_or_else(|reason| Message::Refused { id, reason });
         effects.push(Effect::Send { to: from, message });
     }
 
     fn read_here(
-        &self,
+        &mut self,
         id: FlightId,
         place: Place,
-        ranges: &[Range],
-        digest: u128,
-        context: Option<&CausalContext>,
+        asked: Asked<'_>,
     ) -> Result<Message, Refusal> {
+        let Asked {
+            ranges,
+            digest,
+            context,
+            claim,
+        } = asked;
         self.serving(place)?;
+        if let Some(claim) = claim {
+            self.admit_asked(place, &claim)?;
+        }
         let replica = self.replica(place).ok_or(Refusal::NotServing)?;
         if replica.filling() || self.is_waking(place) {
             return Err(Refusal::Filling);
@@ -99,9 +104,20 @@ impl Dynamo {
         {
             return Ok(Message::Different { id, delta, digest });
         }
+        if sent.hides
+            && let Some((delta, digest)) = self.hidden_unseen(place, delta)
+        {
+            return Ok(Message::Different { id, delta, digest });
+        }
         if let Err(reason) = self.serving(place) {
             self.counters.epoch_refused += u64::from(matches!(reason, Refusal::Epoch(_)));
             return Err(reason);
+        }
+        if let Some(claim) = sent.claim {
+            let admitted = self.admit_asked(place, &claim);
+            if !planted::COORDINATOR_ONLY.is_planted() {
+                admitted?;
+            }
         }
         if !self.has_room_for(place, delta) {
             return Err(Refusal::DiskFull);
@@ -134,6 +150,29 @@ impl Dynamo {
             .map(|(name, _)| &name.key)
             .find(|key| value::expired_unseen(replica, key, now.unix_millis, &delta.context))?;
         let ranges = [Range::Key(key.clone())];
+        Some((
+            replica.difference(&ranges, None)?,
+            replica.digest_of(&ranges),
+        ))
+    }
+
+    /// If something here hides what `delta` puts, and its writer had not seen that: what this
+    /// replica has of those rows, with their digest.
+    fn hidden_unseen(&self, place: Place, delta: &Delta) -> Option<(Delta, u128)> {
+        let replica = self.replica(place).filter(|replica| replica.is_guarded())?;
+        let rows = delta.parts.iter().flat_map(|part| &part.rows);
+        let hidden: Vec<&RowKey> = rows
+            .map(|(name, _)| name)
+            .filter(|name| value::hidden_unseen(replica, name, &delta.context))
+            .collect();
+        let first = hidden.first()?;
+        let mut ranges = vec![Range::Row(RowKey::string(first.key.clone()))];
+        ranges.extend(
+            hidden
+                .into_iter()
+                .filter(|name| name.kind != RowKind::String)
+                .map(|name| Range::Row(name.clone())),
+        );
         Some((
             replica.difference(&ranges, None)?,
             replica.digest_of(&ranges),

@@ -122,14 +122,19 @@ impl Dynamo {
         if !self.is_in_doubt() || planted::STAMPS_BEFORE_ASKING.is_planted() {
             return false;
         }
-        let Op::Mutate(key, mutation) = &flight.request.op else {
-            return false;
+        // Under a token, reads are stamped too.
+        let claimed = flight.request.claim.is_some();
+        let stamps = |replica| match &flight.request.op {
+            Op::Mutate(key, mutation) => {
+                claimed || value::needs_time(replica, key, mutation, now.unix_millis)
+            }
+            Op::Query(..) => claimed,
+            Op::Partition(..) => false,
         };
         let replica = self
             .replica(flight.place)
             .filter(|_| self.executes(flight.place, &flight.request.op));
-        let stamped = replica
-            .is_some_and(|replica| value::needs_time(replica, key, mutation, now.unix_millis));
+        let stamped = replica.is_some_and(stamps);
         flight.request.op.names_time() || (stamped && !self.remembers(flight))
     }
 

@@ -6,6 +6,7 @@ use quorate_control::quorum::Verdict;
 use quorate_crdt::{Dot, Now};
 
 use super::Dynamo;
+use super::fencing::looks_in;
 use super::flight::{Flight, Next, Stage, Until};
 use super::ledger::Ledger;
 use crate::consistency::Consistency;
@@ -36,7 +37,7 @@ impl Dynamo {
         }
         let enough = self.ledger(flight, flight.level, Access::Write)?;
         if let Some(ranges) = self.must_see(now, flight) {
-            let ledger = self.ledger(flight, observing(flight.level), Access::Read)?;
+            let ledger = self.ledger(flight, observing(flight.level), looks_in(flight))?;
             if ledger.verdict() != Verdict::Reached {
                 return self.ask(now, flight, ranges, None, ledger, None, effects);
             }
@@ -51,6 +52,9 @@ impl Dynamo {
     fn must_see(&self, now: Now, flight: &Flight) -> Option<Vec<Range>> {
         let replica = self.replica(flight.place)?;
         match &flight.request.op {
+            Op::Mutate(key, mutation) if flight.request.claim.is_some() => {
+                value::must_look(replica, key, mutation)
+            }
             Op::Mutate(key, mutation) => value::must_see_once(
                 replica,
                 key,
@@ -127,6 +131,7 @@ impl Dynamo {
             // This is another replica than the one that executed it. It would count twice.
             return Err(RequestError::Moving);
         }
+        self.is_free(now, flight)?;
         let told = |core: &Self| core.replicas.get(&at)?.difference(behind, None);
         if !behind.is_empty() && told(self).is_none() {
             return Err(RequestError::Moving);
@@ -179,7 +184,10 @@ impl Dynamo {
                 {
                     return self.say_again(flight, again);
                 }
-                let needs_time = || value::needs_time(replica, key, mutation, now.unix_millis);
+                let claim = flight.request.claim;
+                let needs_time = || {
+                    claim.is_some() || value::needs_time(replica, key, mutation, now.unix_millis)
+                };
                 if let Some(offset_ms) = self.clocks.off().filter(|_| needs_time()) {
                     self.counters.drift_refused += 1;
                     return Err(RequestError::Clock { offset_ms });
@@ -189,7 +197,7 @@ impl Dynamo {
                     now,
                     limits: self.config.limits,
                 };
-                let mutated = value::mutate(replica, key, mutation, clocked, once)?;
+                let mutated = value::mutate(replica, key, mutation, clocked, once, claim)?;
                 self.counters.expired +=
                     u64::from(matches!(mutation, Mutation::Lapse { .. }) && mutated.1.is_some());
                 Ok(mutated)

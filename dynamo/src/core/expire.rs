@@ -255,6 +255,7 @@ impl Dynamo {
             timeout: REAP_TIMEOUT,
             datacenter: home,
             id: None,
+            claim: None,
         };
         self.start(now, Start::nobody(request), effects);
     }

@@ -106,7 +106,7 @@ impl Dynamo {
 fn entry(dot: Dot, payload: &Payload) -> EntryView {
     let mut payload = payload.clone();
     let mut value_bytes = 0;
-    if let Payload::Register { value, .. } = &mut payload {
+    if let Some(value) = payload.value_mut() {
         value_bytes = value.len() as u64;
         // A copy, so that the answer does not keep the whole value alive.
         *value = Bytes::copy_from_slice(&value[..value.len().min(VALUE_BYTES_MAX)]);

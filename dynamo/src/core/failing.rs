@@ -9,6 +9,7 @@ use super::Dynamo;
 use super::flight::{Flight, Next, Reading, Stage, Told, Until};
 use super::flights::Debt;
 use super::ledger::{Blame, Ledger};
+use crate::fence::Rank;
 use crate::op::RequestError;
 use crate::planted;
 use crate::protocol::{Effect, FlightId, Place, Refusal};
@@ -32,7 +33,8 @@ impl Dynamo {
         let level = flight.level;
         Next::Done(Err(match stage {
             Stage::Writing(writing) => {
-                let error = writing.ledger.failure(level, true);
+                // A read under a token writes too, but nothing that was not there.
+                let error = writing.ledger.failure(level, flight.request.op.writes());
                 self.remember_owing(id, flight.place, writing.events, writing.ledger.owing());
                 error
             }
@@ -107,7 +109,7 @@ impl Dynamo {
                     Stage::Repairing(repairing) => repairing.ledger.lost(node),
                     Stage::Writing(writing) => writing.ledger.lost(node),
                     Stage::Forwarded(handed)
-                        if handed.to == node && !flight.request.op.writes() && !flight.retried =>
+                        if handed.to == node && flight.may_run_twice() && !flight.retried =>
                     {
                         return Next::Again(vec![node]);
                     }
@@ -189,8 +191,14 @@ impl Dynamo {
         mut stage: Stage,
         effects: &mut Vec<Effect>,
     ) -> Next {
-        if let Refusal::Epoch(epoch) = blame.reason {
-            return self.out_of_step(now, from, epoch, id, flight, stage);
+        match blame.reason {
+            Refusal::Epoch(epoch) => {
+                return self.out_of_step(now, from, epoch, id, flight, stage);
+            }
+            Refusal::Fenced { token, since } => {
+                return self.fenced_off(Rank::of(token, since), id, flight, stage);
+            }
+            _ => {}
         }
         match &mut stage {
             Stage::Forwarded(..) if !flight.retried => return Next::Again(vec![from]),
@@ -264,6 +272,10 @@ impl Dynamo {
                 id,
                 effects,
                 |core, flight, stage, effects| match stage {
+                    // Under a token it counts only where and when it was begun.
+                    Stage::Writing(_) if flight.request.claim.is_some() => {
+                        core.give_up(id, flight, stage)
+                    }
                     Stage::Writing(writing) => core.rewrite(now, flight, writing, effects),
                     Stage::Forwarded(..) if flight.request.op.writes() => Next::Wait(id, stage),
                     _ if flight.retried => Next::Done(Err(RequestError::Moving)),

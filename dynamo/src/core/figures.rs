@@ -10,8 +10,11 @@ use super::forwards::REMEMBERED_MAX;
 use super::healing::{STREAMS_AT_ONCE, TALKS_AT_ONCE};
 use super::kept::Kept;
 use crate::protocol::ReplicaSummary;
-use crate::replica::Replica;
+use crate::replica::{FENCES_MAX, Replica};
 use crate::seen::At;
+
+/// What fences are called among what a core keeps.
+const FENCES: &str = "fences of one partition";
 
 impl Dynamo {
     /// What this core keeps. The bounds on `recent` hold after each
@@ -68,6 +71,8 @@ impl Dynamo {
                 healing.talks(),
                 TALKS_AT_ONCE,
             ),
+            // What several replicas have admitted comes together in their reports.
+            Kept::lasting(FENCES, self.fences(), FENCES_MAX * self.clocks_there_are()),
             Kept::passing(
                 "removed rows that lie on disk",
                 self.removed_rows(),
@@ -97,6 +102,12 @@ impl Dynamo {
             ),
             Kept::passing("bytes of recent events", bytes, recent.bytes_max),
         ]
+    }
+
+    /// The fences of the partition that has the most.
+    fn fences(&self) -> usize {
+        let fences = |replica: &Replica| replica.fences().len();
+        self.replicas.values().map(fences).max().unwrap_or(0)
     }
 
     /// How many clients of this node are waiting for an answer.

@@ -385,7 +385,8 @@ impl Dynamo {
                 everybody &= has || planted::ALONE_IS_EVERYBODY.is_planted();
                 continue;
             }
-            if !has && self.routes.reachable(node) {
+            let from_one = planted::REFILL_FROM_ONE.is_planted();
+            if !has && self.routes.reachable(node) && !from_one {
                 return false;
             }
             everybody &= has;
@@ -397,8 +398,9 @@ impl Dynamo {
         }
         everybody
             || !by_datacenter.is_empty()
-                && by_datacenter
-                    .values()
-                    .all(|(known, all)| *known >= majority(*all))
+                && by_datacenter.values().all(|(known, all)| {
+                    let one = *known > 0 && planted::REFILL_FROM_ONE.is_planted();
+                    one || *known >= majority(*all)
+                })
     }
 }

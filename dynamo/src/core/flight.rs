@@ -7,6 +7,7 @@ use quorate_crdt::{CausalContext, Dot, NodeId};
 
 use super::ledger::Ledger;
 use crate::consistency::Consistency;
+use crate::fence::Claim;
 use crate::op::{Answer, Reply, Request, RequestError};
 use crate::protocol::{FlightId, Place, Refusal, Ticket};
 use crate::replica::{Delta, Range};
@@ -47,6 +48,14 @@ pub(super) struct Flight {
     pub(super) executed: Option<Dot>,
     /// Its last name. Kept for a planted bug only: every new question takes a new name.
     pub(super) last: Option<FlightId>,
+}
+
+impl Flight {
+    /// Whether another node may execute the request although this one may have been executed: it
+    /// changes nothing.
+    pub(super) fn may_run_twice(&self) -> bool {
+        !self.request.op.writes() && self.request.claim.is_none()
+    }
 }
 
 /// When to ask further replicas, or the same again, and how long to wait after that.
@@ -167,6 +176,9 @@ pub(super) struct Writing {
     pub(super) stamped_at: Option<u64>,
     /// Whether it adds to a key without having seen what others hold.
     pub(super) adds: bool,
+    /// Whether what it puts may be hidden behind something that this node has not seen.
+    pub(super) hides: bool,
+    pub(super) claim: Option<Claim>,
     pub(super) ledger: Ledger,
 }
 
@@ -176,4 +188,15 @@ pub(super) struct Sent<'a> {
     pub(super) delta: &'a Delta,
     pub(super) stamped_at: Option<u64>,
     pub(super) adds: bool,
+    pub(super) hides: bool,
+    pub(super) claim: Option<Claim>,
+}
+
+/// What travels with a read: see [`Message::Read`](crate::protocol::Message::Read).
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) ranges: &'a [Range],
+    pub(super) digest: u128,
+    pub(super) context: Option<&'a CausalContext>,
+    pub(super) claim: Option<Claim>,
 }

@@ -137,6 +137,8 @@ impl Dynamo {
                 exact: replica.is_exact(),
                 waking: self.healing.waking.awaits(at, to),
                 former: replica.former().clone(),
+                to: replica.heard_of(to),
+                fences: replica.fences().clone(),
             });
         }
     }
@@ -158,6 +160,14 @@ impl Dynamo {
             };
             let new = replica.is_new(from, seen.replica);
             let filling = replica.filling();
+            let lost = if self.seat.restarted {
+                planted::WIPE_LOSES_FENCE.is_planted()
+            } else {
+                planted::STREAM_LOSES_FENCE.is_planted()
+            };
+            if !lost && replica.join_fences(&seen.fences) {
+                self.dirty.insert(at);
+            }
             let former = replica.hear(from, &seen);
             if replica.filling() != filling {
                 self.dirty.insert(at);

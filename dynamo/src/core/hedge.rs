@@ -6,6 +6,7 @@ use std::time::Duration;
 use quorate_crdt::{NodeId, Now};
 
 use super::Dynamo;
+use super::fencing::claim_told;
 use super::flight::{Flight, Hedge, Next, Reading, Stage};
 use super::forward::forward_to;
 use super::ledger::Ledger;
@@ -55,6 +56,8 @@ impl Dynamo {
                         delta: Arc::clone(&repairing.delta),
                         stamped_at: None,
                         adds: false,
+                        hides: false,
+                        claim: flight.request.claim,
                     };
                     effects.push(Effect::Send { to, message });
                 }
@@ -123,6 +126,7 @@ impl Dynamo {
                     ranges,
                     digest,
                     context,
+                    claim: claim_told(flight),
                 },
             });
         }

@@ -144,7 +144,10 @@ impl Message {
                     ..
                 } => reply.weight(),
                 Self::Read { ranges, .. } => ranges.len() * ROW_BYTES,
-                Self::Seen(all) => all.len() * ROW_BYTES,
+                Self::Seen(all) => {
+                    let fences = all.iter().map(|seen| seen.fences.len());
+                    (all.len() + fences.sum::<usize>()) * ROW_BYTES
+                }
                 Self::Lapsed { keys, .. } => keys.iter().map(Bytes::len).sum(),
                 _ => 0,
             }

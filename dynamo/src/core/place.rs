@@ -55,7 +55,7 @@ impl Dynamo {
                 .or_insert((release, held));
         }
         self.let_go();
-        self.note_fences();
+        self.note_stops();
         // A node that comes back with nothing cannot tell what it has lost from what is new,
         // neither now nor after its next start.
         let lost_all = self.seat.restarted && self.places.known.placed.is_none();
@@ -189,8 +189,8 @@ impl Dynamo {
 
     /// A replica that is about to leave stops serving now, so its present content is all that it
     /// alone can have.
-    fn note_fences(&mut self) {
-        let mut fenced = BTreeMap::new();
+    fn note_stops(&mut self) {
+        let mut stopped = BTreeMap::new();
         for (at, replica) in &mut self.replicas {
             let Some(placement) = self
                 .routes
@@ -201,7 +201,7 @@ impl Dynamo {
             };
             let held = self
                 .places
-                .fenced
+                .stopped
                 .remove(at)
                 .filter(|(epoch, _)| *epoch == placement.epoch);
             let held = held.unwrap_or_else(|| {
@@ -209,9 +209,9 @@ impl Dynamo {
                 (placement.epoch, replica.context().clone())
             });
             self.dirty.insert(*at);
-            fenced.insert(*at, held);
+            stopped.insert(*at, held);
         }
-        self.places.fenced = fenced;
+        self.places.stopped = stopped;
     }
 
     /// Whether a member of the old set may report that it refuses requests of older epochs: at once
@@ -221,7 +221,7 @@ impl Dynamo {
         staying
             || self
                 .places
-                .fenced
+                .stopped
                 .get(&at)
                 .is_some_and(|(_, held)| self.has_spread(at, placement, to, held))
     }

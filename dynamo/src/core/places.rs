@@ -23,7 +23,7 @@ pub(super) struct Places {
     pub(super) leaving: BTreeMap<At, (Release, CausalContext)>,
     /// What replicas that are about to leave had when they stopped serving, with the epoch at which
     /// they did.
-    pub(super) fenced: BTreeMap<At, (Epoch, CausalContext)>,
+    pub(super) stopped: BTreeMap<At, (Epoch, CausalContext)>,
     /// Whether a new life is needed.
     pub(super) renewal: Renewal,
     /// Whether removed data still lies on disk.

@@ -19,6 +19,7 @@ use quorate_control::topology::Phase;
 use quorate_crdt::{CausalContext, NodeId, Now};
 
 use super::Dynamo;
+use super::fencing::{claim_told, looks_in};
 use super::flight::{Flight, Next, Reading, Repairing, Stage, Told, Until};
 use super::ledger::{Blame, Ledger};
 use crate::consistency::Consistency;
@@ -36,7 +37,7 @@ impl Dynamo {
         flight: &mut Flight,
         effects: &mut Vec<Effect>,
     ) -> Result<Next, RequestError> {
-        let ledger = self.ledger(flight, flight.level, Access::Read)?;
+        let ledger = self.ledger(flight, flight.level, looks_in(flight))?;
         let replica = self.replica(flight.place).ok_or(RequestError::Moving)?;
         let Op::Query(key, query) = &flight.request.op else {
             return Err(RequestError::Moving);
@@ -48,10 +49,16 @@ impl Dynamo {
             return Ok(Next::Wait(self.flights.name(flight), Stage::Parked(until)));
         }
         let reply = value::query(replica, key, query, now.unix_millis);
-        let later = self.later_readers(flight);
-        if (ledger.verdict() == Verdict::Reached && later.is_none())
-            || planted::READ_QUORUM_OF_ONE.is_planted()
-        {
+        let claimed = flight.request.claim.is_some();
+        // Under a token both sets are asked now.
+        let later = if claimed {
+            None
+        } else {
+            self.later_readers(flight)
+        };
+        let alone = ledger.verdict() == Verdict::Reached
+            || (claimed && planted::ANNOUNCE_AT_ONE.is_planted());
+        if (alone && later.is_none() && !claimed) || planted::READ_QUORUM_OF_ONE.is_planted() {
             return Ok(Next::Done(reply.map(Answer::from)));
         }
         let ranges = value::ranges_of(replica, key, query);
@@ -62,7 +69,13 @@ impl Dynamo {
             return Err(RequestError::Overloaded);
         }
         flight.weight = weight;
-        self.ask(now, flight, ranges, Some(reply), ledger, later, effects)
+        let next = self.ask(now, flight, ranges, Some(reply), ledger, later, effects)?;
+        Ok(match next {
+            Next::Wait(_, Stage::Reading(reading)) if alone => {
+                self.answer_holder(now, flight, reading, effects).into()
+            }
+            next => next,
+        })
     }
 
     /// While the partition is being copied: the set that will be read afterwards, as far as it must
@@ -144,6 +157,7 @@ impl Dynamo {
                 ranges: ranges.clone(),
                 digest,
                 context: context.clone(),
+                claim: claim_told(flight),
             };
             effects.push(Effect::Send { to: *to, message });
         }
@@ -220,7 +234,7 @@ impl Dynamo {
     ) {
         self.resume(now, id, effects, |core, flight, mut stage, effects| {
             if let Stage::Writing(writing) = stage {
-                return core.added_to_expired(now, from, delta, id, flight, writing);
+                return core.executed_unseen(now, from, delta, id, flight, writing);
             }
             let Stage::Reading(reading) = &mut stage else {
                 return Next::Wait(id, stage);
@@ -277,6 +291,9 @@ impl Dynamo {
                 let behind = self.told_otherwise(flight.place, &reading);
                 self.execute_observed(now, flight, &behind, effects)
             }
+            Some(_) if flight.request.claim.is_some() => {
+                self.answer_holder(now, flight, reading, effects).into()
+            }
             Some(eager)
                 if reading
                     .told
@@ -307,7 +324,7 @@ impl Dynamo {
 
     /// Brings enough replicas up to what is about to be returned, so that the next reader cannot
     /// see less.
-    fn repair(
+    pub(super) fn repair(
         &mut self,
         now: Now,
         flight: &mut Flight,
@@ -393,6 +410,8 @@ impl Dynamo {
                     delta: Arc::clone(&repairing.delta),
                     stamped_at: None,
                     adds: false,
+                    hides: false,
+                    claim: flight.request.claim,
                 },
             });
         }

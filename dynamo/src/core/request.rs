@@ -6,6 +6,7 @@ use quorate_control::quorum::{Unsatisfiable, Verdict};
 use quorate_crdt::{Dot, NodeId, Now};
 
 use super::clocks::base_of;
+use super::fencing::check_claim;
 use super::flight::{Flight, Hedge, Next, Origin, Outcome, Stage, Until};
 use super::ledger::Ledger;
 use super::{Dynamo, limits};
@@ -22,7 +23,7 @@ pub(super) struct Start {
     origin: Origin,
     request: Request,
     /// The placement that the forwarding node assumes.
-    fence: Option<Place>,
+    assumed: Option<Place>,
     retried: bool,
     executed: Option<Dot>,
     /// Primaries that were tried in vain.
@@ -39,7 +40,7 @@ impl Start {
         Self {
             origin,
             request,
-            fence: None,
+            assumed: None,
             retried: false,
             executed: None,
             tried: Vec::new(),
@@ -55,7 +56,7 @@ impl Start {
 
     pub(super) fn forwarded(from: NodeId, id: FlightId, place: Place, request: Request) -> Self {
         Self {
-            fence: Some(place),
+            assumed: Some(place),
             ..Self::new(Origin::Node(from, id), request)
         }
     }
@@ -94,7 +95,7 @@ impl Dynamo {
         let Start {
             origin,
             request,
-            fence,
+            assumed,
             retried,
             executed,
             tried,
@@ -103,7 +104,7 @@ impl Dynamo {
             last,
         } = start;
         let level = self.routes.level(&request, request.op.writes());
-        match self.admit(&request) {
+        match self.admit(&request, level) {
             Err(error) => self.reply(origin, told(executed, level, Err(error)), effects),
             Ok(place) => {
                 let deadline =
@@ -127,7 +128,7 @@ impl Dynamo {
                     executed,
                     last,
                 };
-                let next = self.begin(now, &mut flight, fence, &tried, effects);
+                let next = self.begin(now, &mut flight, assumed, &tried, effects);
                 self.conclude(now, flight, next.into(), effects);
             }
         }
@@ -135,8 +136,9 @@ impl Dynamo {
     }
 
     /// The place of the request, if it can be accepted.
-    fn admit(&self, request: &Request) -> Result<Place, RequestError> {
+    fn admit(&self, request: &Request, level: Consistency) -> Result<Place, RequestError> {
         limits::check(&request.op, self.config.limits)?;
+        check_claim(request, level)?;
         let takes_none = matches!(request.op, Op::Mutate(_, Mutation::GetDelete));
         if request
             .id
@@ -169,12 +171,12 @@ impl Dynamo {
         &mut self,
         now: Now,
         flight: &mut Flight,
-        fence: Option<Place>,
+        assumed: Option<Place>,
         tried: &[NodeId],
         effects: &mut Vec<Effect>,
     ) -> Result<Next, RequestError> {
         let place = flight.place;
-        if fence.is_some_and(|fence| fence.epoch != place.epoch) {
+        if assumed.is_some_and(|assumed| assumed.epoch != place.epoch) {
             self.counters.epoch_refused += 1;
             return Ok(Next::GiveBack(Refusal::Epoch(place.epoch)));
         }
@@ -200,6 +202,11 @@ impl Dynamo {
                 return Err(RequestError::Moving);
             }
             return self.forward(now, flight, tried, effects);
+        }
+        if flight.request.claim.is_some()
+            && let Some(next) = self.enter(now, flight)?
+        {
+            return Ok(next);
         }
         match &flight.request.op {
             Op::Query(..) => self.start_query(now, flight, effects),
@@ -324,6 +331,11 @@ impl Dynamo {
             .placement_of(flight.place)
             .ok_or(RequestError::Moving)?;
         let home = &flight.request.datacenter;
+        let access = if flight.request.claim.is_some() && planted::JOINT_IGNORED.is_planted() {
+            Access::Read
+        } else {
+            access
+        };
         let mut wanted = groups(level, access, placement, topology, home);
         if access == Access::Read && self.doubts(flight.place) {
             wanted.extend(groups(

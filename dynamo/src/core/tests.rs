@@ -5,6 +5,7 @@ mod bounds;
 mod clocks;
 mod erased;
 mod expiry;
+mod fencing;
 mod flights;
 mod forwards;
 mod keeping;

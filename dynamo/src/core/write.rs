@@ -9,7 +9,7 @@ use quorate_crdt::{CausalContext, NodeId, Now, ReplicaId};
 use super::Dynamo;
 use super::flight::{Flight, Next, Stage, Writing};
 use super::ledger::Ledger;
-use crate::op::{Answer, Op, RequestError};
+use crate::op::{Answer, Mutation, Op, RequestError};
 use crate::planted;
 use crate::preference::{Access, groups};
 use crate::protocol::{Effect, FlightId, Message, Place};
@@ -30,24 +30,40 @@ impl Dynamo {
     ) -> Next {
         let place = flight.place;
         let id = self.flights.name(flight);
-        let stamped_at = matches!(&flight.request.op, Op::Mutate(_, mutation) if mutation.stamps())
-            .then_some(now.unix_millis);
+        let claim = flight.request.claim;
+        let stamps = claim.is_some()
+            || matches!(&flight.request.op, Op::Mutate(_, mutation) if mutation.stamps());
+        let stamped_at = stamps.then_some(now.unix_millis);
         let events = delta
             .parts
             .iter()
             .flat_map(crate::replica::Part::events)
             .collect::<CausalContext>();
-        let adds = matches!(&flight.request.op, Op::Mutate(_, mutation) if mutation.adds())
-            && !flight.retried;
+        let first = claim.is_none() && !flight.retried;
+        let is = |what: fn(&Mutation) -> bool| match &flight.request.op {
+            Op::Mutate(_, mutation) => what(mutation),
+            _ => false,
+        };
+        let adds = first && is(Mutation::adds);
+        let hides = first && is(Mutation::may_be_hidden) && !planted::HIDDEN_UNSEEN.is_planted();
         let mut writing = Writing {
             answer,
             delta: Arc::new(delta),
             events,
             stamped_at,
             adds,
+            hides,
+            claim,
             ledger,
         };
-        for (owner, fallback) in self.absent_writers(place) {
+        // What a hint brings late would come from an earlier life of this node: under a token there
+        // are none.
+        let absent = if claim.is_none() {
+            self.absent_writers(place)
+        } else {
+            Vec::new()
+        };
+        for (owner, fallback) in absent {
             effects.push(Effect::Send {
                 to: fallback,
                 message: Message::Hint {
@@ -107,6 +123,8 @@ impl Dynamo {
                         delta: Arc::clone(&writing.delta),
                         stamped_at: writing.stamped_at,
                         adds: writing.adds,
+                        hides: writing.hides,
+                        claim: writing.claim,
                     },
                 });
             }
@@ -179,10 +197,10 @@ impl Dynamo {
         self.go_on_writing(id, flight, writing)
     }
 
-    /// A replica knows that the key to which this write has added had expired, and says how. What
-    /// the write added disappears with the expired key, so the mutation is executed once more and
-    /// sees the expiry.
-    pub(super) fn added_to_expired(
+    /// A replica knows that the key to which this write has added had expired, or that something
+    /// hides what it has put, and says how. What the write added would disappear with the expired
+    /// key, so the mutation is executed once more and sees the expiry, or takes over the rank.
+    pub(super) fn executed_unseen(
         &mut self,
         now: Now,
         from: NodeId,
@@ -192,7 +210,7 @@ impl Dynamo {
         writing: Writing,
     ) -> Next {
         if !writing.ledger.owes(from)
-            || !writing.adds
+            || !(writing.adds || writing.hides)
             || flight.retried
             || !self.join(now, flight.place, delta)
         {

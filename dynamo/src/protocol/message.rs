@@ -7,6 +7,7 @@ use quorate_control::topology::{KeyspaceId, Partition};
 use quorate_crdt::{CausalContext, Dot, NodeId, ReplicaId};
 use serde::{Deserialize, Serialize};
 
+use crate::fence::Claim;
 use crate::names::FlightId;
 use crate::op::{Answer, Request, RequestError};
 use crate::refusal::Refusal;
@@ -31,6 +32,13 @@ pub enum Message {
         /// receiver knows that the key has expired and the coordinator did not, it joins nothing
         /// and answers [`Different`](Self::Different) with what it has.
         adds: bool,
+        /// Whether what the write puts may be hidden behind something that was written under a lock
+        /// and that the coordinator has not seen. If the receiver has that, it joins nothing and
+        /// answers [`Different`](Self::Different), too.
+        hides: bool,
+        /// The lock under which the request acts for which this is done. The receiver joins nothing
+        /// if a later holder has been there.
+        claim: Option<Claim>,
     },
     /// Acknowledges a `Write`: `replica` has joined the delta and made it durable.
     Written {
@@ -53,6 +61,8 @@ pub enum Message {
         /// What the asking replica has seen, if the ranges are large: the answer is then only what
         /// it lacks.
         context: Option<CausalContext>,
+        /// The lock under which the request acts. The receiver admits nothing lower afterwards.
+        claim: Option<Claim>,
     },
     /// Answers `Read`: the digests are equal.
     Same {

@@ -16,12 +16,14 @@ use serde::{Deserialize, Serialize};
 
 use super::erased::Erased;
 use super::journal::{
-    self, LONG_RESIDUAL, LONG_ROW, MARK, META, PREFIX, RESIDUAL, is_long, meta_key, prefix,
+    self, FENCE, FLOOR, LONG_RESIDUAL, LONG_ROW, MARK, META, PREFIX, RESIDUAL, is_long, meta_key,
+    prefix,
 };
 use super::known::{CLOSED, Known, PLACED};
 use super::range::Range;
 use super::row::{Row, RowKey, RowKind};
 use super::{Life, Replica};
+use crate::fence::LockId;
 use crate::planted;
 use crate::seen::At;
 
@@ -82,6 +84,14 @@ impl Replica {
                 .into_iter()
                 .map(|number| (Space::Causal, journal::mark_key(prefix, number))),
         );
+        keys.extend(
+            self.fences
+                .iter()
+                .map(|(lock, _)| (Space::Causal, journal::fence_key(prefix, lock))),
+        );
+        if self.fences.floor() > 0 {
+            keys.push((Space::Causal, journal::floor_key(prefix)));
+        }
         rows.push(self.rows.take(&Range::ALL, None));
         let erased = Erased::new(prefix, rows, self.recent, keys);
         (!erased.is_empty()).then_some(erased)
@@ -129,7 +139,7 @@ pub fn restore(
     read(store, Space::Causal, &mut |place, key, value| {
         match (replicas.get_mut(&place), key.first()) {
             (Some(replica), _) => restore_causal(replica, key, value)?,
-            (None, Some(&(RESIDUAL | LONG_RESIDUAL | MARK))) => {
+            (None, Some(&(RESIDUAL | LONG_RESIDUAL | MARK | FENCE | FLOOR))) => {
                 erased(place, Space::Causal, key);
             }
             _ => {}
@@ -157,7 +167,7 @@ pub fn restore(
     Ok((replicas, known))
 }
 
-/// Reads a residual or a mark.
+/// Reads a residual, a mark or a fence.
 fn restore_causal(replica: &mut Replica, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
     match key.split_first() {
         Some((&RESIDUAL, range)) => {
@@ -178,6 +188,17 @@ fn restore_causal(replica: &mut Replica, key: &[u8], value: &[u8]) -> Result<(),
                 .remains
                 .restore(u64::from_be_bytes(number), range, dead);
         }
+        Some((&FENCE, lock)) => {
+            let what = "fence";
+            let lock = lock
+                .try_into()
+                .map_err(|_length| StoreError::Damaged { what })?;
+            let rank = decode(value, what)?;
+            replica.fences.restore(LockId::from_bytes(lock), rank);
+        }
+        Some((&FLOOR, [])) => replica
+            .fences
+            .restore_floor(decode(value, "floor of fences")?),
         _ => {}
     }
     Ok(())

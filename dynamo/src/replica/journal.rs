@@ -9,7 +9,8 @@
 //! - `Recent`: node (u64), incarnation (u32), counter (u64) → arrival, range.
 //! - `Causal`: `m` → id, context, filling, placed. `r`, range → the residual's context; if the
 //!   range is long, `R`, SHA-256 of the range → range, context. `d`, number of a mark (u64) →
-//!   range, dead events (see `remains`). For the others see `known`.
+//!   range, dead events (see `remains`). `f`, lock (16 bytes) → the lowest rank that is admitted
+//!   under it. `F` → the lowest token that is admitted at all. For the others see `known`.
 //!
 //! **Invariant:** whatever names clients choose, no key of the store is longer than the prefix plus
 //! [`NAME_MAX`], so every engine accepts it.
@@ -23,6 +24,7 @@ use sha2::{Digest, Sha256};
 
 use super::range::Range;
 use super::row::{Row, RowKey};
+use crate::fence::{LockId, Rank};
 use crate::planted;
 
 pub(super) const PREFIX: usize = 6;
@@ -30,6 +32,8 @@ pub(super) const META: u8 = b'm';
 pub(super) const RESIDUAL: u8 = b'r';
 pub(super) const LONG_RESIDUAL: u8 = b'R';
 pub(super) const MARK: u8 = b'd';
+pub(super) const FENCE: u8 = b'f';
+pub(super) const FLOOR: u8 = b'F';
 /// The first byte of a hashed row name. Other names begin with 0, the highest byte of a length.
 pub(super) const LONG_ROW: u8 = 0xff;
 /// The longest name that is used as a key directly. fjall accepts keys of 65,535 bytes; the rest is
@@ -119,6 +123,23 @@ impl Journal {
         self.batch.delete(Space::Causal, mark_key(prefix, number));
     }
 
+    pub(super) fn fence(&mut self, lock: LockId, rank: Rank) {
+        let Some(prefix) = self.prefix else { return };
+        self.batch
+            .put(Space::Causal, fence_key(prefix, lock), encode(&rank));
+    }
+
+    pub(super) fn forget_fence(&mut self, lock: LockId) {
+        let Some(prefix) = self.prefix else { return };
+        self.batch.delete(Space::Causal, fence_key(prefix, lock));
+    }
+
+    pub(super) fn floor(&mut self, floor: u64) {
+        let Some(prefix) = self.prefix else { return };
+        self.batch
+            .put(Space::Causal, floor_key(prefix), encode(&floor));
+    }
+
     pub(super) fn release(&mut self, range: &Range) {
         let Some(prefix) = self.prefix else { return };
         self.batch
@@ -178,6 +199,14 @@ pub(super) fn mark_key(prefix: [u8; PREFIX], number: u64) -> Bytes {
     [&prefix[..], &[MARK], &number.to_be_bytes()]
         .concat()
         .into()
+}
+
+pub(super) fn fence_key(prefix: [u8; PREFIX], lock: LockId) -> Bytes {
+    [&prefix[..], &[FENCE], &lock.to_bytes()].concat().into()
+}
+
+pub(super) fn floor_key(prefix: [u8; PREFIX]) -> Bytes {
+    [&prefix[..], &[FLOOR]].concat().into()
 }
 
 pub(super) fn residual_key(prefix: [u8; PREFIX], range: &[u8]) -> Bytes {

@@ -471,6 +471,8 @@ fn seen(replica: &Replica) -> Seen {
         waking: false,
         former: replica.former().clone(),
         exact: replica.is_exact(),
+        to: None,
+        fences: replica.fences().clone(),
     }
 }
 

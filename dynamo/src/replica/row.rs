@@ -6,6 +6,7 @@ use quorate_crdt::{Dot, DotFun, Hlc, Observed};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
+use crate::fence::{LockId, Rank, Stamp};
 use crate::planted;
 
 /// Names a row. Rows of one key are adjacent, ordered by kind.
@@ -45,10 +46,11 @@ impl RowKind {
 /// or for a counter, where each replica has one.
 pub type Row = DotFun<Payload>;
 
-/// What one event put into a row. It never decides a join: reading folds the live entries.
+/// What one event put into a row. It never decides a join: reading folds the live entries, and
+/// takes the one with the greatest `(stamp, dot)`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Payload {
-    /// A value; a read takes the greatest `(hlc, dot)`.
+    /// A value.
     Register {
         /// Stamped above everything the write overwrote.
         hlc: Hlc,
@@ -66,7 +68,7 @@ pub enum Payload {
     /// The element is in the set.
     Member,
     /// When the key expires. Together with the registers of the key's string this forms one
-    /// register: a read takes the greatest `(hlc, dot)`.
+    /// register.
     Expiry {
         /// Stamped above everything the write overwrote.
         hlc: Hlc,
@@ -91,33 +93,125 @@ pub enum Payload {
         /// The number that was answered, if the answer was a number.
         answer: Option<i64>,
     },
+    /// What was written under a fencing token, or over something that was. Boxed, because most
+    /// entries are none of these.
+    Guarded(Box<Guarded>),
+}
+
+/// An entry that is ordered by a fencing token before its time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Guarded {
+    /// The lock.
+    pub lock: LockId,
+    /// Where it stands.
+    pub stamp: Stamp,
+    /// What it says.
+    pub fact: Fact,
+}
+
+/// What a guarded entry says about its row. In the row of a key's string (its *head*) it also says
+/// what is true of the whole key: rows of the key that rank lower are hidden behind it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Fact {
+    /// The row holds this value. As a head: the key is this string and nothing else.
+    Value {
+        /// The value.
+        value: Bytes,
+        /// When the key expires; meaningless in a hash field.
+        expires: Option<u64>,
+    },
+    /// The element is in the set.
+    Member,
+    /// There is no such row. As a head: there is no such key.
+    Gone,
+    /// As a head: the key is a collection.
+    Collection {
+        /// When the key expires.
+        expires: Option<u64>,
+        /// Rows that rank lower than this are hidden.
+        floor: Rank,
+    },
 }
 
 impl Payload {
-    /// The stamp, if this kind of payload carries one.
-    pub fn stamp(&self) -> Option<Hlc> {
+    /// The stamp. Payloads without one stand below all others.
+    pub fn stamp(&self) -> Option<Stamp> {
         match self {
-            Self::Register { hlc, .. } | Self::Expiry { hlc, .. } => Some(*hlc),
+            Self::Register { hlc, .. } | Self::Expiry { hlc, .. } => Some(Stamp::at(*hlc)),
+            Self::Guarded(guarded) => Some(guarded.stamp),
             Self::Count(_) | Self::Member | Self::Counted { .. } | Self::Executed { .. } => None,
         }
     }
 
-    /// The same payload with the lowest stamp: it loses to everything concurrent.
+    /// The rank of the request that wrote it.
+    pub fn rank(&self) -> Rank {
+        self.guarded().map_or(Rank::NONE, |held| held.stamp.rank)
+    }
+
+    /// The entry, if it is guarded.
+    pub fn guarded(&self) -> Option<&Guarded> {
+        if let Self::Guarded(guarded) = self {
+            Some(guarded)
+        } else {
+            None
+        }
+    }
+
+    /// Whether it is part of a sum, which tokens do not order.
+    pub fn counts(&self) -> bool {
+        matches!(self, Self::Count(_) | Self::Counted { .. })
+    }
+
+    /// The value, if it is one.
+    pub fn value(&self) -> Option<&Bytes> {
+        match self {
+            Self::Register { value, .. } => Some(value),
+            Self::Guarded(guarded) => match &guarded.fact {
+                Fact::Value { value, .. } => Some(value),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn value_mut(&mut self) -> Option<&mut Bytes> {
+        match self {
+            Self::Register { value, .. } => Some(value),
+            Self::Guarded(guarded) => match &mut guarded.fact {
+                Fact::Value { value, .. } => Some(value),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// The same payload with the lowest time: it loses to everything concurrent of its rank.
     #[must_use]
     pub fn unstamped(&self) -> Self {
         let mut payload = self.clone();
-        if let Self::Register { hlc, .. } | Self::Expiry { hlc, .. } = &mut payload {
-            *hlc = Hlc::default();
+        match &mut payload {
+            Self::Register { hlc, .. } | Self::Expiry { hlc, .. } => *hlc = Hlc::default(),
+            Self::Guarded(guarded) => guarded.stamp.hlc = Hlc::default(),
+            Self::Count(_) | Self::Member | Self::Counted { .. } | Self::Executed { .. } => {}
         }
         payload
     }
 
     /// What this says about the key's expiry, if anything: the stamp, and the time (`None` means
     /// never).
-    pub fn expiry(&self) -> Option<(Hlc, Option<u64>)> {
+    pub fn expiry(&self) -> Option<(Stamp, Option<u64>)> {
         match self {
-            Self::Register { hlc, expires, .. } => Some((*hlc, *expires)),
-            Self::Expiry { hlc, at } => Some((*hlc, *at)),
+            Self::Register { hlc, expires, .. } => Some((Stamp::at(*hlc), *expires)),
+            Self::Expiry { hlc, at } => Some((Stamp::at(*hlc), *at)),
+            Self::Guarded(guarded) => {
+                let at = match &guarded.fact {
+                    Fact::Value { expires, .. } | Fact::Collection { expires, .. } => *expires,
+                    Fact::Gone => None,
+                    Fact::Member => return None,
+                };
+                Some((guarded.stamp, at))
+            }
             Self::Count(_) | Self::Member | Self::Counted { .. } | Self::Executed { .. } => None,
         }
     }
@@ -249,7 +343,35 @@ fn push_entry(scratch: &mut Vec<u8>, dot: Dot, payload: &Payload) {
             scratch.extend_from_slice(&at.to_le_bytes());
             push_time(scratch, answer.map(i64::cast_unsigned));
         }
+        Payload::Guarded(guarded) => push_guarded(scratch, guarded),
     }
+}
+
+fn push_guarded(scratch: &mut Vec<u8>, guarded: &Guarded) {
+    let Guarded { lock, stamp, fact } = guarded;
+    scratch.push(6);
+    scratch.extend_from_slice(&lock.to_bytes());
+    push_rank(scratch, stamp.rank);
+    scratch.extend_from_slice(&stamp.hlc.as_u64().to_le_bytes());
+    match fact {
+        Fact::Value { value, expires } => {
+            scratch.push(0);
+            push_time(scratch, *expires);
+            scratch.extend_from_slice(value);
+        }
+        Fact::Member => scratch.push(1),
+        Fact::Gone => scratch.push(2),
+        Fact::Collection { expires, floor } => {
+            scratch.push(3);
+            push_time(scratch, *expires);
+            push_rank(scratch, *floor);
+        }
+    }
+}
+
+fn push_rank(scratch: &mut Vec<u8>, rank: Rank) {
+    scratch.extend_from_slice(&rank.token.to_le_bytes());
+    scratch.extend_from_slice(&rank.sequence.to_le_bytes());
 }
 
 fn push_time(scratch: &mut Vec<u8>, at: Option<u64>) {

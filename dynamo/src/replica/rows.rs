@@ -1,6 +1,7 @@
 //! The live rows of a partition replica, with their digests and counts. Keys are ordered by hash,
 //! then by bytes.
 
+mod guarded;
 mod taken;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +11,8 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::range::{Cut, Position, Range, Within};
-use super::row::{Payload, Row, RowKey, RowKind, RowName, row_digest};
+use super::row::{Row, RowKey, RowKind, RowName, row_digest};
+use super::shown::is_guarded;
 use crate::planted;
 
 pub(super) use taken::Taken;
@@ -26,13 +28,7 @@ fn row_bytes(row: &Row) -> usize {
     ROW_BYTES
         + row
             .iter()
-            .map(|(_, payload)| {
-                24 + if let Payload::Register { value, .. } = payload {
-                    value.len()
-                } else {
-                    0
-                }
-            })
+            .map(|(_, payload)| 24 + payload.value().map_or(0, Bytes::len))
             .sum::<usize>()
 }
 
@@ -54,6 +50,8 @@ pub(super) struct Rows {
     count: u64,
     /// Keys of which more is left than an expiry or remembered requests.
     valued: u64,
+    /// Rows with guarded entries.
+    guarded: u64,
     /// Roughly the memory that all rows take.
     bytes: usize,
     digest: u128,
@@ -65,6 +63,8 @@ pub(super) struct Rows {
 pub struct KeyRows {
     rows: RowMap,
     counts: [u32; RowKind::COUNT],
+    /// Rows with guarded entries. If there are none, every live row is shown.
+    guarded: u32,
     digest: u128,
     /// Roughly the memory that they take.
     bytes: usize,
@@ -185,15 +185,8 @@ impl KeyRows {
             .map(|(name, row)| (name.kind(), &name.field, row))
     }
 
-    /// The live rows of a kind.
-    pub fn of_kind(&self, kind: RowKind) -> impl Iterator<Item = (&Bytes, &Row)> {
-        self.iter()
-            .filter(move |(held, _, _)| *held == kind)
-            .map(|(_, field, row)| (field, row))
-    }
-
     /// When the key expires. Registers of its string and live expiries count together; the greatest
-    /// by `(hlc, dot)` decides.
+    /// by `(stamp, dot)` decides.
     ///
     /// **Law:** this depends on the live entries alone, so equal replicas agree. A `SET` overrides
     /// an earlier expiry.
@@ -206,7 +199,7 @@ impl KeyRows {
                 None
             };
             for (dot, payload) in row.into_iter().flat_map(Row::iter) {
-                let said = payload.expiry().map(|(hlc, at)| (hlc, dot, at));
+                let said = payload.expiry().map(|(stamp, at)| (stamp, dot, at));
                 last = last.max(said.filter(|(_, _, at)| {
                     at.is_some() || !planted::EXPIRY_OUTLIVES_SET.is_planted()
                 }));
@@ -217,16 +210,33 @@ impl KeyRows {
 
     /// Whether any row makes the key exist.
     pub fn has_value(&self) -> bool {
+        if self.is_guarded() {
+            return [RowKind::String, RowKind::Hash, RowKind::Set]
+                .into_iter()
+                .any(|kind| self.shows(kind));
+        }
         self.len() > self.count(RowKind::Expiry) + self.count(RowKind::Request)
+    }
+
+    /// Whether anything is left that a removal would remove: a value, or an expiry without one.
+    pub fn has_left(&self) -> bool {
+        if self.is_guarded() {
+            return self.has_value() || self.expires_at().is_some();
+        }
+        !self.is_empty()
     }
 
     /// When the reaper must look at the key: when it expires, or at once if only an expiry is left.
     fn due(&self) -> Option<u64> {
         if self.has_value() {
-            self.expires_at()
-        } else {
-            (self.count(RowKind::Expiry) > 0).then_some(0)
+            return self.expires_at();
         }
+        let left = if self.is_guarded() {
+            self.expires_at().is_some()
+        } else {
+            self.count(RowKind::Expiry) > 0
+        };
+        left.then_some(0)
     }
 }
 
@@ -242,6 +252,11 @@ impl Rows {
 
     pub(super) fn digest(&self) -> u128 {
         self.digest
+    }
+
+    /// Whether any row has a guarded entry.
+    pub(super) fn is_guarded(&self) -> bool {
+        self.guarded > 0
     }
 
     pub(super) fn key(&self, key: &Bytes) -> Option<&KeyRows> {
@@ -298,8 +313,12 @@ impl Rows {
         let row = rows.rows.get_or_make(RowName::new(name.kind, &name.field));
         let weight = row_weight(name, row);
         let (was_live, before) = (!row.is_empty(), row_digest(&mut self.scratch, name, row));
+        let was_guarded = is_guarded(row);
         let result = change(row);
         let (is_live, after) = (!row.is_empty(), row_digest(&mut self.scratch, name, row));
+        let now_guarded = is_guarded(row);
+        rows.guarded = rows.guarded + u32::from(now_guarded) - u32::from(was_guarded);
+        self.guarded = self.guarded + u64::from(now_guarded) - u64::from(was_guarded);
         let weight_after = row_weight(name, row);
         rows.bytes = rows.bytes + weight_after - weight;
         self.bytes = self.bytes + weight_after - weight;

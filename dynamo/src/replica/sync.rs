@@ -230,12 +230,14 @@ impl Replica {
     pub fn hear(&mut self, node: NodeId, seen: &Seen) -> Option<CausalContext> {
         self.heed(&seen.context);
         self.heed_former_lives(&seen.context);
+        let to_this_life = seen.to == Some(self.id) || planted::OLD_LIFE.is_planted();
         let mut heard = Heard {
             replica: seen.replica,
             context: seen.context.clone(),
             beyond: seen.beyond.clone(),
             filling: seen.filling,
-            first: (!seen.partial).then(|| (seen.place.epoch, seen.context.clone())),
+            first: (!seen.partial && to_this_life)
+                .then(|| (seen.place.epoch, seen.context.clone())),
             forgotten: CausalContext::new(),
         };
         if let Some(held) = self.heard.remove(&node) {
@@ -266,6 +268,11 @@ impl Replica {
         if let Some(heard) = self.heard.get_mut(&node).filter(same) {
             heard.context.union(&delta.context);
         }
+    }
+
+    /// The replica that has last reported from `node`.
+    pub fn heard_of(&self, node: NodeId) -> Option<ReplicaId> {
+        self.heard.get(&node).map(|heard| heard.replica)
     }
 
     /// Whether the last report from `node` was by this replica.

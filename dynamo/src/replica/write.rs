@@ -15,6 +15,8 @@ pub enum Replaces<'a> {
     All,
     /// The counts that this replica wrote in its present life.
     OwnCount,
+    /// All but counts.
+    AllButCounts,
     /// The entries that this context has seen.
     Seen(&'a CausalContext),
 }
@@ -49,7 +51,7 @@ impl Replica {
             dot.replica.node == node
                 && payload
                     .stamp()
-                    .is_some_and(|stamp| stamp.unix_millis() > unix_millis)
+                    .is_some_and(|stamp| stamp.hlc.unix_millis() > unix_millis)
         };
         let mut found = Vec::new();
         for (key, rows) in self.rows.keys() {
@@ -96,6 +98,7 @@ impl Write<'_> {
             row.retain(|held_dot, held| {
                 let keep = match replaces {
                     Replaces::All => false,
+                    Replaces::AllButCounts => held.counts(),
                     Replaces::OwnCount => {
                         held_dot.replica != own || !matches!(held, Payload::Count(_))
                     }

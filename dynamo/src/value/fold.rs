@@ -1,23 +1,33 @@
 //! Folds the live entries of rows into the values that clients see.
 
 use bytes::Bytes;
-use quorate_crdt::{CausalContext, Dot, Hlc};
+use quorate_crdt::{CausalContext, Dot};
 
+use crate::fence::Rank;
 use crate::op::Kind;
 use crate::planted;
-use crate::replica::{KeyRows, Payload, Range, Replica, Row, RowKey, RowKind};
+use crate::replica::{KeyRows, Payload, Range, Replica, Row, RowKey, RowKind, winner};
 
 /// The live rows of a key that exists and has not expired; `None` if it does not exist.
 pub(crate) fn live<'a>(replica: &'a Replica, key: &Bytes, unix_millis: u64) -> Option<&'a KeyRows> {
-    replica.key(key).filter(|rows| {
-        kind_of(rows).is_some() && rows.expires_at().is_none_or(|at| at > unix_millis)
-    })
+    replica.key(key).filter(|rows| is_live(rows, unix_millis))
 }
 
 /// Whether a key that no longer exists has left something behind: it has expired, or only its
 /// expiry is left.
 pub(crate) fn is_stale(replica: &Replica, key: &Bytes, unix_millis: u64) -> bool {
-    replica.key(key).is_some() && live(replica, key, unix_millis).is_none()
+    replica
+        .key(key)
+        .is_some_and(|rows| is_left(rows, unix_millis))
+}
+
+/// Whether these rows are what a key that no longer exists has left behind.
+pub(super) fn is_left(rows: &KeyRows, unix_millis: u64) -> bool {
+    rows.has_left() && !is_live(rows, unix_millis)
+}
+
+fn is_live(rows: &KeyRows, unix_millis: u64) -> bool {
+    kind_of(rows).is_some() && rows.expires_at().is_none_or(|at| at > unix_millis)
 }
 
 /// Whether the key expired more than `margin` milliseconds ago, or only its expiry is left.
@@ -47,14 +57,8 @@ pub(crate) fn expired_unseen(
         .into_iter()
         .filter_map(|kind| rows.get(kind, &Bytes::new()));
     let mut says_when = deciding.flat_map(Row::iter).filter(|(_, payload)| {
-        matches!(
-            payload,
-            Payload::Expiry { .. }
-                | Payload::Register {
-                    expires: Some(_),
-                    ..
-                }
-        )
+        let expires = payload.expiry().is_some_and(|(_, at)| at.is_some());
+        expires || matches!(payload, Payload::Expiry { .. })
     });
     says_when.any(|(dot, _)| !seen.contains(dot))
 }
@@ -73,7 +77,8 @@ pub(super) fn ranges_about(
     names: &[Bytes],
 ) -> Vec<Range> {
     let narrow = |rows: &KeyRows| {
-        let others = rows.len() - rows.count(kind) - rows.count(RowKind::Expiry);
+        let head = usize::from(rows.head().is_some() && !rows.shows(RowKind::String));
+        let others = rows.len() - rows.count(kind) - rows.count(RowKind::Expiry) - head;
         others == 0 && rows.len() > ROWS_ASKED_WHOLE
     };
     if !planted::EXPIRY_NOT_ASKED.is_planted() && !replica.key(key).is_some_and(narrow) {
@@ -103,7 +108,7 @@ pub(crate) fn kind_of(rows: &KeyRows) -> Option<Kind> {
         (RowKind::Set, Kind::Set),
     ]
     .into_iter()
-    .find(|(row, _)| rows.count(*row) > 0)
+    .find(|(row, _)| rows.shows(*row))
     .map(|(_, kind)| kind)
 }
 
@@ -116,20 +121,20 @@ pub(crate) enum Scalar {
     Number(i128),
 }
 
-/// Folds a row of registers and counts. The greatest register by `(hlc, dot)` is the base, and all
-/// counts are added to it. A base that is no integer (from a `SET` concurrent with an `INCR`) wins
-/// over the counts.
-pub(crate) fn scalar(row: &Row) -> Option<Scalar> {
-    let mut base: Option<(Hlc, Dot, &Bytes)> = None;
+/// Folds a row of a key: see [`scalar`].
+pub(crate) fn value_of(rows: &KeyRows, kind: RowKind, field: &Bytes) -> Option<Scalar> {
+    scalar(rows.get(kind, field)?, rows.floor())
+}
+
+/// Folds a row of registers and counts. The greatest register by `(stamp, dot)` is the base, and
+/// all counts are added to it. A base that is no integer (from a `SET` concurrent with an `INCR`)
+/// wins over the counts. Registers that rank lower than `floor` are not there.
+pub(crate) fn scalar(row: &Row, floor: Rank) -> Option<Scalar> {
+    let base = winner(row, floor).and_then(|(_, payload)| payload.value());
     let mut count: Option<i128> = None;
-    for (dot, payload) in row.iter() {
-        match payload {
-            Payload::Register { hlc, value, .. } => base = base.max(Some((*hlc, dot, value))),
-            Payload::Count(n) => count = Some(count.unwrap_or(0).saturating_add(*n)),
-            Payload::Counted { .. }
-            | Payload::Member
-            | Payload::Expiry { .. }
-            | Payload::Executed { .. } => {}
+    for (_, payload) in row.iter() {
+        if let Payload::Count(n) = payload {
+            count = Some(count.unwrap_or(0).saturating_add(*n));
         }
     }
     if let Some(counted) = counted(row) {
@@ -137,13 +142,26 @@ pub(crate) fn scalar(row: &Row) -> Option<Scalar> {
     }
     match (base, count) {
         (None, None) => None,
-        (Some((_, _, value)), None) => Some(Scalar::Bytes(value.clone())),
+        (Some(value), None) => Some(Scalar::Bytes(value.clone())),
         (None, Some(count)) => Some(Scalar::Number(count)),
-        (Some((_, _, value)), Some(count)) => Some(integer(value).map_or_else(
+        (Some(value), Some(count)) => Some(integer(value).map_or_else(
             || Scalar::Bytes(value.clone()),
             |base| Scalar::Number(count.saturating_add(i128::from(base))),
         )),
     }
+}
+
+/// The values of a string that none of the others has overwritten, oldest first: the registers of
+/// the highest rank.
+pub(crate) fn concurrent(row: &Row) -> Vec<&Bytes> {
+    let highest = row.iter().map(|(_, payload)| payload.rank()).max();
+    let mut values: Vec<_> = row
+        .iter()
+        .filter(|(_, payload)| Some(payload.rank()) == highest)
+        .filter_map(|(dot, payload)| Some((payload.stamp(), dot, payload.value()?)))
+        .collect();
+    values.sort_unstable_by_key(|(stamp, dot, _)| (*stamp, *dot));
+    values.into_iter().map(|(_, _, value)| value).collect()
 }
 
 /// The sum of the named increments in a row, each name counted once; `None` if there are none.

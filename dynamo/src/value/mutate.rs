@@ -4,12 +4,15 @@ use bytes::Bytes;
 use quorate_crdt::{CausalContext, Dot, Hlc};
 use quorate_crdt::{HybridClock, Now};
 
-use super::fold::{Scalar, integer, is_stale, kind_of, lapsed, live, number, ranges_about, scalar};
+use super::fold::{
+    Scalar, integer, is_left, is_stale, kind_of, lapsed, live, number, ranges_about, value_of,
+};
 use super::token::seen_by;
+use crate::fence::{Claim, LockId, Rank, Stamp};
 use crate::op::{Kind, Limits, Mutation, Reply, RequestError, SetExpiry};
 use crate::planted;
 use crate::replica::{
-    Delta, KeyRows, Payload, Range, Replaces, Replica, Row, RowKey, RowKind, Write,
+    Delta, Fact, KeyRows, Payload, Range, Replaces, Replica, Row, RowKey, RowKind, Write, guarded,
 };
 
 /// What a mutation takes from the executing node: its clock, its reading of the time, and its
@@ -23,11 +26,11 @@ pub(crate) struct Clocked<'a> {
 impl Clocked<'_> {
     /// A stamp above those of all entries in `rows`, except entries stamped in the future. Those
     /// are replaced by causality alone.
-    fn above<'r>(&mut self, rows: impl IntoIterator<Item = &'r Row>) -> Hlc {
+    pub(super) fn above<'r>(&mut self, rows: impl IntoIterator<Item = &'r Row>) -> Hlc {
         let stamps = rows
             .into_iter()
             .flat_map(Row::iter)
-            .filter_map(|(_, payload)| payload.stamp());
+            .filter_map(|(_, payload)| payload.stamp().map(|stamp| stamp.hlc));
         if planted::CLOCK_NEVER_FALLS_BACK.is_planted() {
             return self.clock.tick_after(self.now, stamps);
         }
@@ -50,6 +53,7 @@ pub(crate) fn mutate(
     mutation: &Mutation,
     clocked: Clocked<'_>,
     once: Option<u128>,
+    claim: Option<Claim>,
 ) -> Result<Mutated, RequestError> {
     check(
         replica,
@@ -58,20 +62,22 @@ pub(crate) fn mutate(
         clocked.now.unix_millis,
         clocked.limits,
     )?;
-    let exists = live(replica, key, clocked.now.unix_millis).is_some();
     let lapses = matches!(mutation, Mutation::Lapse { .. });
-    let stale = !exists && !lapses && replica.key(key).is_some();
+    let rows = replica.key(key);
+    let stale = !lapses && rows.is_some_and(|rows| is_left(rows, clocked.now.unix_millis));
     let mut change = Changing {
+        guarded: claim.is_some() || rows.is_some_and(KeyRows::is_guarded),
         write: replica.write(),
         key,
         clocked,
         once,
+        claim,
     };
     if stale {
         // What is left of an expired key, or the expiry of a key that lost its last row, must not
         // affect what is written now. `must_see` has made sure that a quorum's view of it was
         // looked at.
-        change.write.wipe(Range::Key(key.clone()));
+        change.clear();
     }
     let reply = change.apply(mutation)?;
     if let Some(mark) = once {
@@ -181,6 +187,7 @@ fn check(
     if kind_of(rows) != Some(needs) {
         return Err(RequestError::WrongKind);
     }
+    let string = || value_of(rows, RowKind::String, &Bytes::new());
     match mutation {
         Mutation::SetWith { value, token } => siblings_after(
             rows.get(RowKind::String, &Bytes::new()),
@@ -188,20 +195,18 @@ fn check(
             &seen_by(token)?,
             limits,
         ),
-        Mutation::Append(suffix) => {
-            length_after(rows.get(RowKind::String, &Bytes::new()), suffix, limits)
+        Mutation::Append(suffix) => length_after(string(), suffix, limits),
+        Mutation::Increment(by) => sum(string(), *by).map(drop),
+        Mutation::IncrementField(field, by) => {
+            sum(value_of(rows, RowKind::Hash, field), *by).map(drop)
         }
-        Mutation::Increment(by) => sum(rows.get(RowKind::String, &Bytes::new()), *by).map(drop),
-        Mutation::IncrementField(field, by) => sum(rows.get(RowKind::Hash, field), *by).map(drop),
         _ => Ok(()),
     }
 }
 
 /// The limit applies to the result, not only to what the request brings.
-fn length_after(row: Option<&Row>, suffix: &Bytes, limits: Limits) -> Result<(), RequestError> {
-    let held = row
-        .and_then(scalar)
-        .map_or(0, |held| held.into_bytes().len());
+fn length_after(held: Option<Scalar>, suffix: &Bytes, limits: Limits) -> Result<(), RequestError> {
+    let held = held.map_or(0, |held| held.into_bytes().len());
     let bytes = held + suffix.len();
     let within = bytes <= limits.value_bytes || planted::APPEND_UNBOUNDED.is_planted();
     if within {
@@ -226,15 +231,7 @@ fn siblings_after(
         .flat_map(Row::iter)
         .filter(|(dot, _)| !seen.contains(*dot));
     let (count, bytes) = stay.fold((1, value.len()), |(count, bytes), (_, payload)| {
-        (
-            count + 1,
-            bytes
-                + if let Payload::Register { value, .. } = payload {
-                    value.len()
-                } else {
-                    0
-                },
-        )
+        (count + 1, bytes + payload.value().map_or(0, Bytes::len))
     });
     if (count <= limits.siblings && bytes <= limits.value_bytes)
         || planted::SIBLINGS_UNBOUNDED.is_planted()
@@ -249,8 +246,8 @@ fn siblings_after(
 
 /// The value of a counter after adding `by`. If a split has pushed the counter out of the 64-bit
 /// range, an increment may bring it back towards the range.
-fn sum(row: Option<&Row>, by: i64) -> Result<i128, RequestError> {
-    let now = match row.and_then(scalar) {
+fn sum(now: Option<Scalar>, by: i64) -> Result<i128, RequestError> {
+    let now = match now {
         None => 0,
         Some(Scalar::Number(number)) => number,
         Some(Scalar::Bytes(value)) => {
@@ -273,6 +270,29 @@ pub(super) struct Changing<'a, 'b> {
     pub(super) clocked: Clocked<'b>,
     /// Set if the client has named the request: the mark under which it is remembered.
     once: Option<u128>,
+    /// Set if the request is under a lock.
+    pub(super) claim: Option<Claim>,
+    /// Whether something of the key is guarded, or will be by this change.
+    pub(super) guarded: bool,
+}
+
+impl<'a, 'b> Changing<'a, 'b> {
+    /// A change under a lock.
+    pub(super) fn under(
+        replica: &'a mut Replica,
+        key: &'b Bytes,
+        clocked: Clocked<'b>,
+        claim: Claim,
+    ) -> Self {
+        Self {
+            write: replica.write(),
+            key,
+            clocked,
+            once: None,
+            claim: Some(claim),
+            guarded: true,
+        }
+    }
 }
 
 impl Changing<'_, '_> {
@@ -301,8 +321,18 @@ impl Changing<'_, '_> {
         })
     }
 
-    fn rows(&self) -> Option<&KeyRows> {
+    pub(super) fn rows(&self) -> Option<&KeyRows> {
         self.write.replica().key(self.key)
+    }
+
+    fn value(&self, name: &RowKey) -> Option<Scalar> {
+        value_of(self.rows()?, name.kind, &name.field)
+    }
+
+    /// Whether the row is there for a reader.
+    fn has(&self, name: &RowKey) -> bool {
+        let rows = self.rows();
+        rows.is_some_and(|rows| rows.shown(name.kind, &name.field).is_some())
     }
 
     pub(super) fn row(&self, name: &RowKey) -> Option<&Row> {
@@ -311,7 +341,7 @@ impl Changing<'_, '_> {
 
     /// A stamp above the key's string and its expiry. Together they form the one register that
     /// decides when the key expires.
-    fn stamp(&mut self) -> Hlc {
+    pub(super) fn stamp(&mut self) -> Hlc {
         let rows = self.write.replica().key(self.key);
         let rows = [RowKind::String, RowKind::Expiry]
             .into_iter()
@@ -320,34 +350,30 @@ impl Changing<'_, '_> {
     }
 
     fn put_string(&mut self, value: Bytes, expires: Option<u64>, replaces: Replaces<'_>) {
-        let register = Payload::Register {
-            hlc: self.stamp(),
-            value,
-            expires,
-        };
-        self.write
-            .put(RowKey::string(self.key.clone()), register, replaces);
+        let name = RowKey::string(self.key.clone());
+        let (standing, hlc) = (self.standing(&name), self.stamp());
+        let register = register(standing, hlc, value, expires);
+        self.write.put(name, register, replaces);
     }
 
-    fn put_field(&mut self, name: RowKey, value: Bytes) {
-        let hlc = self.clocked.above(
-            self.write
-                .replica()
-                .key(&name.key)
-                .and_then(|rows| rows.get(name.kind, &name.field)),
-        );
-        self.write.put(
-            name,
-            Payload::Register {
-                hlc,
-                value,
-                expires: None,
-            },
-            Replaces::All,
-        );
+    fn put_field(&mut self, name: RowKey, value: Bytes, replaces: Replaces<'_>) {
+        let (standing, hlc) = (self.standing(&name), self.stamp_of(&name));
+        let register = register(standing, hlc, value, None);
+        self.write.put(name, register, replaces);
+    }
+
+    /// A stamp above those of a row.
+    pub(super) fn stamp_of(&mut self, name: &RowKey) -> Hlc {
+        let rows = self.write.replica().key(self.key);
+        self.clocked
+            .above(rows.and_then(|rows| rows.get(name.kind, &name.field)))
     }
 
     fn put_expiry(&mut self, at: Option<u64>) {
+        if self.standing(&RowKey::string(self.key.clone())).is_some() {
+            self.put_head(at);
+            return;
+        }
         let hlc = self.stamp();
         self.write.put(
             RowKey::expiry(self.key.clone()),
@@ -357,7 +383,7 @@ impl Changing<'_, '_> {
     }
 
     /// The present expiry, for writes that keep it.
-    fn kept(&self) -> Option<u64> {
+    pub(super) fn kept(&self) -> Option<u64> {
         self.rows().and_then(KeyRows::expires_at)
     }
 
@@ -367,11 +393,8 @@ impl Changing<'_, '_> {
             SetExpiry::Keep => self.kept(),
             SetExpiry::Clear => None,
         };
-        let register = Payload::Register {
-            hlc: self.stamp(),
-            value: value.clone(),
-            expires,
-        };
+        let (standing, hlc) = (self.standing_of_key(), self.stamp());
+        let register = register(standing, hlc, value.clone(), expires);
         let only_string = self
             .rows()
             .is_none_or(|rows| rows.count(RowKind::String) == rows.len());
@@ -384,10 +407,8 @@ impl Changing<'_, '_> {
     }
 
     fn append(&mut self, suffix: &Bytes) -> Reply {
-        let name = RowKey::string(self.key.clone());
         let mut value = self
-            .row(&name)
-            .and_then(scalar)
+            .value(&RowKey::string(self.key.clone()))
             .map_or_else(Vec::new, |held| held.into_bytes().to_vec());
         value.extend_from_slice(suffix);
         let length = number(value.len());
@@ -397,16 +418,34 @@ impl Changing<'_, '_> {
 
     /// Each replica has one entry, which carries everything it has added since the last reset that
     /// it has seen. So the size of a counter depends on the number of its writers, not on its age.
+    ///
+    /// Under a token the holder is alone: it writes a total, which a later one overwrites. The
+    /// counts of others stay beside it and add up as ever.
     fn increment(&mut self, name: RowKey, by: i64) -> Result<Reply, RequestError> {
-        let row = self.row(&name);
-        let total = sum(row, by)?;
+        let total = sum(self.value(&name), by)?;
         let shown = i64::try_from(total).unwrap_or(if total < 0 { i64::MIN } else { i64::MAX });
+        if self.claim.is_some() {
+            let base = self
+                .base(&name)
+                .and_then(|base| integer(&base))
+                .unwrap_or(0);
+            let base = base.checked_add(by).ok_or(RequestError::Overflow)?;
+            let base = Bytes::from(base.to_string());
+            if name.kind == RowKind::String {
+                self.put_string(base, self.kept(), Replaces::AllButCounts);
+            } else {
+                self.settle_head();
+                self.put_field(name, base, Replaces::AllButCounts);
+            }
+            return Ok(Reply::Integer(shown));
+        }
         if let Some(mark) = self.once {
             self.count_once(name, mark, by);
             return Ok(Reply::Integer(shown));
         }
         let own = self.write.replica().id();
-        let mine: i128 = row
+        let mine: i128 = self
+            .row(&name)
             .into_iter()
             .flat_map(Row::iter)
             .filter_map(|(dot, payload)| {
@@ -426,22 +465,25 @@ impl Changing<'_, '_> {
         Ok(Reply::Integer(shown))
     }
 
+    /// Removes the key. Under a token it leaves a mark even of nothing: what an earlier holder had
+    /// written may still arrive.
     fn delete(&mut self) -> bool {
-        let there = self.rows().is_some();
-        if there {
-            self.write.wipe(Range::Key(self.key.clone()));
+        let there = self.rows().is_some_and(KeyRows::has_left);
+        if there || self.claim.is_some() {
+            self.clear();
         }
         there
     }
 
     fn get_delete(&mut self) -> Reply {
-        let value = self.row(&RowKey::string(self.key.clone())).and_then(scalar);
+        let value = self.value(&RowKey::string(self.key.clone()));
         self.delete();
         value.map_or(Reply::Nil, |value| Reply::Value(value.into_bytes()))
     }
 
     fn expire_at(&mut self, at: u64) -> bool {
-        if self.rows().is_none() {
+        if !self.rows().is_some_and(KeyRows::has_left) {
+            self.settle_head();
             return false;
         }
         if at <= self.clocked.now.unix_millis {
@@ -455,6 +497,8 @@ impl Changing<'_, '_> {
         let held = self.kept().is_some();
         if held {
             self.put_expiry(None);
+        } else {
+            self.settle_head();
         }
         held
     }
@@ -474,26 +518,39 @@ impl Changing<'_, '_> {
     /// An element that is already there is added again, so that the new event survives a concurrent
     /// removal of the old one.
     fn add(&mut self, elements: &[Bytes]) -> Reply {
+        self.settle_head();
         let mut new = 0;
         for element in elements {
             let name = RowKey::member(self.key.clone(), element.clone());
-            new += i64::from(!self.write.put(name, Payload::Member, Replaces::All));
+            let there = match self.standing(&name) {
+                None => self.write.put(name, Payload::Member, Replaces::All),
+                Some((rank, lock)) => {
+                    let there = self.has(&name);
+                    let hlc = self.stamp_of(&name);
+                    let member = guarded(lock, Stamp { rank, hlc }, Fact::Member);
+                    self.write.put(name, member, Replaces::All);
+                    there
+                }
+            };
+            new += i64::from(!there);
         }
         Reply::Integer(new)
     }
 
     fn set_fields(&mut self, fields: &[(Bytes, Bytes)]) -> Reply {
+        self.settle_head();
         let mut new = 0;
         for (field, value) in fields {
             let name = RowKey::field(self.key.clone(), field.clone());
-            new += i64::from(self.row(&name).is_none());
-            self.put_field(name, value.clone());
+            new += i64::from(!self.has(&name));
+            self.put_field(name, value.clone(), Replaces::All);
         }
         Reply::Integer(new)
     }
 
     /// A key that loses its last row loses its expiry as well.
     fn remove(&mut self, kind: RowKind, names: &[Bytes]) -> Reply {
+        self.settle_head();
         let mut removed = 0;
         for field in names {
             let name = RowKey {
@@ -501,14 +558,33 @@ impl Changing<'_, '_> {
                 kind,
                 field: field.clone(),
             };
-            if self.row(&name).is_some() {
-                self.write.wipe(Range::Row(name));
-                removed += 1;
+            let there = self.has(&name);
+            removed += i64::from(there);
+            if there || self.claim.is_some() {
+                self.end_row(name);
             }
         }
-        if self.rows().is_some_and(|rows| kind_of(rows).is_none()) {
-            self.write.wipe(Range::Key(self.key.clone()));
+        let emptied = removed > 0 || self.claim.is_some() || !self.guarded;
+        if emptied && self.rows().is_some_and(|rows| kind_of(rows).is_none()) {
+            self.clear();
         }
         Reply::Integer(removed)
+    }
+}
+
+/// A value, guarded if it stands somewhere.
+fn register(
+    standing: Option<(Rank, LockId)>,
+    hlc: Hlc,
+    value: Bytes,
+    expires: Option<u64>,
+) -> Payload {
+    match standing {
+        None => Payload::Register {
+            hlc,
+            value,
+            expires,
+        },
+        Some((rank, lock)) => guarded(lock, Stamp { rank, hlc }, Fact::Value { value, expires }),
     }
 }

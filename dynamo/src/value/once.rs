@@ -21,7 +21,7 @@
 use bytes::Bytes;
 use quorate_crdt::{CausalContext, Dot};
 
-use super::fold::{Scalar, scalar};
+use super::fold::{Scalar, value_of};
 use super::mutate::{Changing, must_see};
 
 use crate::op::{Limits, Mutation, Reply};
@@ -154,11 +154,12 @@ pub(crate) fn remembered(
         });
     // The increment itself may have arrived here without the row that remembers it.
     let (dot, reply) = executed.or_else(|| {
-        let row = row(&counter(key, mutation)?)?;
+        let name = counter(key, mutation)?;
+        let row = row(&name)?;
         let (dot, _) = row.iter().find(
             |(_, payload)| matches!(payload, Payload::Counted { mark: held, .. } if *held == mark),
         )?;
-        let Some(Scalar::Number(now)) = scalar(row) else {
+        let Some(Scalar::Number(now)) = value_of(replica.key(key)?, name.kind, &name.field) else {
             return None;
         };
         Some((dot, Reply::Integer(i64::try_from(now).unwrap_or(i64::MAX))))

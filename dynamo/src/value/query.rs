@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 
-use super::fold::{Scalar, kind_of, live, number, ranges_about, scalar};
+use super::fold::{Scalar, concurrent, kind_of, live, number, ranges_about, scalar, value_of};
 use super::token::token;
 use crate::op::{Expiry, Kind, PartitionOp, Query, Reply, RequestError};
 use crate::planted;
-use crate::replica::{KeyRows, Payload, Range, Replica, RowKind};
+use crate::replica::{KeyRows, Range, Replica, RowKind};
 
 /// The most keys that a page of a scan asks for.
 const SCAN_KEYS_MAX: u32 = 10_000;
@@ -82,72 +82,50 @@ fn absent(query: &Query) -> Reply {
 }
 
 fn present(rows: &KeyRows, query: &Query) -> Reply {
-    let string = || rows.get(RowKind::String, &Bytes::new());
-    let field = |field: &Bytes| {
-        rows.get(RowKind::Hash, field)
-            .and_then(scalar)
-            .map(Scalar::into_bytes)
-    };
+    let string = || value_of(rows, RowKind::String, &Bytes::new());
+    let field = |field: &Bytes| value_of(rows, RowKind::Hash, field).map(Scalar::into_bytes);
     match query {
-        Query::Get => string()
-            .and_then(scalar)
-            .map_or(Reply::Nil, |value| Reply::Value(value.into_bytes())),
-        Query::Length => Reply::Integer(
-            string()
-                .and_then(scalar)
-                .map_or(0, |value| number(value.into_bytes().len())),
-        ),
+        Query::Get => string().map_or(Reply::Nil, |value| Reply::Value(value.into_bytes())),
+        Query::Length => {
+            Reply::Integer(string().map_or(0, |value| number(value.into_bytes().len())))
+        }
         Query::Members => Reply::List(
             rows.of_kind(RowKind::Set)
                 .map(|(element, _)| element.clone())
                 .collect(),
         ),
-        Query::Cardinality => Reply::Integer(number(rows.count(RowKind::Set))),
+        Query::Cardinality => Reply::Integer(number(rows.shown_count(RowKind::Set))),
         Query::Contains(elements) => Reply::Integers(
             elements
                 .iter()
-                .map(|element| i64::from(rows.get(RowKind::Set, element).is_some()))
+                .map(|element| i64::from(rows.shown(RowKind::Set, element).is_some()))
                 .collect(),
         ),
         Query::Fields(fields) => Reply::Values(fields.iter().map(field).collect()),
         Query::Entries => {
-            let pair = |(name, row): (&Bytes, _)| Some((name.clone(), scalar(row)?.into_bytes()));
+            let floor = rows.floor();
+            let value = |row| scalar(row, floor).map(Scalar::into_bytes);
+            let pair = |(name, row): (&Bytes, _)| Some((name.clone(), value(row)?));
             Reply::Pairs(rows.of_kind(RowKind::Hash).filter_map(pair).collect())
         }
-        Query::FieldCount => Reply::Integer(number(rows.count(RowKind::Hash))),
+        Query::FieldCount => Reply::Integer(number(rows.shown_count(RowKind::Hash))),
         Query::Siblings => siblings(rows),
         Query::Exists | Query::Kind | Query::Expiry => absent(query),
     }
 }
 
-/// All concurrent registers, oldest first, with a token that covers their events. Counts, if there
-/// are any, make a single value.
+/// All concurrent registers of the highest rank, oldest first, with a token that covers all events.
+/// Counts, if there are any, make a single value.
 fn siblings(rows: &KeyRows) -> Reply {
     let Some(row) = rows.get(RowKind::String, &Bytes::new()) else {
         return absent(&Query::Siblings);
     };
-    let mut seen = quorate_crdt::CausalContext::new();
-    row.iter().for_each(|(dot, _)| {
-        seen.insert(dot);
-    });
-    let counted = row
-        .iter()
-        .any(|(_, payload)| matches!(payload, Payload::Count(_) | Payload::Counted { .. }));
-    let mut registers: Vec<_> = row
-        .iter()
-        .filter_map(|(dot, payload)| {
-            if let Payload::Register { hlc, value, .. } = payload {
-                Some((*hlc, dot, value.clone()))
-            } else {
-                None
-            }
-        })
-        .collect();
-    registers.sort_unstable_by_key(|(hlc, dot, _)| (*hlc, *dot));
-    let values = if counted {
-        scalar(row).map(Scalar::into_bytes).into_iter().collect()
+    let seen: quorate_crdt::CausalContext = row.iter().map(|(dot, _)| dot).collect();
+    let values = if row.iter().any(|(_, payload)| payload.counts()) {
+        let value = scalar(row, rows.floor()).map(Scalar::into_bytes);
+        value.into_iter().collect()
     } else {
-        registers.into_iter().map(|(_, _, value)| value).collect()
+        concurrent(row).into_iter().cloned().collect()
     };
     Reply::Siblings {
         token: token(&seen),

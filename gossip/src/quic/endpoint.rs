@@ -13,10 +13,10 @@ use dashmap::DashMap;
 use quinn::{Endpoint, Runtime, ServerConfig, TokioRuntime};
 use quorate_crdt::NodeId;
 use tokio::runtime::Handle;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, Semaphore, watch};
 
-use super::keys::{KeyError, NodeIdentity};
-use super::peering::{CONNECTIONS_MAX, Courtship, Peering};
+use super::keys::{KeyError, KeyPair, NodeIdentity};
+use super::peering::{CONNECTIONS_MAX, Courtship, Peering, Shown};
 use super::reasons::{CloseReason, PeerError};
 use super::shape::{LinkShape, ShapedSocket};
 use super::tls;
@@ -101,12 +101,8 @@ impl QuicTransport {
             local: listen.ip().is_loopback(),
             shaped: shape.is_some(),
         };
-        let mut server = ServerConfig::with_crypto(Arc::new(
-            tls::server(identity.keys()).map_err(BindError::Identity)?,
-        ));
-        server.transport_config(tuning.transport(listen));
-        let client =
-            Arc::new(tls::client(identity.keys(), tls::ALPN).map_err(BindError::Identity)?);
+        let server = listening(identity.keys(), tuning, listen).map_err(BindError::Identity)?;
+        let shown = Shown::new(identity.keys()).map_err(BindError::Identity)?;
         let endpoint = open(listen, tuning, server, shape).map_err(|source| BindError::Socket {
             address: listen,
             source,
@@ -114,7 +110,7 @@ impl QuicTransport {
         let shared = Arc::new(Peering {
             identity,
             endpoint,
-            client,
+            shown: watch::Sender::new(Arc::new(shown)),
             tuning,
             inbound,
             runtime,
@@ -136,6 +132,25 @@ impl QuicTransport {
     /// The operating system's error for the socket.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.shared.endpoint.local_addr()
+    }
+
+    /// Shows these keys on every connection from now on. Connections that are up stay until the
+    /// other side no longer takes the former key for this node's.
+    ///
+    /// # Errors
+    /// [`BindError::Identity`], or [`BindError::Socket`] if the socket is closed; then the former
+    /// keys are shown.
+    pub fn show(&self, keys: &KeyPair) -> Result<(), BindError> {
+        let address = self.shared.endpoint.local_addr();
+        let address = address.map_err(|source| BindError::Socket {
+            address: (std::net::Ipv4Addr::UNSPECIFIED, 0).into(),
+            source,
+        })?;
+        let shown = Shown::new(keys).map_err(BindError::Identity)?;
+        let server = listening(keys, self.shared.tuning, address).map_err(BindError::Identity)?;
+        self.shared.endpoint.set_server_config(Some(server));
+        self.shared.shown.send_replace(Arc::new(shown));
+        Ok(())
     }
 
     /// Asks at these addresses, each `host:port`, which members are there, while any peer is not
@@ -183,6 +198,17 @@ impl fmt::Debug for QuicTransport {
             .field("links", &self.shared.links.len())
             .finish_non_exhaustive()
     }
+}
+
+/// The settings of the listening side, which shows these keys.
+fn listening(
+    keys: &KeyPair,
+    tuning: Tuning,
+    listen: SocketAddr,
+) -> Result<ServerConfig, rustls::Error> {
+    let mut server = ServerConfig::with_crypto(Arc::new(tls::server(keys)?));
+    server.transport_config(tuning.transport(listen));
+    Ok(server)
 }
 
 fn open(

@@ -16,22 +16,23 @@ use std::sync::Arc;
 use dashmap::DashMap;
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Connection, Endpoint, Incoming};
-use quorate_crdt::NodeId;
+use quorate_crdt::{NodeId, PublicKey};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::runtime::Handle;
-use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
 use super::join::{self, Heard};
-use super::keys::{KeyError, NodeIdentity, random_bytes};
+use super::keys::{KeyError, KeyPair, NodeIdentity, random_bytes};
 use super::link::{Link, Streams, accept_first, open};
 use super::porch::Porch;
 use super::reasons::{CloseReason, PeerError};
 use super::tls::{self, Protocol};
 use super::tuning::Tuning;
 use super::whereabouts::{Whereabouts, look_up};
+use crate::planted::{BOTH_DIALS_END, LOWER_DIALS_ALONE};
 use crate::transport::Inbound;
 use crate::wire::VERSION;
 
@@ -52,7 +53,7 @@ pub(super) const CONNECTIONS_MAX: u32 = 8192;
 pub(super) struct Peering {
     pub(super) identity: NodeIdentity,
     pub(super) endpoint: Endpoint,
-    pub(super) client: Arc<QuicClientConfig>,
+    pub(super) shown: watch::Sender<Arc<Shown>>,
     pub(super) tuning: Tuning,
     pub(super) inbound: Arc<dyn Inbound>,
     pub(super) runtime: Handle,
@@ -64,6 +65,21 @@ pub(super) struct Peering {
     pub(super) sessions: Arc<Semaphore>,
     pub(super) whereabouts: Whereabouts,
     pub(super) courtship: Courtship,
+}
+
+/// The key that this node shows on the connections that it makes.
+pub(super) struct Shown {
+    public: PublicKey,
+    client: Arc<QuicClientConfig>,
+}
+
+impl Shown {
+    pub(super) fn new(keys: &KeyPair) -> Result<Self, rustls::Error> {
+        Ok(Self {
+            public: keys.public(),
+            client: Arc::new(tls::client(keys, tls::ALPN)?),
+        })
+    }
 }
 
 /// Who is looked for, and with whom a connection is being made.
@@ -122,7 +138,8 @@ impl Pauses {
 
 impl Peering {
     /// Replaces the peers: looks for those that are new and lets go of those that are none any
-    /// more. A connection that is up stays, whatever address the topology has for its node.
+    /// more. A connection that is up stays, whatever address the topology has for its node, as long
+    /// as the key that was shown on it is still its node's.
     pub(super) fn set_peers(self: &Arc<Self>, peers: BTreeMap<NodeId, Arc<str>>) {
         self.courtship.seekers.retain(|node, task| {
             let keep = peers.contains_key(node);
@@ -134,6 +151,9 @@ impl Peering {
         for link in &self.links {
             if !peers.contains_key(link.key()) {
                 CloseReason::Removed.close(&link.connection);
+            } else if self.member(&link.connection) != Some(*link.key()) {
+                // It was made under a key that the peer has changed for another.
+                CloseReason::NotAdmitted.close(&link.connection);
             }
         }
         let nodes: Vec<NodeId> = peers.keys().copied().collect();
@@ -224,7 +244,7 @@ impl Peering {
 
     /// Decides whether `connection` may carry anything; closes it if not.
     fn vet(&self, connection: &Connection, dialled: Option<NodeId>) -> Result<NodeId, PeerError> {
-        if tls::peer(connection) == Some(self.identity.keys().public()) {
+        if tls::peer(connection) == Some(self.shown.borrow().public) {
             // A list of all members names this node as well.
             CloseReason::Duplicate.close(connection);
             return Err(PeerError::Itself);
@@ -254,7 +274,7 @@ impl Peering {
         };
         let own = self.courtship.proposals.get(&node).map(|own| own.clone());
         if let Some(own) = own {
-            if self.identity.node() < node {
+            if self.identity.node() < node && !BOTH_DIALS_END.is_planted() {
                 return CloseReason::Duplicate.close(&connection);
             }
             CloseReason::Duplicate.close(&own);
@@ -342,7 +362,7 @@ impl Peering {
             }
             if self.identity.node() > node {
                 tokio::time::sleep(HEAD_START).await;
-                if self.links.contains_key(&node) {
+                if self.links.contains_key(&node) || LOWER_DIALS_ALONE.is_planted() {
                     continue;
                 }
             }
@@ -458,7 +478,7 @@ impl Peering {
     }
 
     async fn dial(&self, address: SocketAddr) -> Result<Connection, PeerError> {
-        let mut config = ClientConfig::new(Arc::clone(&self.client) as _);
+        let mut config = ClientConfig::new(Arc::clone(&self.shown.borrow().client) as _);
         config.transport_config(self.tuning.transport(address));
         let connecting = match self
             .endpoint

@@ -8,6 +8,7 @@ fn explanation() -> Explanation {
         value_bytes: Some(2),
         count: None,
         stamp: Some(1_700_000_000_000),
+        token: None,
         expires: Some(1_800_000_000_000),
     };
     let held = HeldKey {

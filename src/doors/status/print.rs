@@ -45,7 +45,7 @@ impl Status {
         }
         if !self.volatile_voters.is_empty() {
             let text = format!(
-                "may be forgotten by {}: sled, memory or an older copy of a disk keeps no promise; let nodes with --storage fjall join or replace them",
+                "may be forgotten by {}: sled or an older copy of a disk keeps no promise; let nodes with --storage fjall join or replace them",
                 self.volatile_voters.join(", ")
             );
             remarks.push(("votes", text));

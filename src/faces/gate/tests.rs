@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use quorate_control::topology::{ClusterId, Epoch, Role, User};
+use quorate_control::topology::{ClusterId, Epoch, Role, Timing, User};
 
 use super::*;
 
@@ -20,6 +20,7 @@ fn topology(users: &[(&str, &str)]) -> Topology {
         nodes: BTreeMap::new(),
         keyspaces: BTreeMap::new(),
         users: users.iter().map(user).collect(),
+        timing: Timing::default(),
     }
 }
 

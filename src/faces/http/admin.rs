@@ -267,6 +267,19 @@ pub(super) async fn drain_node(
     ))
 }
 
+pub(super) async fn change_key(State(face): Shared) -> Result<Response, Problem> {
+    let key = answer(&face, face.admin.change_key()).await?;
+    let topology = face.data.topology();
+    let name = topology
+        .nodes
+        .get(&face.data.node())
+        .map(|info| info.name.to_string());
+    Ok(json(
+        StatusCode::OK,
+        &document!({ "name": name, "key": key.to_string() }),
+    ))
+}
+
 pub(super) async fn tokens(State(face): Shared) -> Response {
     json(
         StatusCode::OK,

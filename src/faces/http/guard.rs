@@ -73,7 +73,12 @@ pub(super) async fn check(
     next: Next,
 ) -> Response {
     let topology = face.data.topology();
-    let right = rights::needed(request.method(), request.uri(), &topology);
+    let right = rights::needed(
+        request.method(),
+        request.uri(),
+        request.headers(),
+        &topology,
+    );
     let caller = match admitted(&face, &asker, &topology, right, request.headers()).await {
         Ok(caller) => caller,
         Err(problem) => return problem.into_response(),

@@ -13,6 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use quorate_control::topology::KeyspaceId;
 use quorate_dynamo::Consistency;
+use quorate_dynamo::fence::Claim;
 use quorate_dynamo::op::{
     Expiry, Kind, Mutation, Op, Query, Reply, Request, RequestError, SetExpiry, VALUE_BYTES_MAX,
 };
@@ -21,6 +22,7 @@ use serde_json::json as document;
 
 use super::face::{Face, Shared, json, read_body};
 use super::problem::Problem;
+use super::rights::FENCE;
 use super::typed::{self, Held};
 use super::uri;
 use crate::config::parse_duration;
@@ -32,12 +34,13 @@ const CONTEXT: HeaderName = HeaderName::from_static("quorate-context");
 /// The client's name for a change, so that it is done once however often it is sent.
 const REQUEST: HeaderName = HeaderName::from_static("quorate-request");
 
-/// What the URI asks for: the key, and the level.
+/// What the request asks for: the key, the level, and under which lock.
 struct Target {
     keyspace: KeyspaceId,
     key: Bytes,
     consistency: Option<Consistency>,
     timeout: Duration,
+    claim: Option<Claim>,
     shape: Shape,
 }
 
@@ -52,8 +55,12 @@ enum Shape {
     Typed,
 }
 
-pub(super) async fn get(State(face): Shared, uri: Uri) -> Result<Response, Problem> {
-    let target = target(&face, &uri)?;
+pub(super) async fn get(
+    State(face): Shared,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let target = target(&face, &uri, &headers)?;
     let query = match target.shape {
         Shape::Raw => Query::Get,
         Shape::Siblings => Query::Siblings,
@@ -131,7 +138,7 @@ pub(super) async fn put(
     headers: HeaderMap,
     request: HttpRequest<Body>,
 ) -> Result<Response, Problem> {
-    let target = target(&face, &uri)?;
+    let target = target(&face, &uri, &headers)?;
     let value = read_body(request, VALUE_BYTES_MAX, face.config.timeout).await?;
     let mutation = match headers.get(CONTEXT) {
         None => Mutation::Set {
@@ -163,7 +170,7 @@ pub(super) async fn delete(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let target = target(&face, &uri)?;
+    let target = target(&face, &uri, &headers)?;
     let reply = submit(
         &face,
         &target,
@@ -175,7 +182,7 @@ pub(super) async fn delete(
     Ok(json(StatusCode::OK, &document!({ "removed": removed })))
 }
 
-fn target(face: &Face, uri: &Uri) -> Result<Target, Problem> {
+fn target(face: &Face, uri: &Uri, headers: &HeaderMap) -> Result<Target, Problem> {
     let bad = |detail| Problem::new(StatusCode::BAD_REQUEST, "bad_parameter", detail);
     let (keyspace, key) = uri::keyspace_and_key(uri, "/v1/kv/")?;
     let [consistency, timeout, siblings, typed] =
@@ -214,6 +221,7 @@ fn target(face: &Face, uri: &Uri) -> Result<Target, Problem> {
             key: key.into(),
             consistency,
             timeout,
+            claim: claimed(headers)?,
             shape,
         }),
         None => Err(Problem::from(RequestError::NoKeyspace)),
@@ -226,6 +234,33 @@ fn named(headers: &HeaderMap) -> Result<Option<RequestId>, Problem> {
     };
     let name = RequestId::new(name.as_bytes().to_vec().into()).ok_or(RequestError::BadRequestId)?;
     Ok(Some(name))
+}
+
+/// Reads `key=token;seq=n;since=n`, of which the numbers behind the token may be left out.
+fn claimed(headers: &HeaderMap) -> Result<Option<Claim>, Problem> {
+    let Some(text) = headers.get(FENCE) else {
+        return Ok(None);
+    };
+    let claim = text.to_str().ok().and_then(parse_claim);
+    let bad = || {
+        let detail = "Quorate-Fence is key=token;seq=n;since=n: the key %-escaped, the token above 0, and the numbers as far as they are known";
+        Problem::new(StatusCode::BAD_REQUEST, "bad_fence", detail)
+    };
+    claim.map(Some).ok_or_else(bad)
+}
+
+fn parse_claim(text: &str) -> Option<Claim> {
+    let mut parts = text.split(';').map(str::trim);
+    let (key, token) = parts.next()?.rsplit_once('=')?;
+    let mut claim = Claim::new(&uri::decode(key, false)?, token.parse().ok()?);
+    for part in parts {
+        match part.split_once('=')? {
+            ("seq", number) => claim.sequence = number.parse().ok()?,
+            ("since", number) => claim.since = number.parse().ok()?,
+            _ => return None,
+        }
+    }
+    claim.is_valid().then_some(claim)
 }
 
 async fn submit(
@@ -247,6 +282,7 @@ async fn submit(
         timeout: target.timeout,
         datacenter: node.datacenter.clone(),
         id,
+        claim: target.claim,
     };
     match face.data.submit(request).await {
         Ok(Ok(answer)) => Ok(answer.reply),

@@ -2,6 +2,7 @@
 //! what to do next.
 
 use std::borrow::Cow;
+use std::num::NonZeroU64;
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -11,7 +12,7 @@ use quorate_dynamo::op::RequestError;
 use quorate_dynamo::protocol::Refusal;
 use serde::Serialize;
 
-use crate::doors::{AdminError, name_of};
+use crate::doors::{AdminError, CoordinationError, name_of};
 
 /// One failed request. `may_be_applied` is always present, because a client must know it before it
 /// tries again.
@@ -19,7 +20,7 @@ use crate::doors::{AdminError, name_of};
 pub(super) struct Problem {
     title: &'static str,
     status: u16,
-    detail: Cow<'static, str>,
+    detail: Box<str>,
     /// A stable word for programs.
     code: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -34,7 +35,22 @@ pub(super) struct Problem {
     /// The nodes that refused, and why.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     refused: Box<[Refused]>,
+    /// The highest fencing token that is known of the lock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<NonZeroU64>,
+    /// Who has what was asked for.
+    #[serde(flatten)]
+    taken: Option<Taken>,
     may_be_applied: bool,
+}
+
+/// Who has what was asked for, and when the caller would have had it.
+#[derive(Debug, Serialize)]
+struct Taken {
+    /// Its name; empty if it has none. `null`: nobody has it any more.
+    holder: Option<String>,
+    /// How many would have been served before the caller, and itself.
+    position: u32,
 }
 
 #[derive(Debug, Serialize)]
@@ -52,13 +68,15 @@ impl Problem {
         Self {
             title: status.canonical_reason().unwrap_or("Error"),
             status: status.as_u16(),
-            detail: detail.into(),
+            detail: detail.into().into_owned().into(),
             code,
             required: None,
             acked: None,
             alive: None,
             missing: Box::default(),
             refused: Box::default(),
+            token: None,
+            taken: None,
             may_be_applied: false,
         }
     }
@@ -66,6 +84,15 @@ impl Problem {
     /// The document.
     pub(super) fn text(&self) -> String {
         serde_json::to_string(self).expect("invariant: a problem has string keys and serialises")
+    }
+
+    /// What was asked for is held by somebody else, and was not granted in time.
+    pub(super) fn taken(holder: Option<String>, position: u32) -> Self {
+        let detail = "somebody else holds it; it was not granted in time";
+        Self {
+            taken: Some(Taken { holder, position }),
+            ..Self::new(StatusCode::CONFLICT, "taken", detail)
+        }
     }
 
     /// The node stopped before it answered.
@@ -128,6 +155,10 @@ impl From<RequestError> for Problem {
             RequestError::DiskSlow { .. } => (StatusCode::GATEWAY_TIMEOUT, "disk_slow"),
             RequestError::ReadOnly { .. } => (StatusCode::SERVICE_UNAVAILABLE, "read_only"),
             RequestError::DiskFull => (StatusCode::INSUFFICIENT_STORAGE, "disk_full"),
+            RequestError::Fenced { .. } => (StatusCode::PRECONDITION_FAILED, "fenced"),
+            RequestError::BadClaim => (StatusCode::BAD_REQUEST, "bad_fence"),
+            RequestError::BelowQuorum { .. } => (StatusCode::BAD_REQUEST, "below_quorum"),
+            RequestError::NotUnderToken => (StatusCode::BAD_REQUEST, "not_under_token"),
             _ => (StatusCode::INTERNAL_SERVER_ERROR, "failed"),
         };
         let may_be_applied = error.may_be_applied();
@@ -145,6 +176,7 @@ impl Problem {
         let mut problem = Self::from(error.clone());
         match error {
             RequestError::Unsatisfiable { required, .. } => problem.required = Some(required),
+            RequestError::Fenced { token, .. } => problem.token = NonZeroU64::new(token),
             RequestError::Unavailable {
                 required,
                 alive,
@@ -184,6 +216,25 @@ impl Problem {
     }
 }
 
+impl From<CoordinationError> for Problem {
+    fn from(error: CoordinationError) -> Self {
+        let (status, code) = match error {
+            CoordinationError::NoQuorum => (StatusCode::SERVICE_UNAVAILABLE, "not_quorate"),
+            CoordinationError::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "timeout"),
+            CoordinationError::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+            CoordinationError::Malformed => (StatusCode::INTERNAL_SERVER_ERROR, "failed"),
+        };
+        let may_be_applied = matches!(
+            error,
+            CoordinationError::TimedOut | CoordinationError::Stopping
+        );
+        Self {
+            may_be_applied,
+            ..Self::new(status, code, error.to_string())
+        }
+    }
+}
+
 impl From<AdminError> for Problem {
     fn from(error: AdminError) -> Self {
         let (status, code) = match error {
@@ -203,6 +254,8 @@ impl From<AdminError> for Problem {
             AdminError::NotLost(_) => (StatusCode::CONFLICT, "not_lost"),
             AdminError::Silent(_) => (StatusCode::CONFLICT, "silent"),
             AdminError::BadToken => (StatusCode::BAD_REQUEST, "bad_token"),
+            AdminError::KeyNotKept(_) => (StatusCode::INTERNAL_SERVER_ERROR, "key_not_kept"),
+            AdminError::NoKey => (StatusCode::CONFLICT, "no_key"),
             AdminError::UnknownUser(_) => (StatusCode::NOT_FOUND, "no_user"),
             AdminError::BadPassword { .. } => (StatusCode::BAD_REQUEST, "bad_password"),
             AdminError::NoAdministrator => (StatusCode::CONFLICT, "no_administrator"),

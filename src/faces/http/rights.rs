@@ -1,14 +1,23 @@
 //! Which right a request needs. What is not named here needs the right to administer the cluster,
 //! so that a new path is closed until somebody has thought about it.
 
-use axum::http::{Method, Uri};
-use quorate_control::topology::{Right, Topology};
+use axum::http::{HeaderMap, HeaderName, Method, Uri};
+use quorate_control::topology::{DEFAULT_KEYSPACE, Right, Topology};
 
 use super::uri;
 
+/// The lock under which a request acts, with its fencing token.
+pub(super) const FENCE: HeaderName = HeaderName::from_static("quorate-fence");
+
 /// The right for a request. A keyspace that does not exist is the cluster's business: only who
-/// administers it is told so.
-pub(super) fn needed(method: &Method, uri: &Uri, topology: &Topology) -> Right {
+/// administers it is told so. Under a lock, a read shuts out earlier holders and writes what it
+/// finds once more, so it needs the right to write.
+pub(super) fn needed(
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+    topology: &Topology,
+) -> Right {
     let keyspace = |name: &str| topology.keyspace_named(name).map(|(id, _)| id);
     let looks = *method == Method::GET || *method == Method::HEAD;
     let path = uri.path();
@@ -17,10 +26,19 @@ pub(super) fn needed(method: &Method, uri: &Uri, topology: &Topology) -> Right {
         .find(|prefix| path.starts_with(prefix))
     {
         let named = uri::keyspace_and_key(uri, prefix).ok();
-        let right = if looks { Right::Read } else { Right::Write };
+        let right = if looks && !headers.contains_key(FENCE) {
+            Right::Read
+        } else {
+            Right::Write
+        };
         return named
             .and_then(|(name, _)| keyspace(&name))
             .map_or(Right::Cluster, right);
+    }
+    // Locks are of no keyspace: what holds in `default` holds for them.
+    if path == "/v1/locks" || path.starts_with("/v1/locks/") || path.starts_with("/v1/elections/") {
+        let right = if looks { Right::Read } else { Right::Write };
+        return right(DEFAULT_KEYSPACE);
     }
     if let Some(name) = path.strip_prefix("/v1/keyspaces/")
         && !looks
@@ -67,6 +85,7 @@ mod tests {
             nodes: BTreeMap::new(),
             keyspaces: BTreeMap::from([(carts, keyspace)]),
             users: BTreeMap::new(),
+            timing: quorate_control::topology::Timing::default(),
         };
         for (method, path, right) in [
             (Method::GET, "/v1/kv/carts/k", Right::Read(carts)),
@@ -75,6 +94,18 @@ mod tests {
             (Method::DELETE, "/v1/kv/carts/k", Right::Write(carts)),
             (Method::DELETE, "/v1/kv/c%61rts/k", Right::Write(carts)),
             (Method::GET, "/v1/explain/carts/k", Right::Read(carts)),
+            (Method::GET, "/v1/locks", Right::Read(DEFAULT_KEYSPACE)),
+            (Method::POST, "/v1/locks/k", Right::Write(DEFAULT_KEYSPACE)),
+            (
+                Method::GET,
+                "/v1/elections/k",
+                Right::Read(DEFAULT_KEYSPACE),
+            ),
+            (
+                Method::PUT,
+                "/v1/elections/k/renew",
+                Right::Write(DEFAULT_KEYSPACE),
+            ),
             (Method::GET, "/v1/openapi.json", Right::Look),
             (Method::GET, "/v1/kv/other/k", Right::Cluster),
             (Method::GET, "/v1/kv/carts", Right::Cluster),
@@ -96,6 +127,7 @@ mod tests {
                 Right::Administer(carts),
             ),
             (Method::DELETE, "/v1/keyspaces/other", Right::Cluster),
+            (Method::POST, "/v1/key", Right::Cluster),
             (Method::GET, "/v1/tokens", Right::Cluster),
             (Method::POST, "/v1/tokens", Right::Cluster),
             (Method::DELETE, "/v1/tokens/ff", Right::Cluster),
@@ -106,7 +138,19 @@ mod tests {
             (Method::GET, "/v1/something/new", Right::Cluster),
         ] {
             let uri = path.parse().unwrap();
-            assert_eq!(needed(&method, &uri, &topology), right, "{method} {path}");
+            let plain = HeaderMap::new();
+            assert_eq!(
+                needed(&method, &uri, &plain, &topology),
+                right,
+                "{method} {path}"
+            );
         }
+        let fenced = HeaderMap::from_iter([(FENCE, "job=1".parse().unwrap())]);
+        let uri = "/v1/kv/carts/k".parse().unwrap();
+        assert_eq!(
+            needed(&Method::GET, &uri, &fenced, &topology),
+            Right::Write(carts),
+            "under a lock"
+        );
     }
 }

@@ -6,10 +6,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use quorate_control::topology::{
-    ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Replication, SplitPolicy, Topology, User,
+    ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Replication, SplitPolicy, Timing, Topology,
+    User,
 };
 use quorate_crdt::NodeId;
 use quorate_dynamo::Consistency;
+use quorate_dynamo::fence::Claim;
 use quorate_dynamo::op::{
     Answer, Expiry, Kind, Mutation, Op, Query, Receipt, Reply, Request, RequestError,
 };
@@ -22,8 +24,8 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::config::Secret;
 use crate::doors::{
-    AdminError, Explanation, KeyspaceChange, KeyspaceSpec, Lost, Member, NodeState, Pending,
-    Printable, Room, Shortfall, Status, TokenInfo, UserChange,
+    AdminError, Coordinator, Explanation, KeyspaceChange, KeyspaceSpec, LoneCoordinator, Lost,
+    Member, NodeState, Pending, Printable, Room, Shortfall, Status, TokenInfo, UserChange,
 };
 use crate::faces::gate::Gate;
 use crate::limits::Guests;
@@ -38,6 +40,7 @@ struct Fake {
     /// What was administered.
     done: Mutex<Vec<String>>,
     users: Mutex<BTreeMap<Arc<str>, User>>,
+    coordinator: LoneCoordinator,
 }
 
 /// Not UTF-8.
@@ -122,6 +125,10 @@ impl Data for Fake {
         unreachable!("nobody opens {name} over HTTP")
     }
 
+    fn coordinator(&self) -> Arc<dyn Coordinator> {
+        Arc::new(self.coordinator.clone())
+    }
+
     fn topology(&self) -> Arc<Topology> {
         let node = |name: &str| NodeInfo {
             name: name.into(),
@@ -129,6 +136,7 @@ impl Data for Fake {
             rack: "r1".into(),
             quic: "127.0.0.1:1".into(),
             key: quorate_crdt::PublicKey([0; 32]),
+            next_key: None,
             voter: true,
         };
         let replication = Replication::Fixed(BTreeMap::from([("oslo".into(), 1)]));
@@ -146,6 +154,7 @@ impl Data for Fake {
             nodes: BTreeMap::from([(NodeId(1), node("a")), (NodeId(2), node("b"))]),
             keyspaces: BTreeMap::from([(KeyspaceId(0), keyspace)]),
             users: self.users.lock().unwrap().clone(),
+            timing: Timing::default(),
         })
     }
 
@@ -257,6 +266,11 @@ impl Admin for Fake {
         now(Ok(()))
     }
 
+    fn change_key(&self) -> Pending<Result<quorate_crdt::PublicKey, AdminError>> {
+        self.done.lock().unwrap().push("change key".to_owned());
+        now(Ok(quorate_crdt::PublicKey([0xAB; 32])))
+    }
+
     fn change_user(&self, name: &str, change: UserChange) -> Pending<Result<(), AdminError>> {
         if name == "nobody" {
             return now(Err(AdminError::UnknownUser(name.into())));
@@ -322,6 +336,7 @@ async fn start_patient(
         asked: Mutex::default(),
         done: Mutex::default(),
         users: Mutex::default(),
+        coordinator: LoneCoordinator::default(),
     });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -524,6 +539,38 @@ async fn the_level_and_the_timeout_reach_the_node() {
 }
 
 #[tokio::test]
+async fn the_lock_of_a_request_reaches_the_node() {
+    let server = start(None, true).await;
+    let job = Claim::new(b"a=b", 7);
+    for (method, fence, claim) in [
+        ("PUT", "a%3Db=7", job),
+        ("DELETE", "a=b=7;seq=3", job.numbered(3, 0)),
+        ("GET", "a=b=7; seq=4; since=2", job.numbered(4, 2)),
+    ] {
+        let header = format!("Quorate-Fence: {fence}\r\n");
+        server.call(method, "/v1/kv/default/k", &header, b"v").await;
+        let asked = server.fake.asked.lock().unwrap();
+        assert_eq!(asked.last().unwrap().claim, Some(claim), "{fence}");
+    }
+    for fence in [
+        "job",
+        "job=x",
+        "job=0",
+        "job=7;seq",
+        "job=7;seq=1;since=2",
+        "%zz=7",
+    ] {
+        let header = format!("Quorate-Fence: {fence}\r\n");
+        let refused = server.call("GET", "/v1/kv/default/k", &header, b"").await;
+        assert_eq!(
+            (refused.status, refused.document()["code"].as_str()),
+            (400, Some("bad_fence")),
+            "{fence}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn the_name_of_a_change_reaches_the_node() {
     let server = start(None, true).await;
     assert_eq!(
@@ -681,6 +728,7 @@ async fn nodes_tokens_and_keyspaces_are_administered_by_name() {
         ("DELETE", "/v1/nodes/b", "", 202),
         ("DELETE", "/v1/nodes/b%2Fc?lost=true", "", 202),
         ("PATCH", "/v1/nodes/b", r#"{"drained":true}"#, 202),
+        ("POST", "/v1/key", "", 200),
         ("DELETE", "/v1/tokens/00ff", "", 204),
         (
             "PATCH",
@@ -1079,3 +1127,61 @@ async fn a_key_is_explained() {
 }
 
 mod users;
+
+#[tokio::test]
+async fn locks_and_elections_over_http() {
+    let server = start(None, true).await;
+    let lock = async |body: &[u8]| server.call("POST", "/v1/locks/a%2Fb", "", body).await;
+    let granted = lock(br#"{"ttl_ms":60000,"holder":"ann"}"#).await;
+    assert_eq!(granted.status, 200);
+    let token = granted.document()["token"].as_u64().unwrap();
+    let taken = lock(br#"{"ttl_ms":60000,"wait_ms":5}"#).await;
+    assert_eq!(taken.status, 409);
+    let problem = taken.document();
+    assert_eq!(problem["code"], "taken");
+    assert_eq!(problem["holder"], "ann");
+    assert_eq!(problem["position"], 1);
+    let locks = server.get("/v1/locks?held_by=ann").await.document();
+    assert_eq!(locks["locks"][0]["key"], "a/b");
+    assert_eq!(locks["locks"][0]["token"], token);
+    let none = server.get("/v1/locks?held_by=bob").await.document();
+    assert_eq!(none["locks"].as_array().unwrap().len(), 0);
+    let path = |token: u64| format!("/v1/locks/a%2Fb?token={token}");
+    let renew = format!("/v1/locks/a%2Fb/renew?token={token}");
+    assert_eq!(server.call("PUT", &renew, "", b"").await.status, 204);
+    let wrong = server.call("DELETE", &path(token + 1), "", b"").await;
+    assert_eq!(
+        (wrong.status, &wrong.document()["code"]),
+        (409, &"not_held".into())
+    );
+    assert_eq!(
+        server.call("DELETE", &path(token), "", b"").await.status,
+        204
+    );
+    assert_eq!(server.call("PUT", &renew, "", b"").await.status, 409);
+    for body in [
+        &b"{}"[..],
+        br#"{"ttl_ms":0}"#,
+        br#"{"ttl_ms":-1}"#,
+        br#"{"ttl_ms":99999999999}"#,
+        br#"{"ttl_ms":1000,"loud":true}"#,
+    ] {
+        assert_eq!(
+            lock(body).await.status,
+            400,
+            "{}",
+            String::from_utf8_lossy(body)
+        );
+    }
+    assert_eq!(server.get("/v1/elections/e").await.status, 404);
+    let campaign = br#"{"ttl_ms":60000,"value":"10.0.0.1"}"#;
+    let led = server.call("POST", "/v1/elections/e", "", campaign).await;
+    let token = led.document()["token"].as_u64().unwrap();
+    let leader = server.get("/v1/elections/e").await.document();
+    assert_eq!(
+        leader,
+        serde_json::json!({"value": "10.0.0.1", "token": token})
+    );
+    let resign = format!("/v1/elections/e?token={token}");
+    assert_eq!(server.call("DELETE", &resign, "", b"").await.status, 204);
+}

@@ -18,6 +18,19 @@ pub(super) fn keyspace_and_key(uri: &Uri, prefix: &str) -> Result<(String, Vec<u
     }
 }
 
+/// The segment behind `prefix`, such as the key in `/v1/locks/{key}/renew`. A slash in it is
+/// written `%2F`.
+pub(super) fn segment(uri: &Uri, prefix: &str) -> Result<Vec<u8>, Problem> {
+    let path = uri.path().strip_prefix(prefix).unwrap_or_default();
+    let segment = path.split('/').next().unwrap_or_default();
+    decode(segment, false)
+        .filter(|key| !key.is_empty())
+        .ok_or_else(|| {
+            let detail = "the path must have a key, with valid %-escapes";
+            Problem::new(StatusCode::BAD_REQUEST, "bad_path", detail)
+        })
+}
+
 /// The path has no key, or one that cannot be decoded.
 pub(super) fn bad_path() -> Problem {
     Problem::new(
@@ -55,7 +68,7 @@ pub(super) fn parameters<const N: usize>(
 
 /// Undoes %-escapes, and in a query the plus sign for a blank. `None` if an escape is cut short or
 /// not hexadecimal.
-fn decode(text: &str, query: bool) -> Option<Vec<u8>> {
+pub(super) fn decode(text: &str, query: bool) -> Option<Vec<u8>> {
     let mut bytes = text.bytes();
     let mut decoded = Vec::with_capacity(text.len());
     while let Some(byte) = bytes.next() {

@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use quorate_dynamo::Consistency;
+use quorate_dynamo::fence::Claim;
 use quorate_dynamo::protocol::RequestId;
 
 use super::parse::Args;
@@ -26,6 +27,8 @@ pub(crate) struct Admitted<'a> {
     pub level: Option<(Level, Level)>,
     /// The name of a `REQ` prefix, for this command only.
     pub named: Option<RequestId>,
+    /// The lock of a `FENCE` prefix, for this command only.
+    pub claim: Option<Claim>,
 }
 
 /// Finds the command and makes the checks that are the same for all: name, number of arguments,
@@ -38,6 +41,7 @@ pub(crate) fn admit<'a>(session: &mut Session, args: Args<'a>) -> Result<Admitte
         args,
         level: None,
         named: None,
+        claim: None,
     };
     if !session.authenticated() && !admitted.spec.flags.has(Flags::NO_AUTH) {
         return Err(Refused::NoAuth);
@@ -45,23 +49,28 @@ pub(crate) fn admit<'a>(session: &mut Session, args: Args<'a>) -> Result<Admitte
     let mut asked = None;
     while matches!(admitted.spec.run, Run::Prefix) {
         let word = admitted.args.get(1);
-        let (prefix, again) = if admitted.spec.name == "cl" {
-            let level = Asked::parse(word)?;
-            asked = if let Wanted::Level(level) = level.consistency {
-                Some(level)
-            } else {
-                None
-            };
-            (
-                "CL",
-                admitted
-                    .level
-                    .replace((level.over(session.read), level.over(session.write)))
-                    .is_some(),
-            )
-        } else {
-            let named = RequestId::new(Bytes::copy_from_slice(word)).ok_or(Refused::RequestName)?;
-            ("REQ", admitted.named.replace(named).is_some())
+        let mut words = 2;
+        let (prefix, again) = match admitted.spec.name {
+            "cl" => {
+                let level = Asked::parse(word)?;
+                asked = if let Wanted::Level(level) = level.consistency {
+                    Some(level)
+                } else {
+                    None
+                };
+                let levels = (level.over(session.read), level.over(session.write));
+                ("CL", admitted.level.replace(levels).is_some())
+            }
+            "fence" => {
+                let (claim, length) = claim(admitted.args)?;
+                words = length;
+                ("FENCE", admitted.claim.replace(claim).is_some())
+            }
+            _ => {
+                let named =
+                    RequestId::new(Bytes::copy_from_slice(word)).ok_or(Refused::RequestName)?;
+                ("REQ", admitted.named.replace(named).is_some())
+            }
         };
         if again {
             return Err(Refused::Prefix {
@@ -69,7 +78,7 @@ pub(crate) fn admit<'a>(session: &mut Session, args: Args<'a>) -> Result<Admitte
                 name: admitted.spec.name,
             });
         }
-        admitted.args = admitted.args.skip(2);
+        admitted.args = admitted.args.skip(words);
         (admitted.number, admitted.spec) = find(session, admitted.args)?;
         if !admitted.spec.is_on_data() && !matches!(admitted.spec.run, Run::Prefix) {
             return Err(Refused::Prefix {
@@ -85,9 +94,35 @@ pub(crate) fn admit<'a>(session: &mut Session, args: Args<'a>) -> Result<Admitte
     if let Some(level) = asked.filter(|level| flags.has(Flags::ONE_REPLICA) && !asks_one(*level)) {
         return Err(Refused::OneReplica { name, level });
     }
-    permit(session, admitted.spec, admitted.args)?;
+    let under_lock = admitted.claim.is_some();
+    permit(session, admitted.spec, admitted.args, under_lock)?;
     ready(session, admitted.spec)?;
     Ok(admitted)
+}
+
+/// Reads `FENCE key token [SEQ n [SINCE n]]`, and says how many words that is.
+fn claim(args: Args<'_>) -> Result<(Claim, usize), Refused> {
+    let word = |at: usize| (at < args.len()).then(|| args.get(at));
+    let number = |at| {
+        let text = std::str::from_utf8(word(at)?).ok()?;
+        text.parse::<u64>().ok()
+    };
+    let is = |at, name: &[u8]| word(at).is_some_and(|word| word.eq_ignore_ascii_case(name));
+    let token = number(2).ok_or(Refused::Fence)?;
+    let (mut claim, mut words) = (Claim::new(args.get(1), token), 3);
+    if is(words, b"SEQ") {
+        claim.sequence = number(words + 1).ok_or(Refused::Fence)?;
+        words += 2;
+        if is(words, b"SINCE") {
+            claim.since = number(words + 1).ok_or(Refused::Fence)?;
+            words += 2;
+        }
+    }
+    if claim.is_valid() && words < args.len() {
+        Ok((claim, words))
+    } else {
+        Err(Refused::Fence)
+    }
 }
 
 /// Whether a read at this level asks one replica.

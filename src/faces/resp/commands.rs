@@ -10,6 +10,8 @@ pub(crate) mod database;
 pub(crate) mod hashes;
 pub(crate) mod info;
 pub(crate) mod keys;
+pub(crate) mod locks;
+pub(crate) mod meetings;
 pub(crate) mod own;
 pub(crate) mod scan;
 pub(crate) mod sets;

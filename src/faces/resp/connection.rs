@@ -335,6 +335,7 @@ impl Connection {
             args,
             level,
             named,
+            claim,
             ..
         } = admitted;
         if !matches!(spec.run, Run::Data(_)) {
@@ -346,14 +347,14 @@ impl Connection {
         if let Some(level) = level {
             (self.session.read, self.session.write) = level;
         }
-        self.session.named = named;
+        (self.session.named, self.session.claim) = (named, claim);
         let mut strings = Vec::new();
         let ran = match spec.run {
             Run::Data(run) => match run(&self.session, args) {
                 Ok(work) => {
                     let submitted = self.submit(work, begun).await;
                     (self.session.read, self.session.write) = before;
-                    self.session.named = None;
+                    (self.session.named, self.session.claim) = (None, None);
                     return submitted;
                 }
                 Err(refused) => {
@@ -390,7 +391,7 @@ impl Connection {
         if level.is_some() {
             (self.session.read, self.session.write) = before;
         }
-        self.session.named = None;
+        (self.session.named, self.session.claim) = (None, None);
         let took = begun.at.elapsed();
         if let Err(refused) = ran {
             self.output.encoder.error(&refused.to_string());
@@ -426,6 +427,8 @@ impl Connection {
         let (writes, alone) = (work.ops.iter().any(writes), work.ops.iter().any(observes));
         // A named change takes two rounds too.
         let alone = alone || (writes && self.session.named.is_some());
+        // So may anything under a lock.
+        let alone = alone || self.session.claim.is_some();
         let Work { ops, shape } = work;
         if ops.len() > self.window.0 {
             return self

@@ -1,24 +1,39 @@
 //! Which right a command needs, and what a client is told that does not have it.
 
-use quorate_control::topology::{Denied, KeyspaceId, Right};
+use quorate_control::topology::{DEFAULT_KEYSPACE, Denied, KeyspaceId, Right};
 
 use super::parse::Args;
 use super::refuse::Refused;
 use super::session::Session;
 use super::table::{Flags, Spec};
 
-/// Refuses a command that the client may not run in its keyspace.
-pub(super) fn permit(session: &Session, spec: &Spec, args: Args<'_>) -> Result<(), Refused> {
+/// Refuses a command that the client may not run in its keyspace. Under a lock, a read shuts out
+/// earlier holders and writes what it finds once more, so it needs the right to write.
+pub(super) fn permit(
+    session: &Session,
+    spec: &Spec,
+    args: Args<'_>,
+    under_lock: bool,
+) -> Result<(), Refused> {
     if spec.flags.has(Flags::NO_AUTH) {
         return Ok(());
     }
+    let right = match needed(spec.flags, session.keyspace) {
+        Right::Read(keyspace) if under_lock => Right::Write(keyspace),
+        right => right,
+    };
     session
-        .may(needed(spec.flags, session.keyspace))
+        .may(right)
         .map_err(|denied| refused(denied, session, &full_name(spec, args)))
 }
 
 /// The right that a command with these flags needs.
 fn needed(flags: Flags, keyspace: KeyspaceId) -> Right {
+    let keyspace = if flags.has(Flags::EVERYWHERE) {
+        DEFAULT_KEYSPACE
+    } else {
+        keyspace
+    };
     if flags.has(Flags::ADMIN) {
         Right::Cluster
     } else if flags.has(Flags::WRITE) {
@@ -87,6 +102,14 @@ mod tests {
         ] {
             let spec = table::commands().find(name.as_bytes()).unwrap();
             assert_eq!(needed(spec.flags, keyspace), right, "{name}");
+        }
+        for name in ["lock.acquire", "latch.set", "barrier.wait"] {
+            let spec = table::commands().find(name.as_bytes()).unwrap();
+            assert_eq!(
+                needed(spec.flags, keyspace),
+                Right::Write(DEFAULT_KEYSPACE),
+                "{name}"
+            );
         }
         for (container, name) in [("acl", "list"), ("acl", "users"), ("client", "list")] {
             let spec = table::commands().find(container.as_bytes()).unwrap();

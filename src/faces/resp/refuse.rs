@@ -6,7 +6,17 @@ use quorate_dynamo::consistency::{Consistency, UnknownLevel};
 use quorate_dynamo::op::RequestError;
 use quorate_dynamo::protocol::Refusal;
 
-use crate::doors::{AdminError, name_of};
+use crate::doors::{AdminError, CoordinationError, name_of};
+
+/// The first word of the error for a command that the coordination group has not answered.
+fn coordination_code(error: CoordinationError) -> &'static str {
+    match error {
+        CoordinationError::NoQuorum => "NOTQUORATE",
+        CoordinationError::TimedOut => "TIMEOUT",
+        CoordinationError::Stopping => "STOPPING",
+        CoordinationError::Malformed => "ERR",
+    }
+}
 
 /// A command that the face itself refuses; nothing was applied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -58,6 +68,16 @@ pub(crate) enum Refused {
     ExpireTime { name: &'static str },
     #[error("ERR timeout is negative")]
     NegativeTimeout,
+    /// A command on locks and their like that was not carried out.
+    #[error("ERR {why}")]
+    Coordination { why: String },
+    #[error("DEADLOCK waiting would never end: {circle}; nothing was changed")]
+    Deadlock { circle: String },
+    #[error("BROKEN a party of this round died, left or waited too long")]
+    BrokenBarrier,
+    /// The coordination group has no answer.
+    #[error("{} {error}", coordination_code(*.error))]
+    NotCoordinated { error: CoordinationError },
     #[error("ERR invalid cursor")]
     Cursor,
     #[error("ERR DB index is out of range")]
@@ -81,6 +101,10 @@ pub(crate) enum Refused {
     },
     #[error("ERR a request name must have 1 to 32 bytes")]
     RequestName,
+    #[error(
+        "ERR FENCE takes the key of a lock, its token and, if they are known, SEQ and SINCE: numbers, the token above 0 and SINCE not above SEQ"
+    )]
+    Fence,
     /// A named command that could not be promised to run only once.
     #[error(
         "ERR REQ cannot precede '{name}': only commands that change keys can be named; nothing was applied"
@@ -233,6 +257,7 @@ impl Extent {
 /// what is now true.
 pub(crate) fn request_error(error: &RequestError, extent: Extent, topology: &Topology) -> String {
     let nothing = || extent.describe(false);
+    let so_far = || extent.describe(error.may_be_applied());
     let mut line = match error {
         RequestError::WrongKind => {
             return "WRONGTYPE Operation against a key holding the wrong kind of value".to_owned();
@@ -315,17 +340,13 @@ pub(crate) fn request_error(error: &RequestError, extent: Extent, topology: &Top
         RequestError::Clock { .. } | RequestError::ClockUnconfirmed => {
             format!("CLOCK {error}{}", nothing())
         }
-        RequestError::DiskSlow {
-            millis,
-            may_be_applied,
-        } => {
-            format!(
-                "DISKSLOW the disk of the node has not answered for {millis} ms{}",
-                extent.describe(*may_be_applied)
-            )
-        }
+        RequestError::DiskSlow { millis, .. } => format!(
+            "DISKSLOW the disk of the node has not answered for {millis} ms{}",
+            so_far()
+        ),
         RequestError::ReadOnly { .. } => format!("READONLY {error}{}", nothing()),
         RequestError::DiskFull => format!("OOM the disk of the node is full{}", nothing()),
+        RequestError::Fenced { .. } => format!("FENCED {error}{}", so_far()),
         other => format!("ERR {other}"),
     };
     line.retain(|symbol| symbol != '\r' && symbol != '\n');

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use super::encode::Protocol;
 use super::stats::Stats;
-use crate::config::Durability;
+use crate::config::{Durability, SLOW_COMMAND};
 use crate::doors::Data;
 use crate::faces::gate::Gate;
 use crate::limits::{self, Guests};
@@ -33,6 +33,9 @@ pub struct RespConfig {
     /// When a write is on disk, as reported by `CONFIG GET append…`. `None` if nothing outlives the
     /// process.
     pub durability: Option<Durability>,
+    /// A command that takes longer is kept in the slow log, until `CONFIG SET` says otherwise.
+    /// Default: 10 ms (Redis).
+    pub slow: Duration,
     /// How long a client may take for the handshake of TLS, and to authenticate if it must.
     /// Default: 10 s (guess).
     pub greeting: Duration,
@@ -50,6 +53,7 @@ impl Default for RespConfig {
             timeout: Duration::from_secs(2),
             guests: Guests::new(limits::clients_max()),
             durability: Some(Durability::Sync),
+            slow: SLOW_COMMAND,
             greeting: Duration::from_secs(10),
             keepalive: Duration::from_mins(5),
             write_stall: Duration::from_mins(1),
@@ -86,12 +90,12 @@ impl Server {
         commands: impl Iterator<Item = String>,
     ) -> Self {
         Self {
+            stats: Stats::new(commands, config.slow),
             data,
             config,
             address,
             clients: Clients::default(),
             counters: Counters::default(),
-            stats: Stats::new(commands),
             answers: Arc::default(),
             started: Instant::now(),
         }

@@ -8,6 +8,7 @@ use quorate_control::topology::{
     Caller, DEFAULT_USER, Datacenter, Denied, KeyspaceId, Partition, Right, Topology,
 };
 use quorate_dynamo::Consistency;
+use quorate_dynamo::fence::Claim;
 use quorate_dynamo::op::{Answer, Op, PartitionOp, Receipt, Request, RequestError};
 use quorate_dynamo::protocol::RequestId;
 use tokio::sync::watch;
@@ -135,6 +136,8 @@ pub(crate) struct Session {
     pub write: Level,
     /// The request name that the client has given to the current command.
     pub named: Option<RequestId>,
+    /// The lock under which the current command acts.
+    pub claim: Option<Claim>,
     /// The last event that this connection wrote in each partition: what `WAIT` waits for.
     pub receipts: BTreeMap<(KeyspaceId, Partition), Receipt>,
     /// Becomes true when the server is to stop.
@@ -162,6 +165,7 @@ impl Session {
             read: level,
             write: level,
             named: None,
+            claim: None,
             receipts: BTreeMap::new(),
             stop,
             unselected: false,
@@ -266,6 +270,7 @@ impl Session {
             timeout: level.timeout,
             datacenter,
             id,
+            claim: self.claim,
         }
     }
 

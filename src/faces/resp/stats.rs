@@ -37,13 +37,13 @@ pub(crate) struct Usage {
 }
 
 impl Stats {
-    /// Totals for commands of these names.
-    pub(crate) fn new(names: impl Iterator<Item = String>) -> Self {
+    /// Totals for commands of these names; a command that takes longer than `slow` is kept.
+    pub(crate) fn new(names: impl Iterator<Item = String>, slow: Duration) -> Self {
         Self {
             commands: names.map(|name| (name, Usage::default())).collect(),
             errors: Mutex::default(),
             rate: Rate::new(),
-            slow: SlowLog::default(),
+            slow: SlowLog::beyond(slow),
         }
     }
 
@@ -182,11 +182,11 @@ pub(crate) struct SlowEntry {
     pub name: String,
 }
 
-impl Default for SlowLog {
-    /// Redis: 10 ms, 128 entries.
-    fn default() -> Self {
+impl SlowLog {
+    /// Keeps commands that take longer than `bound`; the last 128 of them, as Redis does.
+    pub(crate) fn beyond(bound: Duration) -> Self {
         Self {
-            micros: AtomicI64::new(10_000),
+            micros: AtomicI64::new(i64::try_from(bound.as_micros()).unwrap_or(i64::MAX)),
             kept: Mutex::new(Kept {
                 entries: VecDeque::new(),
                 most: 128,
@@ -194,9 +194,7 @@ impl Default for SlowLog {
             }),
         }
     }
-}
 
-impl SlowLog {
     /// The most entries that may be kept. Each has a few kilobytes at most.
     pub(crate) const ENTRIES_MAX: usize = 4096;
     /// The most words of a command that are kept, and the most bytes of each. Redis: 32 and 128.

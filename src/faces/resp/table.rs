@@ -1,6 +1,7 @@
 //! The table of commands, from which dispatch, arity errors, `COMMAND …` and `docs/commands.md` are
 //! derived.
 
+mod coordination;
 mod entries;
 mod node;
 #[cfg(test)]

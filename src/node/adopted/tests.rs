@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use quorate_control::store::{Batch, Commit, Done, MemoryStore, Space, Store, StoreError};
-use quorate_control::topology::{ClusterId, Epoch, NodeInfo, Topology};
+use quorate_control::topology::{ClusterId, Epoch, NodeInfo, Timing, Topology};
 use quorate_crdt::NodeId;
 
 use super::{Adopted, KEPT, Keeper, keep_granted};
@@ -41,6 +41,7 @@ fn topology(cluster: u128, epoch: u64) -> Arc<Topology> {
         rack: "r1".into(),
         quic: "127.0.0.1:7381".into(),
         key: quorate_crdt::PublicKey([0; 32]),
+        next_key: None,
         voter: true,
     };
     let nodes = [(NodeId(1), info)].into();
@@ -50,6 +51,7 @@ fn topology(cluster: u128, epoch: u64) -> Arc<Topology> {
         nodes,
         keyspaces: [].into(),
         users: [].into(),
+        timing: Timing::default(),
     })
 }
 

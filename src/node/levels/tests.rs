@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use quorate_control::topology::{
-    ClusterId, Epoch, KeyspaceId, NodeInfo, Phase, Replication, SplitPolicy, Transition,
+    ClusterId, Epoch, KeyspaceId, NodeInfo, Phase, Replication, SplitPolicy, Timing, Transition,
 };
 
 use super::*;
@@ -14,6 +14,7 @@ fn topology(replicas: &[u64], read: &str, write: &str) -> Topology {
         rack: "r1".into(),
         quic: "127.0.0.1:1".into(),
         key: quorate_crdt::PublicKey([0; 32]),
+        next_key: None,
         voter: true,
     };
     let keyspace = Keyspace {
@@ -33,6 +34,7 @@ fn topology(replicas: &[u64], read: &str, write: &str) -> Topology {
         nodes: (1..=4).map(|id| (NodeId(id), node(id))).collect(),
         keyspaces: BTreeMap::from([(KeyspaceId(0), keyspace)]),
         users: BTreeMap::new(),
+        timing: Timing::default(),
     }
 }
 

@@ -197,6 +197,7 @@ fn outcome(result: &Result<Answer, RequestError>) -> usize {
         Err(
             RequestError::Unavailable { .. }
             | RequestError::Refused { .. }
+            | RequestError::Fenced { .. }
             | RequestError::Moving
             | RequestError::ReadOnly { .. },
         ) => 2,

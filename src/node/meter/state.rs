@@ -10,12 +10,13 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+use quorate_control::consensus::{GroupReport, Role};
 use quorate_control::topology::Topology;
 use quorate_crdt::NodeId;
 use quorate_dynamo::protocol::ReplicaSummary;
 
 use crate::doors::name_of;
-use crate::node::process::ProcessFigures;
+use crate::process::ProcessFigures;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct NodeLabel {
@@ -28,6 +29,11 @@ struct KeyspaceLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct GroupLabel {
+    group: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct BuildLabel {
     version: &'static str,
 }
@@ -35,7 +41,7 @@ struct BuildLabel {
 type Seconds = Gauge<f64, AtomicU64>;
 
 /// Figures that are read at the moment the metrics are scraped.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(in crate::node) struct Readings {
     /// Bytes of the store.
     pub(in crate::node) disk_bytes: u64,
@@ -51,6 +57,8 @@ pub(in crate::node) struct Readings {
     pub(in crate::node) peers: u64,
     /// Term of the control group.
     pub(in crate::node) raft_term: u64,
+    /// The Raft groups.
+    pub(in crate::node) groups: Vec<GroupReport>,
     /// The process, where it can be looked at.
     pub(in crate::node) process: Option<ProcessFigures>,
 }
@@ -75,9 +83,23 @@ struct Process {
     started: Seconds,
 }
 
+/// The figures of the node's Raft groups.
+#[derive(Default)]
+struct Groups {
+    term: Family<GroupLabel, Gauge>,
+    leads: Family<GroupLabel, Gauge>,
+    applied: Family<GroupLabel, Gauge>,
+    behind: Family<GroupLabel, Gauge>,
+    heartbeat: Family<GroupLabel, Seconds>,
+    batches: Family<GroupLabel, Counter>,
+    entries: Family<GroupLabel, Counter>,
+    took: Family<GroupLabel, Counter<f64, AtomicU64>>,
+}
+
 /// All of them.
 #[derive(Default)]
 pub(super) struct State {
+    groups: Groups,
     data: Data,
     process: Process,
     clocks: Family<NodeLabel, Seconds>,
@@ -110,6 +132,7 @@ impl State {
         state.build.get_or_create(&BuildLabel { version }).set(1);
         state.data.register(registry);
         state.process.register(registry);
+        state.groups.register(registry);
         registry.register(
             "quorate_clock_offset_seconds",
             "How far the wall clock of a node is ahead of what this node considers the right time",
@@ -194,7 +217,11 @@ impl State {
         self.data.summarised(summaries, topology);
     }
 
-    pub(super) fn read(&self, readings: Readings) {
+    pub(super) fn read(&self, readings: &Readings) {
+        readings
+            .groups
+            .iter()
+            .for_each(|group| self.groups.read(group));
         self.disk_bytes.set(signed(readings.disk_bytes));
         self.free_bytes
             .set(signed(readings.free_bytes.unwrap_or(0)));
@@ -279,6 +306,78 @@ impl Data {
     }
 }
 
+impl Groups {
+    fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "quorate_group_term",
+            "Term of a Raft group",
+            self.term.clone(),
+        );
+        registry.register(
+            "quorate_group_leads",
+            "Whether this node leads a Raft group",
+            self.leads.clone(),
+        );
+        registry.register(
+            "quorate_group_applied_index",
+            "The last entry of a Raft group that this node has applied",
+            self.applied.clone(),
+        );
+        registry.register(
+            "quorate_group_behind_entries",
+            "On the leader of a Raft group: how many entries the slowest member lacks",
+            self.behind.clone(),
+        );
+        registry.register(
+            "quorate_group_heartbeat_seconds",
+            "How often the leader of a Raft group sends a sign of life",
+            self.heartbeat.clone(),
+        );
+        registry.register(
+            "quorate_group_commits",
+            "Batches of entries that a Raft group has committed under this node",
+            self.batches.clone(),
+        );
+        registry.register(
+            "quorate_group_entries",
+            "Entries in these batches",
+            self.entries.clone(),
+        );
+        registry.register(
+            "quorate_group_commit_seconds",
+            "Time that these batches took from their proposal until they were applied",
+            self.took.clone(),
+        );
+    }
+
+    fn read(&self, report: &GroupReport) {
+        let label = GroupLabel {
+            group: report.group.to_string(),
+        };
+        let GroupReport {
+            status,
+            details,
+            timing,
+            times,
+            ..
+        } = report;
+        let behind = details.followers.iter().map(|follower| follower.behind);
+        let set = |family: &Family<GroupLabel, Gauge>, figure: u64| {
+            family.get_or_create(&label).set(signed(figure));
+        };
+        set(&self.term, status.term);
+        set(&self.leads, u64::from(status.role == Role::Leader));
+        set(&self.applied, status.applied.0);
+        set(&self.behind, behind.max().unwrap_or(0));
+        let heartbeat = self.heartbeat.get_or_create(&label);
+        heartbeat.set(timing.heartbeat().as_secs_f64());
+        raise(&self.batches.get_or_create(&label), times.batches);
+        raise(&self.entries.get_or_create(&label), times.entries);
+        let took = self.took.get_or_create(&label);
+        took.inc_by((times.took.as_secs_f64() - took.get()).max(0.0));
+    }
+}
+
 impl Process {
     fn register(&self, registry: &mut Registry) {
         registry.register(
@@ -311,7 +410,7 @@ impl Process {
     fn read(&self, figures: ProcessFigures) {
         let cpu = figures.cpu.as_secs_f64();
         self.cpu.inc_by((cpu - self.cpu.get()).max(0.0));
-        self.memory.set(signed(figures.resident_bytes));
+        self.memory.set(signed(figures.taken.resident_bytes));
         self.descriptors.set(signed(figures.descriptors));
         self.descriptors_max.set(signed(figures.descriptors_max));
         self.started.set(figures.started.as_secs_f64());

@@ -2,7 +2,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_control::topology::{ClusterId, Epoch, Keyspace, KeyspaceId, Replication, SplitPolicy};
+use quorate_control::topology::{
+    ClusterId, Epoch, Keyspace, KeyspaceId, Replication, SplitPolicy, Timing,
+};
 use quorate_dynamo::Consistency;
 use quorate_dynamo::op::{Op, Query, Reply};
 
@@ -26,6 +28,7 @@ fn topology(names: &[&str]) -> Topology {
             .zip(names.iter().map(|name| keyspace(name)))
             .collect(),
         users: BTreeMap::new(),
+        timing: Timing::default(),
     }
 }
 
@@ -37,6 +40,7 @@ fn ask(meter: &Meter, keyspace: u32, consistency: Option<Consistency>) {
         timeout: Duration::from_secs(1),
         datacenter: Arc::from("dc1"),
         id: None,
+        claim: None,
     };
     let sample = meter.sample(&request);
     let answer = Answer {
@@ -60,7 +64,7 @@ fn requests_are_counted_under_the_level_that_they_had() {
     ask(&meter, 0, Some(Consistency::Quorum));
     ask(&meter, 1, Some(Consistency::Numeric { read: 2, write: 2 }));
     ask(&meter, 9, None);
-    let text = meter.text(Readings::default());
+    let text = meter.text(&Readings::default());
     for line in [
         line("default", "QUORUM", 2),
         line("carts", "NUMERIC", 1),
@@ -79,7 +83,7 @@ fn what_was_counted_for_a_dropped_keyspace_goes_with_it() {
     ask(&meter, 1, None);
     meter.adopt(&topology(&["default"]));
     ask(&meter, 0, None);
-    let text = meter.text(Readings::default());
+    let text = meter.text(&Readings::default());
     assert!(text.contains(&line("default", "QUORUM", 2)), "{text}");
     assert!(!text.contains("carts"), "{text}");
 }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use quorate_control::store::{Done, MemoryStore};
 use quorate_control::topology::{
     ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Partition, Placement, Replication,
-    SplitPolicy, Topology,
+    SplitPolicy, Timing, Topology,
 };
 use quorate_dynamo::op::{Mutation, Op, Query, Reply, Request, SetExpiry};
 use quorate_dynamo::protocol::{Attempt, Config, FlightId, Place, Refusal};
@@ -113,6 +113,7 @@ fn topology(nodes: u64) -> Topology {
         rack: "r1".into(),
         quic: "127.0.0.1:1".into(),
         key: quorate_crdt::PublicKey([0; 32]),
+        next_key: None,
         voter: true,
     };
     let placement = vec![Placement::stable(
@@ -133,6 +134,7 @@ fn topology(nodes: u64) -> Topology {
         nodes: (1..=nodes).map(|id| (NodeId(id), info(id))).collect(),
         keyspaces: [(KeyspaceId(0), keyspace)].into(),
         users: [].into(),
+        timing: Timing::default(),
     }
 }
 
@@ -240,6 +242,7 @@ fn request(op: Op, consistency: Consistency) -> Request {
         timeout: Duration::from_millis(200),
         datacenter: "dc1".into(),
         id: None,
+        claim: None,
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use quorate_control::topology::{KeyspaceId, Replication};
+use quorate_crdt::NodeId;
 use quorate_dynamo::Consistency;
 use quorate_dynamo::op::{Mutation, Op, Query, Reply, Request, RequestError};
 use quorate_gossip::quic::{BindError, JoinError, KeyPair, join};
@@ -13,7 +14,7 @@ use quorate_gossip::transport::{Expected, JoinGrant, JoinRefusal, JoinRequest};
 use tokio::time::{Instant, sleep};
 
 use super::*;
-use crate::config::{Access, Join, Listen, Secret, TokenSource};
+use crate::config::{Access, Join, Listen, SLOW_COMMAND, Secret, TokenSource};
 use crate::doors::{AdminError, KeyspaceChange, KeyspaceSpec};
 use crate::store::{Durability, Engine};
 
@@ -39,7 +40,7 @@ fn config(dir: &Path, name: &str, join: Option<Join>) -> NodeConfig {
         durability: Durability::Sync,
         access: Access::default(),
         request_timeout: Duration::from_secs(5),
-        wide_area: false,
+        slow_command: SLOW_COMMAND,
         partitions: Some(16),
     }
 }
@@ -67,6 +68,7 @@ async fn ask(node: &Node, op: Op, level: Consistency) -> Result<Reply, RequestEr
         timeout: Duration::from_secs(5),
         datacenter: "dc1".into(),
         id: None,
+        claim: None,
     };
     node.data()
         .submit(request)
@@ -190,6 +192,111 @@ async fn three_real_nodes_join_replicate_and_come_back() {
     }
 }
 
+/// A copy of the directory from before is nobody's, and the node goes on, also after a start.
+#[tokio::test]
+async fn a_node_changes_its_key_while_it_serves_and_the_old_one_opens_nothing() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let first = Node::start(config(dir.path(), "a", None), Options::default())
+        .await
+        .expect("founds");
+    let mut join = Some(entrance(&first).await);
+    let second = Node::start(config(dir.path(), "b", join.take()), Options::default())
+        .await
+        .expect("joins");
+    converged(&second, 2).await;
+    let key_of_b = || {
+        let topology = first.data().topology();
+        let (_, info) = topology.node_named("b").expect("a member");
+        (info.key, info.next_key)
+    };
+    let (old, _) = key_of_b();
+    let stolen = std::fs::read(dir.path().join("b/key")).expect("a key");
+    let changed = second.admin().change_key().await;
+    let new = changed.expect("the node runs").expect("is changed");
+    assert_ne!(old, new);
+    let deadline = Instant::now() + PATIENCE;
+    while key_of_b() != (new, None) {
+        assert!(Instant::now() < deadline, "{:?}", key_of_b());
+        sleep(Duration::from_millis(20)).await;
+    }
+    converged(&first, 2).await;
+    let added = ask_when_reached(&second, add("one"), Consistency::All).await;
+    assert_eq!(added, Ok(Reply::Integer(1)));
+    second.shutdown().await.expect("stops cleanly");
+    let silent = || NodeConfig {
+        found: false,
+        ..config(dir.path(), "b", None)
+    };
+    let second = Node::start(silent(), Options::default())
+        .await
+        .expect("comes back");
+    converged(&first, 2).await;
+    second.shutdown().await.expect("stops cleanly");
+
+    std::fs::write(dir.path().join("b/key"), stolen).expect("written");
+    std::fs::remove_file(dir.path().join("b/next-key")).expect("removed");
+    let thief = Node::start(silent(), Options::default())
+        .await
+        .expect("starts alone");
+    sleep(Duration::from_secs(1)).await;
+    let met = thief.data().status().await.expect("it runs");
+    let alive = met
+        .nodes
+        .iter()
+        .filter(|node| node.state == crate::doors::NodeState::Alive);
+    assert_eq!(alive.count(), 1, "it reaches nobody but itself: {met}");
+}
+
+/// Every node stops once, one after the other, and forgets all data that it had.
+#[tokio::test]
+async fn a_node_with_its_data_in_memory_comes_back_as_itself_and_is_filled() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let in_memory = |name: &str, join: Option<Join>| NodeConfig {
+        storage: Engine::Memory,
+        ..config(dir.path(), name, join)
+    };
+    let start = async |config: NodeConfig| {
+        let node = Node::start(config, Options::default()).await;
+        node.expect("starts")
+    };
+    let mut nodes = vec![start(in_memory("a", None)).await];
+    for name in ["b", "c"] {
+        let join = entrance(&nodes[0]).await;
+        nodes.push(start(in_memory(name, Some(join))).await);
+    }
+    converged(&nodes[2], 3).await;
+    let written = ask_when_reached(&nodes[2], add("one"), Consistency::Quorum).await;
+    assert_eq!(written, Ok(Reply::Integer(1)));
+    for name in ["a", "b", "c"] {
+        let before = nodes.remove(0);
+        let (cluster, number) = (before.cluster(), before.data().node());
+        before.crash().await;
+        // Neither founds, nor has a token.
+        let node = start(NodeConfig {
+            found: false,
+            ..in_memory(name, None)
+        })
+        .await;
+        assert_eq!((node.cluster(), node.data().node()), (cluster, number));
+        converged(&node, 3).await;
+        assert_eq!(members(&node).await, ["one"], "{name} was filled");
+        nodes.push(node);
+    }
+    let status = nodes[0].data().status().await.expect("the node runs");
+    assert_eq!(
+        status.volatile_voters,
+        Vec::<String>::new(),
+        "all keep their votes"
+    );
+    let other = NodeConfig {
+        storage: Engine::Fjall,
+        ..in_memory("a", None)
+    };
+    nodes.remove(0).shutdown().await.expect("stops cleanly");
+    let said = refused(other).await.to_string();
+    assert!(said.contains("was written by memory"), "{said}");
+}
+
 #[tokio::test]
 async fn a_wrong_token_is_refused_and_leaves_nothing() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -232,7 +339,10 @@ async fn a_newcomer_that_would_not_start_does_not_become_a_member() {
     afar.join.as_mut().expect("it joins").addresses = vec!["192.0.2.1:7381".to_owned()];
 
     let refused = Node::start(other, Options::default()).await;
-    let others = JoinRefusal::OtherPartitions { partitions: 16 };
+    let others = JoinRefusal::OtherPartitions {
+        partitions: 16,
+        told: 32,
+    };
     assert!(
         matches!(&refused, Err(StartError::Join(JoinError::Refused(why))) if *why == others),
         "{refused:?}"
@@ -517,6 +627,7 @@ async fn a_node_that_is_back_alone_keeps_what_it_held_of_a_keyspace_made_after_i
         timeout: Duration::from_secs(5),
         datacenter: "dc1".into(),
         id: None,
+        claim: None,
     };
     for key in 0..20 {
         let op = Op::Mutate(format!("key{key}").into(), Mutation::Add(vec!["x".into()]));

@@ -5,14 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quorate_control::quorum::Group;
 use quorate_control::topology::{Keyspace, KeyspaceId, Partition, Phase, Placement, Topology};
 use quorate_crdt::NodeId;
 use quorate_dynamo::Consistency;
-use quorate_dynamo::preference::{Access, copies_when_acknowledged, groups};
+use quorate_dynamo::preference::{Access, copies_when_acknowledged};
 
 use super::sum::Replicas;
 use crate::doors::{AccessKind, Defaults, Levels, Unmet, short_name_of};
+use crate::node::levels::short;
 
 /// What decides which levels a partition can meet.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -38,11 +38,6 @@ pub(super) fn defaults(topology: &Topology, keyspace: &Keyspace) -> Defaults {
         write: keyspace.write.to_string(),
         copies: copies_when_acknowledged(keyspace, topology),
     }
-}
-
-/// Whether no answers could ever satisfy the group.
-fn impossible(group: &Group) -> bool {
-    group.needed > group.members.len()
 }
 
 /// Which levels can be met from each datacenter that answers.
@@ -160,23 +155,23 @@ fn judge(
             AccessKind::Read => &shape.readable,
             AccessKind::Write => &shape.writable,
         };
-        let mut lacks = false;
-        for group in groups(level, access, alike.placement, topology, home) {
-            let answering = group.members.iter().filter(|node| can.contains(node));
-            let answering = answering.count();
-            let short = group.needed.saturating_sub(answering);
-            if short == 0 {
-                continue;
-            }
-            lacks = true;
-            never |= impossible(&group);
+        let lacks = short(level, access, alike.placement, topology, home, |node| {
+            can.contains(&node)
+        });
+        unmet.partitions += if lacks.is_empty() {
+            0
+        } else {
+            alike.partitions
+        };
+        for group in lacks {
+            never |= group.never;
+            let short = group.needed - group.answering;
             if short > worst {
                 worst = short;
-                (unmet.required, unmet.answering) = (group.needed as u32, answering as u32);
+                (unmet.required, unmet.answering) = (group.needed as u32, group.answering as u32);
             }
-            missing.extend(group.members.into_iter().filter(|node| !can.contains(node)));
+            missing.extend(group.missing);
         }
-        unmet.partitions += if lacks { alike.partitions } else { 0 };
     }
     let names = missing
         .into_iter()

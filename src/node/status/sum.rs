@@ -10,7 +10,7 @@ use quorate_dynamo::protocol::ReplicaSummary;
 use crate::doors::{LackReason, Lacking, Moving, WaitReason, Waiting, short_name_of};
 use crate::node::figures::Answers;
 
-/// The replicas of all nodes that answered.
+/// The replicas of all nodes that told of them.
 pub(super) struct Replicas<'a> {
     at: BTreeMap<(NodeId, KeyspaceId, Partition), &'a ReplicaSummary>,
     answered: &'a Answers,
@@ -19,7 +19,10 @@ pub(super) struct Replicas<'a> {
 impl<'a> Replicas<'a> {
     pub(super) fn of(answered: &'a Answers) -> Self {
         let each = answered.iter().flat_map(|(&node, answer)| {
-            let replicas = answer.iter().flat_map(|figures| &figures.replicas);
+            let replicas = answer
+                .iter()
+                .flat_map(|figures| &figures.replicas)
+                .flatten();
             replicas.map(move |summary| ((node, summary.keyspace, summary.partition), summary))
         });
         Self {
@@ -38,9 +41,10 @@ impl<'a> Replicas<'a> {
         self.at.get(&(node, keyspace, partition)).copied()
     }
 
-    /// Whether the node answered.
+    /// Whether the node told of its replicas.
     pub(super) fn answers(&self, node: NodeId) -> bool {
-        self.answered.get(&node).is_some_and(Option::is_some)
+        let answer = self.answered.get(&node).and_then(Option::as_ref);
+        answer.is_some_and(|figures| figures.replicas.is_some())
     }
 }
 

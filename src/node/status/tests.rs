@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use quorate_control::topology::{
-    ClusterId, Epoch, Partition, Phase, Placement, SplitPolicy, Transition,
+    ClusterId, Epoch, Partition, Phase, Placement, SplitPolicy, Timing, Transition,
 };
 use quorate_dynamo::protocol::ReplicaSummary;
 
@@ -17,6 +17,7 @@ fn topology() -> Topology {
         rack: "r".into(),
         quic: "127.0.0.1:1".into(),
         key: quorate_crdt::PublicKey([0; 32]),
+        next_key: None,
         voter: true,
     };
     let all = vec![NodeId(1), NodeId(2), NodeId(3)];
@@ -35,6 +36,7 @@ fn topology() -> Topology {
         nodes: all.into_iter().zip(["a", "b", "c"].map(node)).collect(),
         keyspaces: [(KeyspaceId(0), keyspace)].into(),
         users: [].into(),
+        timing: Timing::default(),
     }
 }
 
@@ -62,7 +64,7 @@ fn says(leader: u64, context: u128, digest: u128) -> Option<NodeFigures> {
             leader: Some(NodeId(leader)),
         },
         load: Load::default(),
-        replicas: vec![replica],
+        replicas: Some(vec![replica]),
     })
 }
 
@@ -145,7 +147,7 @@ fn a_level_is_met_where_enough_replicas_answer() {
 fn a_replica_that_is_being_filled_takes_writes_and_answers_no_reads() {
     let mut told = well();
     for figures in told.iter_mut().skip(1).flatten() {
-        figures.replicas[0].filling = true;
+        figures.replicas.as_mut().unwrap()[0].filling = true;
     }
     let status = drawn(told).status;
     let levels = &status.keyspaces[0].levels[0];
@@ -215,11 +217,21 @@ fn a_replica_behind_is_named_and_is_no_mismatch_but_rot_is() {
 fn neither_residuals_nor_filling_nor_a_move_is_converged() {
     let change = |change: fn(&mut ReplicaSummary)| {
         let mut told = well();
-        change(&mut told[0].as_mut().unwrap().replicas[0]);
+        let figures = told[0].as_mut().unwrap();
+        change(&mut figures.replicas.as_mut().unwrap()[0]);
         drawn(told).status.converged
     };
     assert!(!change(|replica| replica.residuals = 1));
     assert!(!change(|replica| replica.filling = true));
+}
+
+#[test]
+fn a_node_that_is_too_busy_to_tell_of_its_replicas_is_not_down_and_not_converged() {
+    let mut told = well();
+    told[1].as_mut().unwrap().replicas = None;
+    let status = drawn(told).status;
+    assert_eq!(status.nodes[1].state, NodeState::Alive);
+    assert!(!status.converged);
 }
 
 #[test]
@@ -236,7 +248,8 @@ fn a_move_says_whom_it_waits_for_and_why() {
         }),
     };
     let mut filling = says(2, 0, 0);
-    filling.as_mut().unwrap().replicas[0].filling = true;
+    let figures = filling.as_mut().unwrap();
+    figures.replicas.as_mut().unwrap()[0].filling = true;
     let status = drawn_of(&topology, [says(2, 1, 1), filling, None]).status;
     let moving = status.keyspaces[0].moving.as_ref().unwrap();
     assert_eq!((moving.partitions, moving.copying), (1, 1));

@@ -8,7 +8,7 @@ use quorate_dynamo::op::{
     KEY_BYTES_MAX, Mutation, Op, PartitionOp, Query, Reply, Request, RequestError,
 };
 use quorate_dynamo::protocol::{Config, Input, Message, Seen, Ticket};
-use quorate_dynamo::replica::{Delta, Replica, Row, RowKey, RowKind};
+use quorate_dynamo::replica::{Delta, Fences, Replica, Row, RowKey, RowKind};
 use quorate_dynamo::{Consistency as C, Kept};
 use quorate_gossip::wire;
 
@@ -254,6 +254,7 @@ fn late() -> Verdict {
         timeout: secs(30),
         datacenter: "dc1".into(),
         id: None,
+        claim: None,
     };
     net.input(1, Input::Request { ticket, request });
     net.run(secs(7));
@@ -383,6 +384,8 @@ fn former_life() -> Verdict {
             exact,
             waking: false,
             former: CausalContext::new(),
+            to: Some(ReplicaId::new(NodeId(1), 1)),
+            fences: Fences::default(),
         },
     );
     replica.overheard(

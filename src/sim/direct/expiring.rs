@@ -231,10 +231,10 @@ fn restarted() -> Verdict {
         .max()
         .ok_or("no stamp")?;
     holds(
-        stamp.unix_millis() == START_UNIX_MILLIS,
+        stamp.hlc.unix_millis() == START_UNIX_MILLIS,
         format!(
             "stamped {} ms ahead",
-            stamp.unix_millis() - START_UNIX_MILLIS
+            stamp.hlc.unix_millis() - START_UNIX_MILLIS
         ),
     )
 }
@@ -264,6 +264,7 @@ fn write_at(store: &MemoryStore, topology: &Arc<Topology>, hours: i64, key: &str
         timeout: secs(1),
         datacenter: "dc1".into(),
         id: None,
+        claim: None,
     };
     core.handle(
         now,

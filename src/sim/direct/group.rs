@@ -22,7 +22,7 @@ use tokio::time::{sleep, timeout};
 use super::sums::Sums;
 use crate::sim::cluster::{TOKEN, founding, key_of};
 
-/// Half a round trip.
+/// Half a round trip, unless a drill says otherwise.
 const HOP: Duration = Duration::from_millis(2);
 /// How long a decision may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -35,6 +35,8 @@ pub(super) struct Net(Arc<Mutex<Reach>>);
 struct Reach {
     nodes: BTreeMap<NodeId, (Consensus, Part<Sums>)>,
     cut_off: BTreeSet<NodeId>,
+    /// How long a message takes, if not [`HOP`].
+    hop: Option<Duration>,
 }
 
 /// One node's way to the others.
@@ -50,6 +52,10 @@ impl Net {
             .expect("invariant: no code panics while it holds the network")
     }
 
+    fn hop(&self) -> Duration {
+        self.reach().hop.unwrap_or(HOP)
+    }
+
     fn way(&self, from: NodeId, to: NodeId) -> Option<Consensus> {
         let reach = self.reach();
         let open = !reach.cut_off.contains(&from) && !reach.cut_off.contains(&to);
@@ -61,6 +67,10 @@ impl Net {
 type Answer = Pin<Box<dyn Future<Output = Result<Bytes, LinkError>> + Send>>;
 
 impl Link for Net {
+    fn round_trips(&self) -> Vec<(NodeId, Duration)> {
+        Vec::new()
+    }
+
     /// For a group of one: there is nobody else.
     fn call(&self, _: NodeId, _: Bytes, _: Duration) -> Answer {
         Box::pin(async { Err(LinkError::Unreachable) })
@@ -68,13 +78,22 @@ impl Link for Net {
 }
 
 impl Link for Wire {
+    fn round_trips(&self) -> Vec<(NodeId, Duration)> {
+        let hop = self.net.hop();
+        let reach = self.net.reach();
+        let others = reach.nodes.keys().filter(|&&node| node != self.me);
+        let others = others.filter(|node| !reach.cut_off.contains(node));
+        others.map(|&node| (node, hop * 2)).collect()
+    }
+
     fn call(&self, to: NodeId, request: Bytes, within: Duration) -> Answer {
         let (net, me) = (self.net.clone(), self.me);
+        let hop = net.hop();
         let exchange = async move {
-            sleep(HOP).await;
+            sleep(hop).await;
             let node = net.way(me, to).ok_or(LinkError::Unreachable)?;
             let answer = node.serve(me, request).await;
-            sleep(HOP).await;
+            sleep(hop).await;
             net.way(me, to).map(|_| answer).ok_or(LinkError::TimedOut)
         };
         Box::pin(async move {
@@ -241,6 +260,11 @@ impl Group {
     /// Cuts a node off, for good or until [`heal`](Self::heal).
     pub(super) fn cut_off(&self, node: u64) {
         self.net.reach().cut_off.insert(NodeId(node));
+    }
+
+    /// Lets a message take this long from now on.
+    pub(super) fn move_apart(&self, hop: Duration) {
+        self.net.reach().hop = Some(hop);
     }
 
     /// Everybody reaches everybody again.

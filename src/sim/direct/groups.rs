@@ -1,6 +1,8 @@
 //! Drills on a second Raft group beside the one of the topology.
 
-use quorate_control::consensus::ReadLevel;
+use std::time::Duration;
+
+use quorate_control::consensus::{HandOverError, ReadLevel};
 use quorate_control::state::Command;
 use quorate_crdt::NodeId;
 use tokio::time::sleep;
@@ -12,6 +14,8 @@ use super::sums::Add;
 pub(super) const DRILLS: Drills = &[
     ("groups-share-a-log", "groups-mixed-up", apart),
     ("reads-without-a-majority", "old-strong-read", cut_off),
+    ("hands-over-blindly", "leaderless-for-nothing", lagging),
+    ("pace-unmeasured", "far-and-silent", apart_in_space),
     ("leaves-before-the-others-agree", "left-too-early", drained),
 ];
 
@@ -49,6 +53,35 @@ fn apart() -> Verdict {
             now == epoch,
             format!("the topology is of {now:?}, not {epoch:?}"),
         )
+    })
+}
+
+/// Nodes that are moved far apart go on deciding, at another pace.
+fn apart_in_space() -> Verdict {
+    group::with(3, async |group| {
+        add(&group, 1, 1).await?;
+        group.move_apart(Duration::from_millis(150));
+        sleep(PATIENCE * 3).await;
+        let sum = add(&group, 2, 1).await?;
+        holds(sum == 2, format!("the sum is {sum}, not 2"))
+    })
+}
+
+/// The leadership is not handed to a voter that lacks entries: nothing could be decided meanwhile.
+fn lagging() -> Verdict {
+    group::with(3, async |group| {
+        let leader = group.sums(1)?.leader().ok_or("there is no leader")?;
+        let heir = NodeId(1 + leader.0 % 3);
+        group.cut_off(heir.0);
+        add(&group, leader.0, 1).await?;
+        let sums = group.sums(leader.0)?;
+        let refused = sums.hand_over(Some(heir), PATIENCE / 10).await;
+        let behind = matches!(refused, Err(HandOverError::Behind { .. }));
+        holds(
+            behind,
+            format!("the hand-over to a voter that lacks entries: {refused:?}"),
+        )?;
+        add(&group, leader.0, 1).await.map(drop)
     })
 }
 

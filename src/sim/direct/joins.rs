@@ -1,7 +1,7 @@
 //! Drills on joining, on keys, and on who may say what to the control group.
 
 use quorate_control::state::{
-    Command, ControlState, LogIndex, NewToken, NodeSpec, Response, TokenId,
+    Command, CommandRefusal, ControlState, LogIndex, NewToken, NodeSpec, Response, TokenId,
 };
 use quorate_crdt::{NodeId, Secret};
 use quorate_gossip::quic::holds;
@@ -19,6 +19,8 @@ pub(super) const DRILLS: Drills = &[
         asked_twice,
     ),
     ("removed-key-connects", "removed-node-believed", removed),
+    ("old-key-kept", "changed-key-believed", changed),
+    ("key-of-another", "key-of-two-nodes", borrowed),
     ("join-unsigned", "join-without-token", guessed),
     ("refused-join-proposed", "refusal-in-the-log", refused),
     ("unfit-admitted", "unfit-member", unfit),
@@ -82,6 +84,49 @@ fn removed() -> Verdict {
     so(member.is_none(), format!("its key is that of {member:?}"))
 }
 
+fn offer(node: u64, number: usize) -> Command {
+    Command::OfferKey {
+        node: NodeId(node),
+        key: key_of(number),
+    }
+}
+
+/// Both keys are the node's until it has said that it shows the new one, and then no other is.
+fn changed() -> Verdict {
+    let node = NodeId(2);
+    let key = key_of(9);
+    let (state, _) = decided([admit(TOKEN, 1), offer(2, 9)]);
+    let owner = |state: &ControlState, number| state.topology().node_of(&key_of(number));
+    so(
+        owner(&state, 1) == Some(node) && owner(&state, 9) == Some(node),
+        "a node that changes its key is locked out",
+    )?;
+    let (state, answers) = decided([
+        admit(TOKEN, 1),
+        offer(2, 9),
+        Command::ChangeKey { node, key },
+        Command::ChangeKey { node, key },
+    ]);
+    so(
+        answers.last() == Some(&Response::Done) && owner(&state, 9) == Some(node),
+        format!("the node is told {:?}", answers.last()),
+    )?;
+    so(
+        owner(&state, 1).is_none(),
+        format!("its old key is that of {:?}", owner(&state, 1)),
+    )
+}
+
+/// Nobody can announce the key of another member.
+fn borrowed() -> Verdict {
+    let (_, answers) = decided([admit(TOKEN, 1), offer(2, 0)]);
+    let refused = Response::Refused(CommandRefusal::KeyTaken { node: NodeId(1) });
+    so(
+        answers.last() == Some(&refused),
+        format!("the node is told {:?}", answers.last()),
+    )
+}
+
 /// Whoever knows only the number of a token does not hold it.
 fn guessed() -> Verdict {
     let token = JoinToken::new(1, 7, [1; 16]);
@@ -90,6 +135,20 @@ fn guessed() -> Verdict {
         holds(&token.verifier(), &token) && !holds(&token.verifier(), &guess),
         "a member takes a guess for the token",
     )
+}
+
+/// What a newcomer says.
+fn request(number: usize) -> JoinRequest {
+    JoinRequest {
+        token: TOKEN,
+        name: format!("n{number}").into(),
+        datacenter: "dc1".into(),
+        rack: "rack1".into(),
+        quic: spec(number).quic,
+        durable: true,
+        replaces: None,
+        expects: Expected::default(),
+    }
 }
 
 /// A join that is refused leaves nothing in the log.
@@ -107,14 +166,8 @@ fn refused() -> Verdict {
             .ok_or("the founder is up")?;
         for number in 1..20 {
             let request = JoinRequest {
-                token: TOKEN,
                 name: name.clone(),
-                datacenter: "dc1".into(),
-                rack: "rack1".into(),
-                quic: spec(number).quic,
-                durable: true,
-                replaces: None,
-                expects: Expected::default(),
+                ..request(number)
             };
             let answer = cluster.network.join(founder, key_of(number), request).await;
             so(
@@ -149,18 +202,18 @@ fn unfit() -> Verdict {
             },
         );
         for (expects, refusal) in [
-            (others, JoinRefusal::OtherPartitions { partitions }),
+            (
+                others,
+                JoinRefusal::OtherPartitions {
+                    partitions,
+                    told: 2 * partitions,
+                },
+            ),
             (users, JoinRefusal::NoUsers),
         ] {
             let request = JoinRequest {
-                token: TOKEN,
-                name: "late".into(),
-                datacenter: "dc1".into(),
-                rack: "rack1".into(),
-                quic: spec(1).quic,
-                durable: true,
-                replaces: None,
                 expects,
+                ..request(1)
             };
             let answer = cluster.network.join(founder, key_of(1), request).await;
             so(

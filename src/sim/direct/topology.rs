@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use quorate_control::topology::{
-    ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Placement, Replication, SplitPolicy, Topology,
+    ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Placement, Replication, SplitPolicy, Timing,
+    Topology,
 };
 use quorate_crdt::NodeId;
 
@@ -24,6 +25,7 @@ pub(super) fn topology(datacenters: &[u64], held_by: usize) -> Topology {
                     rack: "r1".into(),
                     quic,
                     key: quorate_crdt::PublicKey([0; 32]),
+                    next_key: None,
                     voter: true,
                 },
             );
@@ -48,5 +50,6 @@ pub(super) fn topology(datacenters: &[u64], held_by: usize) -> Topology {
         nodes,
         keyspaces: BTreeMap::from([(KeyspaceId(0), keyspace)]),
         users: BTreeMap::new(),
+        timing: Timing::default(),
     }
 }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_control::consensus::{Consensus, ConsensusConfig};
+use quorate_control::consensus::{Consensus, ConsensusConfig, Pace};
 use quorate_control::state::{ControlState, LogIndex, NodeSpec};
+use quorate_control::topology::Timing;
 use quorate_crdt::NodeId;
 use tokio::runtime::Builder;
 use tokio::time::sleep;
@@ -35,11 +36,8 @@ fn after(time: Duration) -> Result<(bool, u64), String> {
     runtime.block_on(async {
         let disk = SimDisk::new(1);
         tokio::spawn(disk.work());
-        let seconds = Duration::from_secs;
         let config = ConsensusConfig {
-            heartbeat: seconds(1),
-            election_min: seconds(3),
-            election_max: seconds(6),
+            pace: Pace::Fixed(Timing::of(Duration::from_millis(400))),
             ..ConsensusConfig::new(NodeId(1), 1)
         };
         let opened = Consensus::open(

@@ -30,6 +30,8 @@ pub enum Incident {
     Crash,
     /// A node is killed again while it is starting.
     CrashWhileStarting,
+    /// A node is killed and restarted at another address.
+    Readdress,
     /// All nodes are killed and restarted.
     CrashAll,
     /// All but a minority are killed, and restarted.
@@ -72,7 +74,7 @@ pub enum Incident {
 
 impl Incident {
     /// All kinds, which is what a plan draws from by default.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::Cut,
         Self::Flap,
         Self::Weather,
@@ -81,6 +83,7 @@ impl Incident {
         Self::Stop,
         Self::Crash,
         Self::CrashWhileStarting,
+        Self::Readdress,
         Self::CrashAll,
         Self::CrashMost,
         Self::Panic,
@@ -142,7 +145,8 @@ pub(super) fn steps(rng: &mut StdRng, shape: &Shape, until: u64, only: &[Inciden
         if destructive && std::mem::replace(&mut destroyed, true) {
             continue;
         }
-        let times = if destructive {
+        // Two nodes that both move while they do not see each other need somebody to tell them.
+        let times = if destructive || kind == Incident::Readdress {
             1
         } else {
             incidents.rng.random_range(1..=3)
@@ -193,6 +197,7 @@ impl Incidents<'_> {
             Incident::Stop => self.during(span, Action::Stop(node), Action::GoOn(node)),
             Incident::Crash
             | Incident::CrashWhileStarting
+            | Incident::Readdress
             | Incident::CrashAll
             | Incident::CrashMost => self.crash(kind, span),
             Incident::SlowDisk
@@ -300,6 +305,10 @@ impl Incidents<'_> {
                     let late = self.rng.random_range(0..2_000);
                     self.push(to + late, Action::Restart(node));
                 }
+            }
+            Incident::Readdress => {
+                self.during(span, Action::Crash(node), Action::Restart(node));
+                self.push(from + 10, Action::Readdress(node));
             }
             Incident::CrashWhileStarting => {
                 self.push(from, Action::Crash(node));

@@ -34,6 +34,7 @@ pub(super) fn steps(
     let count = rng.random_range(80..350);
     let timeout = pick(rng, [300, 1_000, 2_000]);
     let habits = Habits::draw(rng);
+    let grants = grants(rng, clients, until);
     let mut requests = Requests { rng, nodes, habits };
     (1..=count)
         .map(|id| {
@@ -48,7 +49,12 @@ pub(super) fn steps(
             let kind = *kinds.choose(requests.rng).unwrap_or(&Kind::Register);
             let key = requests.key(kind);
             let level = *levels.choose(requests.rng).unwrap_or(&Consistency::Quorum);
-            let flush = habits.flushes && requests.rng.random_bool(0.02);
+            let (level, token) = if kind == Kind::Guarded {
+                (majority(level), token(&grants, client, at))
+            } else {
+                (level, 0)
+            };
+            let flush = habits.flushes && requests.rng.random_bool(0.02) && token == 0;
             let deed = if flush {
                 Deed::Flush
             } else {
@@ -65,8 +71,9 @@ pub(super) fn steps(
                 level,
                 keyspace,
                 timeout,
-                again,
+                again: if token > 0 { Vec::new() } else { again },
                 wait,
+                token,
                 ..Ask::new(id, node, key, deed)
             };
             Step {
@@ -108,6 +115,32 @@ fn levels(rng: &mut StdRng) -> Vec<Consistency> {
     let majorities = others.len() + 1;
     others.extend(std::iter::repeat_n(Consistency::Quorum, majorities));
     others
+}
+
+/// Who gets the locks and when, earliest first: the scripted lock service. A client that was
+/// replaced goes on under its old token. The first gets token 1, the next one token 2.
+fn grants(rng: &mut StdRng, clients: u8, until: u64) -> Vec<(u64, u8)> {
+    let changes = rng.random_range(0..12);
+    let mut grants: Vec<(u64, u8)> = (0..changes)
+        .map(|_| (rng.random_range(0..until), rng.random_range(0..clients)))
+        .chain((0..clients).map(|client| (0, client)))
+        .collect();
+    grants.sort_unstable();
+    grants
+}
+
+/// The token that a client has got last.
+fn token(grants: &[(u64, u8)], client: u8, at: u64) -> u64 {
+    let own = |(when, to): &(u64, u8)| *to == client && *when <= at;
+    grants.iter().rposition(own).map_or(0, |at| at as u64 + 1)
+}
+
+/// The level if it can be asked for under a lock, or `QUORUM`.
+fn majority(level: Consistency) -> Consistency {
+    match level {
+        Consistency::All | Consistency::EachQuorum => level,
+        _ => Consistency::Quorum,
+    }
 }
 
 /// When which keyspaces are created besides the first.
@@ -272,6 +305,11 @@ impl Requests<'_> {
                 50..53 => Deed::Set,
                 53..56 => Deed::Delete,
                 _ => Deed::Siblings,
+            },
+            Kind::Guarded => match of_hundred {
+                0..35 => Deed::Set,
+                35..45 => Deed::Delete,
+                _ => Deed::Get,
             },
             Kind::Set | Kind::Hash | Kind::Tally | Kind::Turning => {
                 self.of_collection(kind, of_hundred, step)

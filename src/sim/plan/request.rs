@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_dynamo::Consistency;
+use quorate_dynamo::fence::{Claim, Rank};
 use quorate_dynamo::op::KEY_BYTES_MAX;
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +38,16 @@ pub struct Ask {
     /// After a successful change the client waits until this many other replicas have it, for
     /// `timeout` at most. 0: it does not wait.
     pub wait: u32,
+    /// Under which fencing token the client acts; 0: under none.
+    #[serde(default)]
+    pub token: u64,
+    /// The client's number of the request among those under its tokens. The client counts while it
+    /// plays, so that a plan need not say in which order requests come.
+    #[serde(skip)]
+    pub sequence: u64,
+    /// The client has given up everything below this number.
+    #[serde(skip)]
+    pub since: u64,
 }
 
 /// A key: what kind of operations it sees, and its number within the kind. Numbers from
@@ -69,13 +80,15 @@ pub enum Kind {
     Tally,
     /// A string at one time, a set at another.
     Turning,
+    /// A string that is set, read and deleted under a lock.
+    Guarded,
     /// Any operation at all.
     Mixed,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Register,
         Self::Cell,
         Self::Expiring,
@@ -86,6 +99,7 @@ impl Kind {
         Self::Hash,
         Self::Tally,
         Self::Turning,
+        Self::Guarded,
         Self::Mixed,
     ];
 }
@@ -148,7 +162,21 @@ impl Ask {
             timeout: 1_000,
             again: Vec::new(),
             wait: 0,
+            token: 0,
+            sequence: 0,
+            since: 0,
         }
+    }
+
+    /// Its place among all requests under the lock of its key.
+    pub(in crate::sim) fn rank(&self) -> Rank {
+        Rank::of(self.token, self.sequence)
+    }
+
+    /// What the request carries, if it is under a lock: each key has a lock of its own.
+    pub(in crate::sim) fn claim(&self) -> Option<Claim> {
+        let claim = Claim::new(&self.key.name(), self.token);
+        (self.token > 0).then(|| claim.numbered(self.sequence, self.since))
     }
 }
 
@@ -221,6 +249,7 @@ impl fmt::Display for Key {
             Kind::Hash => "hash",
             Kind::Tally => "tally",
             Kind::Turning => "turning",
+            Kind::Guarded => "guarded",
             Kind::Mixed => "mixed",
         };
         write!(f, "{kind}{}", self.1)

@@ -645,6 +645,65 @@ fn a_key_is_of_another_kind_only_while_something_of_it_may_be_left() {
     assert_eq!(verdict(&history(OPEN), &[]), None);
 }
 
+/// A request under a lock.
+fn under(
+    token: u64,
+    sequence: u64,
+    at: u64,
+    deed: Deed,
+    result: Result<Reply, RequestError>,
+) -> Told {
+    let mut told = told(at as u32, at, Kind::Guarded, deed, result);
+    (told.ask.token, told.ask.sequence) = (token, sequence);
+    told
+}
+
+#[test]
+fn an_earlier_holder_that_succeeds_after_a_later_one_is_found() {
+    let first = || under(1, 1, 100, Deed::Set, DONE);
+    let later = || under(2, 1, 200, Deed::Get, Ok(value("v100")));
+    let late = |result| under(1, 2, 300, Deed::Set, result);
+    let history = |result| [first(), later(), late(result)];
+    assert_eq!(
+        verdict(&history(DONE), &[]),
+        Some("earlier-holder-succeeds")
+    );
+    assert_eq!(verdict(&history(OPEN), &[]), None, "it was not told so");
+    let mut begun_before = history(DONE);
+    begun_before[2].from = Duration::from_millis(150);
+    assert_eq!(
+        verdict(&begun_before, &[]),
+        Some("holder-reads-replaced"),
+        "it began before, but then the later one had to find it"
+    );
+    begun_before[1].result = Ok(value("v300"));
+    assert_eq!(verdict(&begun_before, &[]), None);
+}
+
+#[test]
+fn what_a_holder_has_read_is_held_against_all_that_comes_later() {
+    let first = || under(1, 1, 100, Deed::Set, DONE);
+    let stuck = || under(1, 2, 150, Deed::Set, OPEN);
+    let read = |at, sequence, found| under(2, sequence, at, Deed::Get, Ok(value(found)));
+    let history = |before, after| [first(), stuck(), read(200, 1, before), read(300, 2, after)];
+    assert_eq!(verdict(&history("v100", "v100"), &[]), None);
+    assert_eq!(verdict(&history("v150", "v150"), &[]), None);
+    assert_eq!(
+        verdict(&history("v100", "v150"), &[]),
+        Some("holder-reads-replaced")
+    );
+    let removed = under(2, 3, 400, Deed::Delete, ONE);
+    let gone = under(3, 1, 500, Deed::Get, NIL);
+    let back = under(3, 1, 500, Deed::Get, Ok(value("v150")));
+    let then = |last| {
+        let mut history = history("v100", "v100").to_vec();
+        history.extend([removed.clone(), last]);
+        verdict(&history, &[])
+    };
+    assert_eq!(then(gone), None);
+    assert_eq!(then(back), Some("holder-reads-replaced"));
+}
+
 #[test]
 fn a_name_that_is_too_long_is_never_taken() {
     let taken = |number| {

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::topology::{ClusterId, Epoch, NodeInfo};
+use crate::topology::{ClusterId, Epoch, NodeInfo, Timing};
 
 fn set(nodes: &[u64]) -> BTreeSet<NodeId> {
     nodes.iter().copied().map(NodeId).collect()
@@ -16,6 +16,7 @@ fn topology(nodes: &[u64], voters: &[u64]) -> Topology {
         rack: Arc::clone(&name),
         quic: "127.0.0.1:1".into(),
         key: quorate_crdt::PublicKey([node as u8; 32]),
+        next_key: None,
         voter: voters.contains(&node),
     };
     Topology {
@@ -27,6 +28,7 @@ fn topology(nodes: &[u64], voters: &[u64]) -> Topology {
             .collect(),
         keyspaces: BTreeMap::new(),
         users: BTreeMap::new(),
+        timing: Timing::default(),
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep};
 use super::counter::Count;
 use super::world::{World, admit, run};
 use super::*;
+use crate::state::LogIndex;
 
 /// Grows a cluster and waits until the voters of its topology group vote in the counter's too.
 async fn grown(world: &mut World, nodes: u64) {
@@ -127,7 +128,7 @@ fn both_groups_come_back_after_a_restart_of_all() {
 }
 
 #[test]
-fn commands_that_wait_share_entries_and_each_has_its_own_outcome() {
+fn commands_that_wait_travel_together_and_each_has_its_own_outcome() {
     run(24, async |mut world: World| {
         grown(&mut world, 3).await;
         let before = world.counter(1).status().last_log;
@@ -141,8 +142,10 @@ fn commands_that_wait_share_entries_and_each_has_its_own_outcome() {
         sums.sort_unstable();
         assert_eq!(sums, (1..=500).collect::<Vec<_>>());
         let leader = world.counter(3).leader().unwrap();
-        let entries = world.counter(leader.0).status().last_log.0 - before.0;
-        assert!(entries < 100, "{entries} entries");
+        let counter = world.counter(leader.0);
+        assert_eq!(counter.status().last_log.0 - before.0, 500);
+        let times = counter.commit_times();
+        assert!(times.batches < 100, "{times:?}");
     });
 }
 
@@ -218,5 +221,137 @@ fn a_lease_begins_anew_under_another_leader() {
         let took = cut_off.elapsed();
         assert!(took >= Duration::from_secs(2), "{took:?}");
         assert!(took < Duration::from_secs(4), "{took:?}");
+    });
+}
+
+fn heartbeats(world: &World) -> Vec<Duration> {
+    let agreed = world
+        .groups()
+        .map(|(_, group)| group.published().borrow().timing.heartbeat());
+    let run = world.groups().map(|(_, group)| group.timing().heartbeat());
+    let counted = world
+        .counters()
+        .map(|(_, counter)| counter.timing().heartbeat());
+    agreed.chain(run).chain(counted).collect()
+}
+
+#[test]
+fn the_pace_follows_the_network_and_both_groups_go_on_deciding() {
+    run(28, async |mut world: World| {
+        grown(&mut world, 3).await;
+        let millis = Duration::from_millis;
+        assert_eq!(heartbeats(&world), [millis(50); 9]);
+        // The nodes are moved apart: no append is answered within three quarters of a heartbeat.
+        world.set_hop(millis(75));
+        world
+            .until("all are slower", |world| {
+                heartbeats(world) == [millis(400); 9]
+            })
+            .await;
+        for (node, counter) in world.counters() {
+            assert_eq!(counter.propose(&Count::Add(1, 1), WAIT).await, Ok(node));
+        }
+        let term = world.group(1).status().term;
+        sleep(SECOND * 30).await;
+        assert_eq!(world.group(1).status().term, term, "nobody is disturbed");
+        // And together again.
+        world.set_hop(millis(2));
+        sleep(SECOND * 70).await;
+        world
+            .until("all are fast again", |world| {
+                heartbeats(world) == [millis(50); 9]
+            })
+            .await;
+        assert_eq!(
+            world.counter(1).propose(&Count::Add(1, 1), WAIT).await,
+            Ok(4)
+        );
+    });
+}
+
+#[test]
+fn a_node_far_away_joins() {
+    run(29, async |mut world: World| {
+        world.set_hop(Duration::from_millis(150));
+        grown(&mut world, 3).await;
+        assert_eq!(
+            world.counter(3).propose(&Count::Add(1, 1), WAIT).await,
+            Ok(1)
+        );
+    });
+}
+
+#[test]
+fn the_leadership_is_handed_over_without_a_pause() {
+    run(30, async |mut world: World| {
+        grown(&mut world, 4).await;
+        let leader = world.counter(1).leader().unwrap();
+        let heir = NodeId(1 + leader.0 % 3);
+        // Asked from the node without a part in the group.
+        let counter = world.counter(4);
+        counter.propose(&Count::Add(1, 1), WAIT).await.unwrap();
+        let began = Instant::now();
+        assert_eq!(counter.hand_over(Some(heir), WAIT).await, Ok(heir));
+        assert_eq!(counter.propose(&Count::Add(1, 1), WAIT).await, Ok(2));
+        let took = began.elapsed();
+        assert!(took < Duration::from_millis(200), "{took:?}");
+        let node = NodeId(4);
+        let to_a_stranger = counter.hand_over(Some(node), WAIT).await;
+        assert_eq!(to_a_stranger, Err(HandOverError::NotAVoter { node }));
+        let anybody = counter.hand_over(None, WAIT).await.unwrap();
+        assert_ne!(anybody, heir);
+        assert_eq!(counter.propose(&Count::Add(1, 1), WAIT).await, Ok(3));
+    });
+}
+
+#[test]
+fn the_leadership_is_not_handed_to_a_voter_that_lacks_entries() {
+    run(31, async |mut world: World| {
+        grown(&mut world, 3).await;
+        let leader = world.counter(1).leader().unwrap();
+        let node = NodeId(1 + leader.0 % 3);
+        let counter = world.counter(leader.0);
+        world.isolate(node.0);
+        counter.propose(&Count::Add(1, 1), WAIT).await.unwrap();
+        let refused = counter.hand_over(Some(node), SECOND).await;
+        assert_eq!(refused, Err(HandOverError::Behind { node, entries: 1 }));
+        assert_eq!(counter.propose(&Count::Add(1, 1), SECOND).await, Ok(2));
+        assert_eq!(counter.leader(), Some(leader));
+    });
+}
+
+#[test]
+fn an_operator_sees_how_far_everybody_is() {
+    run(32, async |mut world: World| {
+        world.snapshot_every = 20;
+        grown(&mut world, 3).await;
+        let leader = world.counter(1).leader().unwrap();
+        let counter = world.counter(leader.0);
+        for number in 0..100 {
+            counter.propose(&Count::Add(1, number), WAIT).await.unwrap();
+        }
+        sleep(SECOND).await;
+        let (details, status) = (counter.details(), counter.status());
+        assert_eq!(details.committed, status.last_log);
+        assert!(details.first_log > LogIndex(50), "{details:?}");
+        assert!(details.snapshot > Some(LogIndex(80)), "{details:?}");
+        assert_eq!(details.followers.len(), 2);
+        for follower in &details.followers {
+            assert_eq!(
+                (follower.matched, follower.behind),
+                (Some(status.last_log), 0)
+            );
+            assert!(follower.heard.is_some_and(|heard| heard < SECOND));
+        }
+        let times = counter.commit_times();
+        assert!(times.batches >= 100 && times.entries >= 100, "{times:?}");
+        assert!(times.took > Duration::from_millis(100), "{times:?}");
+        let lines = counter.log_tail(2).unwrap();
+        let words: Vec<String> = lines.iter().map(|line| line.kind.to_string()).collect();
+        assert_eq!(words, ["Add(1, 98)", "Add(1, 99)"]);
+        assert_eq!(lines[1].index, status.last_log);
+        // Nothing is known of the others where nobody leads.
+        let follower = world.counter(1 + leader.0 % 3);
+        assert!(follower.details().followers.is_empty());
     });
 }

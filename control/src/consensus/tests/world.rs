@@ -23,7 +23,7 @@ use crate::state::{NewToken, NodeSpec, TokenId};
 use crate::store::{Batch, Commit, Done, MemoryStore, Space, Store};
 use crate::topology::ClusterId;
 
-/// Half a round trip.
+/// Half a round trip, unless a test says otherwise.
 const HOP: Duration = Duration::from_millis(2);
 
 pub(super) struct World {
@@ -39,6 +39,7 @@ struct Net {
     began: Instant,
     nodes: BTreeMap<u64, (Consensus, Group<Counter>)>,
     isolated: BTreeSet<u64>,
+    hop: Duration,
     trace: Vec<String>,
     last: Bytes,
 }
@@ -55,6 +56,13 @@ impl Net {
 }
 
 impl Link for Wire {
+    fn round_trips(&self) -> Vec<(NodeId, Duration)> {
+        let net = self.net.lock().unwrap();
+        let others = net.nodes.keys().filter(|&&node| net.open(self.me, node));
+        let others = others.filter(|&&node| node != self.me);
+        others.map(|&node| (NodeId(node), net.hop * 2)).collect()
+    }
+
     fn call(
         &self,
         to: NodeId,
@@ -62,8 +70,9 @@ impl Link for Wire {
         timeout: Duration,
     ) -> Pin<Box<dyn Future<Output = Result<Bytes, LinkError>> + Send>> {
         let (net, from, to) = (Arc::clone(&self.net), self.me, to.0);
+        let hop = net.lock().unwrap().hop;
         let exchange = async move {
-            sleep(HOP).await;
+            sleep(hop).await;
             let node = {
                 let mut net = net.lock().unwrap();
                 let line = format!(
@@ -82,7 +91,7 @@ impl Link for Wire {
                 net.nodes.get(&to).ok_or(LinkError::Unreachable)?.0.clone()
             };
             let answer = node.serve(NodeId(from), request).await;
-            sleep(HOP).await;
+            sleep(hop).await;
             if net.lock().unwrap().open(from, to) {
                 Ok(answer)
             } else {
@@ -132,6 +141,7 @@ pub(super) fn run<T>(seed: u64, scenario: impl AsyncFnOnce(World) -> T) -> T {
             began: Instant::now(),
             nodes: BTreeMap::new(),
             isolated: BTreeSet::new(),
+            hop: HOP,
             trace: vec![],
             last: Bytes::new(),
         };
@@ -311,6 +321,11 @@ impl World {
 
     pub(super) fn isolate(&self, node: u64) {
         self.net.lock().unwrap().isolated.insert(node);
+    }
+
+    /// Lets a message take this long from now on.
+    pub(super) fn set_hop(&self, hop: Duration) {
+        self.net.lock().unwrap().hop = hop;
     }
 
     pub(super) fn heal(&self) {

@@ -13,6 +13,7 @@ fn info(datacenter: &str, rack: &str) -> NodeInfo {
         rack: rack.into(),
         quic: "127.0.0.1:1".into(),
         key: quorate_crdt::PublicKey([0; 32]),
+        next_key: None,
         voter: false,
     }
 }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use quorate_crdt::Secret;
 
-use super::super::{ClusterId, Epoch, KeyspaceId, PasswordHash, Role, User, is_user_name};
+use super::super::{ClusterId, Epoch, KeyspaceId, PasswordHash, Role, Timing, User, is_user_name};
 use super::*;
 
 const CARTS: KeyspaceId = KeyspaceId(1);
@@ -16,6 +16,7 @@ fn topology(users: BTreeMap<Arc<str>, User>) -> Topology {
         nodes: BTreeMap::new(),
         keyspaces: BTreeMap::new(),
         users,
+        timing: Timing::default(),
     }
 }
 

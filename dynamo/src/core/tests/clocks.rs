@@ -300,6 +300,7 @@ fn a_restart_does_not_bring_a_wrong_stamp_back() {
         timeout: secs(1),
         datacenter: "dc1".into(),
         id: None,
+        claim: None,
     };
     for (hours, key) in [(24_i64, "a"), (0, "b")] {
         let seat = Seat {
@@ -343,6 +344,7 @@ fn a_restart_does_not_bring_a_wrong_stamp_back() {
             .filter_map(|(_, payload)| payload.stamp())
             .max()
             .expect("stamped")
+            .hlc
             .unix_millis()
     };
     assert_eq!(

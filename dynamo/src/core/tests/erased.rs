@@ -120,6 +120,7 @@ impl Alone {
             timeout,
             datacenter: "dc1".into(),
             id: None,
+            claim: None,
         };
         self.ticket += 1;
         self.reply = None;

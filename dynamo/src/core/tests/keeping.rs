@@ -70,6 +70,7 @@ impl Solo {
             timeout,
             datacenter: "dc1".into(),
             id: None,
+            claim: None,
         };
         Input::Request {
             ticket: Ticket(1),

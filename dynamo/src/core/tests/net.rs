@@ -8,11 +8,12 @@ use bytes::Bytes;
 use quorate_control::store::{MemoryStore, Store};
 use quorate_control::topology::{
     ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Partition, Phase, Placement, Replication,
-    SplitPolicy, Topology, Transition,
+    SplitPolicy, Timing, Topology, Transition,
 };
 use quorate_crdt::{NodeId, Now};
 
 use crate::consistency::Consistency;
+use crate::fence::Claim;
 use crate::op::{Answer, Mutation, Op, Query, Reply, Request, RequestError, SetExpiry};
 use crate::protocol::{
     Config, Effect, Input, Message, Place, ReplicaSummary, RequestId, Ticket, Timer,
@@ -87,6 +88,7 @@ pub(super) fn topology(datacenters: &[u64]) -> Topology {
                 rack: "r1".into(),
                 quic: "127.0.0.1:1".into(),
                 key: quorate_crdt::PublicKey([0; 32]),
+                next_key: None,
                 voter: true,
             };
             nodes.insert(node(id), info);
@@ -107,6 +109,7 @@ pub(super) fn topology(datacenters: &[u64]) -> Topology {
         nodes,
         keyspaces: BTreeMap::from([(KeyspaceId(0), keyspace)]),
         users: BTreeMap::new(),
+        timing: Timing::default(),
     }
 }
 
@@ -380,6 +383,18 @@ impl Net {
         self.now = end;
     }
 
+    /// Lets time pass while every message stays on its way.
+    pub(super) fn hold(&mut self, time: Duration) {
+        let end = self.now + time;
+        while let Some(at) = self.timers.keys().next().copied().filter(|at| *at <= end) {
+            self.now = at;
+            for (node, timer) in self.timers.remove(&at).unwrap_or_default() {
+                self.input(node, Input::Timer(timer));
+            }
+        }
+        self.now = end;
+    }
+
     /// Delivers messages up to the first write, which is lost with all the rest. From then on, one
     /// of three nodes is cut off.
     pub(super) fn cut_off_before_writes(&mut self, at: u64) {
@@ -457,10 +472,28 @@ impl Net {
     }
 
     pub(super) fn submit(&mut self, at: u64, op: Op, level: Consistency) -> u64 {
-        self.submit_as(at, op, level, None)
+        self.submit_as(at, op, level, None, None)
     }
 
-    fn submit_as(&mut self, at: u64, op: Op, level: Consistency, id: Option<RequestId>) -> u64 {
+    /// Submits a request under a lock.
+    pub(super) fn submit_under(
+        &mut self,
+        at: u64,
+        op: Op,
+        level: Consistency,
+        claim: Claim,
+    ) -> u64 {
+        self.submit_as(at, op, level, None, Some(claim))
+    }
+
+    pub(super) fn submit_as(
+        &mut self,
+        at: u64,
+        op: Op,
+        level: Consistency,
+        id: Option<RequestId>,
+        claim: Option<Claim>,
+    ) -> u64 {
         self.tickets += 1;
         let request = Request {
             keyspace: KeyspaceId(0),
@@ -469,6 +502,7 @@ impl Net {
             timeout: self.timeout,
             datacenter: self.topology.nodes[&node(at)].datacenter.clone(),
             id,
+            claim,
         };
         self.input(
             node(at),
@@ -509,6 +543,7 @@ impl Net {
             op,
             level,
             RequestId::new(Bytes::copy_from_slice(id.as_bytes())),
+            None,
         )
     }
 

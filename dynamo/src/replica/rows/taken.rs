@@ -12,6 +12,7 @@ use smallvec::{SmallVec, smallvec};
 use super::{KeyPart, KeyRows, RowMap, Rows, row_weight};
 use crate::replica::range::{Position, Range};
 use crate::replica::row::{Row, RowKey, RowName, row_digest};
+use crate::replica::shown::is_guarded;
 
 /// Rows that were taken out; only their names are still needed. Freeing the content of a million
 /// rows takes a while, so it is done a few at a time.
@@ -143,6 +144,7 @@ impl KeyRows {
                 field: name.field.clone(),
             };
             gone.counts[name.kind as usize] += 1;
+            gone.guarded += u32::from(is_guarded(row));
             gone.digest = gone
                 .digest
                 .wrapping_add(row_digest(&mut scratch, &name, row));
@@ -151,6 +153,7 @@ impl KeyRows {
         for (mine, gone) in self.counts.iter_mut().zip(gone.counts) {
             *mine -= gone;
         }
+        self.guarded -= gone.guarded;
         self.digest = self.digest.wrapping_sub(gone.digest);
         self.bytes -= gone.bytes;
         gone
@@ -223,12 +226,18 @@ impl Rows {
         let (due, valued, kept) = (
             &mut self.due,
             &mut self.valued,
-            (&mut self.digest, &mut self.bytes, &mut self.count),
+            (
+                &mut self.digest,
+                &mut self.bytes,
+                &mut self.count,
+                &mut self.guarded,
+            ),
         );
         let mut forget = |rows: &KeyRows| {
             *kept.0 = kept.0.wrapping_sub(rows.digest);
             *kept.1 -= rows.bytes;
             *kept.2 -= rows.len() as u64;
+            *kept.3 -= u64::from(rows.guarded);
         };
         let every = |_: &Row| true;
         let whole = self.keys.extract_if(bounds, |position, rows| {

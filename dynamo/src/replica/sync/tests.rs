@@ -1,7 +1,10 @@
 use bytes::Bytes;
 use quorate_crdt::{NodeId, ReplicaId};
 
-use crate::replica::{Payload, Range, Replaces, Replica, RowKey};
+use super::super::range::Range;
+use super::super::row::{Payload, RowKey};
+use super::super::write::Replaces;
+use super::Replica;
 
 fn replica(node: u64) -> Replica {
     Replica::new(ReplicaId::new(NodeId(node), 1))

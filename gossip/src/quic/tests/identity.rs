@@ -84,6 +84,37 @@ async fn a_removed_node_cannot_connect_with_its_old_key() {
     assert!(nodes[1].events.try_recv().is_err(), "not even for a moment");
 }
 
+/// As long as the member believes both keys, whatever the other shows is good; then only the new
+/// one is, and the connection under the old one ends.
+#[tokio::test]
+async fn a_connection_ends_with_the_key_that_was_shown_on_it() {
+    let mut nodes = cluster(2).await;
+    let (old, new) = (KEYS[1].public(), &KEYS[8]);
+    let (mut member, changing) = (nodes.remove(1), nodes.remove(0));
+    let at: Arc<str> = changing.address().to_string().into();
+    let believe = |member: &Node, keys: &[PublicKey]| {
+        let believed = keys.iter().map(|key| (*key, NodeId(1))).collect();
+        *member.recorder.admitted.lock().unwrap() = believed;
+        let peers = BTreeMap::from([(NodeId(1), Arc::clone(&at))]);
+        member.transport.set_peers(peers);
+    };
+    believe(&member, &[old, new.public()]);
+    changing.transport.show(new).unwrap();
+    assert!(
+        member.transport.connected(NodeId(1)),
+        "nothing has ended yet"
+    );
+    believe(&member, &[new.public()]);
+    assert_eq!(member.event().await, Event::Connection(NodeId(1), false));
+    assert_eq!(
+        member.event().await,
+        Event::Connection(NodeId(1), true),
+        "they meet again under the new key"
+    );
+    let error = attack(&member, &KEYS[1]).await;
+    assert_eq!(error, PeerError::RefusedByPeer(CloseReason::NotAdmitted));
+}
+
 #[tokio::test]
 async fn a_node_of_another_version_is_told_so() {
     let member = member();

@@ -81,6 +81,58 @@ async fn a_user_gets_what_the_role_says() {
     );
 }
 
+/// What was logged on this thread.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn an_administrative_act_is_logged_with_who_asked_and_what_came_of_it() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let logger = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _until_the_end = tracing::subscriber::set_default(logger);
+    let server = with_users(None, &[("root", "root's own", Some(Role::Admin), None)]).await;
+    let root = basic("root:root's own");
+    for (method, path) in [
+        ("GET", "/v1/users"),
+        ("PUT", "/v1/kv/default/k"),
+        ("DELETE", "/v1/tokens/ff"),
+        ("DELETE", "/v1/keyspaces/default"),
+    ] {
+        status(&server, method, path, &root).await;
+    }
+    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let acts: Vec<&str> = text.lines().filter(|line| line.contains("audit")).collect();
+    assert_eq!(acts.len(), 2, "{text}");
+    for (line, act, outcome) in [
+        (acts[0], "DELETE /v1/tokens/ff", 204),
+        (acts[1], "DELETE /v1/keyspaces/default", 409),
+    ] {
+        for part in [
+            "user=\"root\"",
+            "from=127.0.0.1:",
+            &format!("act=\"{act}\""),
+            &format!("outcome={outcome}"),
+        ] {
+            assert!(line.contains(part), "{part} is not in {line}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_nodes_password_and_a_users_are_bearer_tokens_too() {
     let server = with_users(

@@ -79,9 +79,10 @@ fn categories(role: Role) -> &'static str {
 /// A category of commands: its name in Redis, and whether a command belongs to it.
 type Category = (&'static str, fn(Group, &Spec) -> bool);
 
-const CATEGORIES: [Category; 11] = [
+const CATEGORIES: [Category; 12] = [
     ("admin", |_, spec| spec.flags.has(Flags::ADMIN)),
     ("connection", |group, _| group == Group::Connection),
+    ("coordination", |group, _| group == Group::Coordination),
     ("fast", |_, spec| spec.flags.has(Flags::FAST)),
     ("hash", |group, _| group == Group::Hash),
     ("keyspace", |group, _| group == Group::Generic),

@@ -15,10 +15,10 @@ use super::database::database;
 use super::is;
 use crate::faces::resp::encode::Encoder;
 use crate::faces::resp::parse::Args;
-use crate::faces::resp::process::Process;
 use crate::faces::resp::session::Session;
 use crate::faces::resp::table::RunFuture;
 use crate::faces::resp::work::now_micros;
+use crate::process::{ProcessFigures, Taken};
 
 type Writing = std::fmt::Result;
 type Section = fn(&Page<'_>, &mut String) -> Writing;
@@ -51,7 +51,7 @@ const SECTIONS: &[(&str, Section)] = &[
 struct Page<'a> {
     session: &'a Session,
     topology: &'a Topology,
-    process: Option<Process>,
+    process: Option<Taken>,
     /// The keys of the keyspaces that have been counted.
     counted: BTreeMap<KeyspaceId, Counted>,
 }
@@ -83,7 +83,7 @@ pub(crate) fn info<'a>(
         let page = Page {
             session,
             topology: &topology,
-            process: Process::now(),
+            process: ProcessFigures::of_this().map(|figures| figures.taken),
             counted,
         };
         let mut text = String::new();
@@ -205,9 +205,9 @@ fn clients(page: &Page<'_>, text: &mut String) -> Writing {
 fn memory(page: &Page<'_>, text: &mut String) -> Writing {
     if let Some(process) = page.process {
         for (name, bytes) in [
-            ("used_memory", process.memory),
-            ("used_memory_rss", process.memory),
-            ("used_memory_peak", process.memory_peak),
+            ("used_memory", process.resident_bytes),
+            ("used_memory_rss", process.resident_bytes),
+            ("used_memory_peak", process.peak_bytes),
         ] {
             write!(text, "{name}:{bytes}\r\n{name}_human:{}\r\n", human(bytes))?;
         }

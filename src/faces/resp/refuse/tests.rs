@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use quorate_control::topology::{ClusterId, Epoch, NodeInfo};
+use quorate_control::topology::{ClusterId, Epoch, NodeInfo, Timing};
 use quorate_dynamo::Consistency;
 
 use super::*;
@@ -13,6 +13,7 @@ fn topology() -> Topology {
         rack: Arc::from("r1"),
         quic: "127.0.0.1:1".into(),
         key: quorate_crdt::PublicKey([0; 32]),
+        next_key: None,
         voter: true,
     };
     let nodes = BTreeMap::from([
@@ -25,6 +26,7 @@ fn topology() -> Topology {
         nodes,
         keyspaces: BTreeMap::new(),
         users: BTreeMap::new(),
+        timing: Timing::default(),
     }
 }
 

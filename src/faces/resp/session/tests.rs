@@ -73,6 +73,7 @@ fn a_user_name_may_be_a_level_or_carry_one() {
         nodes: BTreeMap::new(),
         keyspaces: BTreeMap::new(),
         users: BTreeMap::new(),
+        timing: quorate_control::topology::Timing::default(),
     };
     let read = |text: &'static [u8]| {
         Profile::parse(text, &topology).map(|profile| (profile.user, profile.consistency))

@@ -34,7 +34,7 @@ fn what_a_command_takes_in_the_log_is_bounded() {
 
 #[test]
 fn the_latest_stay_and_numbers_are_not_used_again() {
-    let log = SlowLog::default();
+    let log = SlowLog::beyond(Duration::from_millis(10));
     log.set_most(3);
     for _ in 0..5 {
         log.add(entry(Vec::new()));
@@ -56,7 +56,7 @@ fn the_latest_stay_and_numbers_are_not_used_again() {
 
 #[test]
 fn a_negative_bound_logs_nothing_and_zero_everything() {
-    let log = SlowLog::default();
+    let log = SlowLog::beyond(Duration::from_millis(10));
     assert!(!log.takes(Duration::from_micros(9_999)) && log.takes(Duration::from_millis(10)));
     log.set_bound(-1);
     assert!(!log.takes(Duration::from_secs(100)));

@@ -1,6 +1,7 @@
 //! The entries of the command table that are about data. A new command is one entry here and one
 //! function in `commands`.
 
+use super::coordination::LOCKS;
 use super::node::{CONNECTION, HELP, SERVER};
 use super::{Flags, Group, Spec, Step};
 use crate::faces::resp::commands::{command, hashes, keys, own, scan, sets, strings};
@@ -12,6 +13,7 @@ pub(crate) static TABLE: &[(Group, &[Spec])] = &[
     (Group::Set, SETS),
     (Group::Generic, GENERIC),
     (Group::Transactions, TRANSACTIONS),
+    (Group::Coordination, LOCKS),
     (Group::Quorate, OWN),
     (Group::Connection, CONNECTION),
     (Group::Server, SERVER),
@@ -287,6 +289,12 @@ const OWN: &[Spec] = &[
         -3,
         "name command [arg …]",
         "Runs a change of keys under a name of 1 to 32 bytes that the client chooses. Repeated under that name, through any node, the change is done once. Refused before any other command, and before GETDEL, whose answer is not kept.",
+    ),
+    Spec::prefix(
+        "fence",
+        -4,
+        "key token [SEQ n [SINCE n]] command [arg …]",
+        "Runs a command on data under the lock of this key: refused with FENCED, reads and writes alike, if a holder with a higher token has been there. SEQ numbers the requests of the holder, so that they are ordered by their numbers; SINCE gives up those below it that were not answered. Needs QUORUM, EACH_QUORUM or ALL. Refused for whole collections and databases, and together with REQ.",
     ),
     Spec::alone(
         "wait",

@@ -18,7 +18,8 @@ keyspace's default, or what `CLIENT CONSISTENCY`, the user name in the URL
 
 **Users.** A command that reads keys needs the role read in the connection's keyspace, one that
 changes keys the role write, and one for operators the role admin in every keyspace. `FLUSHALL`
-needs the role write in every keyspace. A connection may `SELECT` any keyspace.
+needs the role write in every keyspace. A connection may `SELECT` any keyspace. Locks and their like
+are of no keyspace: they need the roles in the keyspace `default`.
 
 **Several keys.** A command on several keys is one request per key, submitted together: it is not
 atomic.
@@ -69,6 +70,7 @@ that of a key whose outcome is unknown, if there is one.
 | `NOTQUORATE` | too few replicas exist or can be reached for the level; nothing was applied, except that `FLUSHDB` may have cleared other partitions |
 | `TIMEOUT` | too few replicas answered in time; the text says whether a write may have been applied |
 | `REFUSED` | replicas refused their part; the text says why, and whether a write may have been applied |
+| `FENCED` | a later holder of the lock has been there; the text names its token, and says whether a write may have been applied |
 | `OVERLOADED` | the node has too much to do; nothing was applied. Try again later |
 | `TRYAGAIN` | the topology is changing, or the replicas of the level have not seen what a causal token covers; nothing was applied |
 | `DISKSLOW` | the node's own disk did not answer in time; the text says whether a write may have been applied |

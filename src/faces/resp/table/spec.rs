@@ -68,7 +68,7 @@ impl fmt::Debug for Run {
 
 /// The flags that `COMMAND` reports, as bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Flags(u8);
+pub(crate) struct Flags(u16);
 
 impl Flags {
     const NAMES: [(Self, &'static str); 7] = [
@@ -99,6 +99,8 @@ impl Flags {
     pub(crate) const ONE_REPLICA: Self = Self(64);
     /// Waits because the client asks it to.
     pub(crate) const BLOCKING: Self = Self(128);
+    /// Is about no keyspace: what holds in `default` holds for it. Redis has no name for this.
+    pub(crate) const EVERYWHERE: Self = Self(256);
 
     /// Both sets of flags.
     pub(crate) const fn and(self, other: Self) -> Self {
@@ -129,6 +131,7 @@ pub(crate) enum Group {
     Hash,
     Set,
     Transactions,
+    Coordination,
     Quorate,
 }
 
@@ -143,6 +146,7 @@ impl Group {
             Self::Hash => "hash",
             Self::Set => "set",
             Self::Transactions => "transactions",
+            Self::Coordination => "coordination",
             Self::Quorate => "quorate",
         }
     }
@@ -312,7 +316,8 @@ impl Spec {
 
     /// Whether it reads or changes data.
     pub(crate) fn is_on_data(&self) -> bool {
-        self.flags.has(Flags::WRITE) || self.flags.has(Flags::READONLY)
+        let keys = self.flags.has(Flags::WRITE) || self.flags.has(Flags::READONLY);
+        keys && !self.flags.has(Flags::EVERYWHERE)
     }
 
     /// The positions of the keys in a command of `length` words.

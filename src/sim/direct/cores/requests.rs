@@ -7,6 +7,7 @@ use bytes::Bytes;
 use quorate_control::topology::KeyspaceId;
 use quorate_crdt::NodeId;
 use quorate_dynamo::Consistency;
+use quorate_dynamo::fence::Claim;
 use quorate_dynamo::op::{Mutation, Op, Query, Reply, Request, RequestError};
 use quorate_dynamo::protocol::{Input, RequestId, Ticket};
 
@@ -24,6 +25,33 @@ impl Cores {
         level: Consistency,
         id: Option<&str>,
     ) -> u64 {
+        self.submit_as(at, op, level, id, None)
+    }
+
+    /// Submits a request at `QUORUM` under a lock.
+    pub(in crate::sim::direct) fn submit_under(&mut self, at: u64, op: Op, claim: Claim) -> u64 {
+        self.submit_as(at, op, Consistency::Quorum, None, Some(claim))
+    }
+
+    /// The answer to such a request, if there is one.
+    pub(in crate::sim::direct) fn ask_under(
+        &mut self,
+        at: u64,
+        op: Op,
+        claim: Claim,
+    ) -> Option<Result<Reply, RequestError>> {
+        let ticket = self.submit_under(at, op, claim);
+        self.answer(ticket)
+    }
+
+    fn submit_as(
+        &mut self,
+        at: u64,
+        op: Op,
+        level: Consistency,
+        id: Option<&str>,
+        claim: Option<Claim>,
+    ) -> u64 {
         self.numbers += 1;
         let id = id.and_then(|id| RequestId::new(Bytes::copy_from_slice(id.as_bytes())));
         let datacenter = self
@@ -38,6 +66,7 @@ impl Cores {
             timeout: TIMEOUT,
             datacenter,
             id,
+            claim,
         };
         self.input(
             at,

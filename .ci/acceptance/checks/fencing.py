@@ -1,0 +1,116 @@
+"""Fencing tokens: a holder that was paused harms nobody when it goes on."""
+
+import http.client
+import multiprocessing
+import os
+import signal
+import time
+
+from cluster import Cluster, wait_until
+from resp import Connection, ReplyError
+
+
+def fenced(answer, by):
+    text = str(answer)
+    return isinstance(answer, ReplyError) and text.startswith(f"FENCED requests below token {by},")
+
+
+def ask(node, *words):
+    """Returns an error instead of raising it."""
+    with node.connect() as connection:
+        connection.send(words)
+        return connection.receive()
+
+
+def write_for_ever(address, token, told=None):
+    """A holder that numbers its writes, and tells each answer if somebody listens."""
+    with Connection(address) as connection:
+        sequence = 0
+        while True:
+            sequence += 1
+            connection.send(("FENCE", "job", token, "SEQ", sequence, "SINCE", 1, "SET", "k", f"{token}.{sequence}"))
+            answer = str(connection.receive())
+            if told is not None:
+                told.put((sequence, answer))
+
+
+def over_http(node, method, fence, body=None):
+    connection = http.client.HTTPConnection(node.ready["http"], timeout=15)
+    connection.request(method, "/v1/kv/default/k", body=body, headers={"Quorate-Fence": fence})
+    response = connection.getresponse()
+    return response.status, response.read()
+
+
+def check_a_holder_that_was_paused_is_fenced_off():
+    with Cluster(3) as cluster:
+        a, b, c = cluster.nodes
+        told = multiprocessing.SimpleQueue()
+        holder = multiprocessing.Process(target=write_for_ever, args=(a.resp, 1, told), daemon=True)
+        holder.start()
+        try:
+            answers = [told.get() for _ in range(50)]
+            assert all(text == "OK" for _, text in answers), answers
+            os.kill(holder.pid, signal.SIGSTOP)
+            found = ask(b, "FENCE", "job", 2, "SEQ", 1, "GET", "k")
+            assert found.startswith(b"1."), found
+            os.kill(holder.pid, signal.SIGCONT)
+            # What it had been answered before it was paused may still be in the queue, and one request was under way.
+            def is_fenced():
+                _, text = told.get()
+                return text.startswith("FENCED requests below token 2,")
+
+            wait_until("the paused holder is refused", is_fenced, 10)
+            assert all(is_fenced() for _ in range(50)), "it was admitted again"
+        finally:
+            holder.kill()
+        again = ask(c, "FENCE", "job", 2, "SEQ", 2, "GET", "k")
+        assert again == found, f"{found}, and then {again}"
+        # Through every node, reads and writes alike, and over HTTP; also after a node was killed.
+        b.kill()
+        b.start()
+        cluster.wait_complete()
+        for node in cluster.nodes:
+            for command in (("GET", "k"), ("SET", "k", "late"), ("INCR", "k"), ("APPEND", "k", "x"), ("DEL", "k"), ("EXPIRE", "k", 100)):
+                answer = ask(node, "FENCE", "job", 1, "SEQ", 1_000_000, *command)
+                assert fenced(answer, 2), f"{node.name} {command}: {answer}"
+            for method, body in (("GET", None), ("PUT", b"late"), ("DELETE", None)):
+                status, text = over_http(node, method, "job=1;seq=1000000", body)
+                assert status == 412 and b'"code":"fenced"' in text and b'"token":2' in text, (status, text)
+            assert ask(node, "FENCE", "job", 2, "SEQ", 3, "GET", "k") == found
+            assert node.call("CL", "QUORUM", "GET", "k") == found
+        assert over_http(a, "PUT", "job=3", b"next") == (204, b"")
+        assert over_http(c, "GET", "job=3")[1] == b"next"
+        assert fenced(ask(c, "FENCE", "job", 2, "GET", "k"), 3)
+
+
+def check_what_a_holder_reads_does_not_change_under_it(seconds=15):
+    """Holders come and go, the old ones write on, and nodes are killed."""
+    with Cluster(3) as cluster:
+        holders, token = [], 0
+        end = time.monotonic() + seconds
+        try:
+            while time.monotonic() < end:
+                token += 1
+                node = cluster[token % 3]
+                first = ask(node, "FENCE", "job", token, "SEQ", 1, "GET", "k")
+                if isinstance(first, ReplyError):
+                    # The node was killed a moment ago. The next holder tries elsewhere.
+                    continue
+                for reader in cluster.nodes:
+                    read = ask(reader, "FENCE", "job", token, "SEQ", 2, "GET", "k")
+                    assert read == first or isinstance(read, ReplyError), f"token {token}: {first}, and then {read}"
+                holder = multiprocessing.Process(target=write_for_ever, args=(cluster[(token + 1) % 3].resp, token), daemon=True)
+                holder.start()
+                holders.append(holder)
+                time.sleep(0.2)
+                if token % 10 == 0:
+                    victim = cluster[(token // 10) % 3]
+                    victim.kill()
+                    victim.start()
+                    cluster.wait_complete()
+                while len(holders) > 3:
+                    holders.pop(0).kill()
+        finally:
+            for holder in holders:
+                holder.kill()
+        assert token > 20, f"only {token} holders had their turn"
