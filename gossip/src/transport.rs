@@ -66,8 +66,9 @@ pub trait Transport: Send + Sync + 'static {
 
     /// Replaces the list of nodes that may be connected, with their addresses as `host:port`.
     /// Connections to other nodes are closed, and so are those on which a key was shown that is not
-    /// its [member's](Inbound::member) any more; others stay. Listed nodes are looked for again and again, with growing pauses, where they were last found and at their addresses.
-    /// The node's own entry is ignored.
+    /// its [member's](Inbound::member) any more; others stay. Listed nodes are looked for again and
+    /// again, with growing pauses, where they were last found and at their addresses. The node's
+    /// own entry is ignored.
     fn set_peers(&self, peers: BTreeMap<NodeId, Arc<str>>);
 
     /// Where the nodes are that this one is connected with, as `host:port`.

@@ -1,5 +1,5 @@
-//! What a level lacks with those nodes that can answer, and which default levels a node can meet with
-//! the nodes that it reaches.
+//! What a level lacks with those nodes that can answer, and which default levels a node can meet
+//! with the nodes that it reaches.
 
 use std::collections::BTreeMap;
 

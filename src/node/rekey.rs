@@ -1,5 +1,5 @@
-//! Takes the steps of a change of [`keys`](super::keys), one after the other, until the change is at
-//! its end.
+//! Takes the steps of a change of [`keys`](super::keys), one after the other, until the change is
+//! at its end.
 
 use std::error::Error;
 use std::sync::Arc;
