@@ -316,6 +316,11 @@ impl Started {
         self.shared().control.group().status()
     }
 
+    /// How the coordination group looks from this node.
+    pub(crate) fn coordination(&self) -> GroupStatus {
+        self.shared().control.coordination().status()
+    }
+
     /// Ends this node's part in the Raft groups.
     pub(crate) async fn end_control(&self) {
         self.shared().control.consensus().shutdown().await;

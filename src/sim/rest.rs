@@ -114,6 +114,14 @@ fn ails(
     if leader.is_none() {
         return Some(("no-leader", format!("knows no leader: {control:?}")));
     }
+    let coordination = host.started(Started::coordination);
+    let idle = coordination.filter(|group| group.role != Role::Absent && group.leader.is_none());
+    if let Some(group) = idle {
+        return Some((
+            "no-coordination",
+            format!("knows no leader of the coordination group: {group:?}"),
+        ));
+    }
     let missed = host
         .started(Started::unreachable)
         .into_iter()

@@ -19,6 +19,7 @@ use super::lives::Lives;
 use super::log::{COMMITTED, Disk, Log, PURGED, SNAPSHOT, VOTE};
 use super::machine::{GroupId, Machine};
 use super::types::{LogId, Membership, SnapshotMeta, Vote};
+use crate::coordinate::Coordination;
 use crate::planted::RECOVERS_IN_PLACE;
 use crate::state::{ControlState, GivenUp, LogIndex};
 use crate::store::{Batch, Commit, Done, Space, Store, StoreError};
@@ -27,6 +28,10 @@ use crate::topology::Topology;
 /// How far index and term jump: more decisions and elections than any cluster makes while one of
 /// its nodes is away.
 const JUMP: u64 = 1 << 32;
+
+/// How far a group of which nothing is left goes beyond the topology group: more than any restored
+/// state is numbered beyond its log.
+const LEAP: u64 = 1 << 50;
 
 /// Why there is nothing to recover. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +58,7 @@ pub struct Recovery {
     disk: Disk,
     node: NodeId,
     topology: Rewritten<ControlState>,
+    coordination: Rewritten<Coordination>,
     given_up: GivenUp,
 }
 
@@ -107,12 +113,17 @@ impl Recovery {
         let mut topology = topology
             .filter(|known| known.state.topology().nodes.contains_key(&node))
             .ok_or(RecoveryError::NotAMember { node })?;
+        let coordination = match Rewritten::plan(&disk, GroupId::COORDINATION, node)? {
+            Some(known) => known,
+            None => Rewritten::anew(&disk, GroupId::COORDINATION, topology.next),
+        };
         let next = LogIndex(topology.next.index);
         let given_up = topology.state.go_on_without_others(next, node, kept);
         Ok(Self {
             disk,
             node,
             topology,
+            coordination,
             given_up,
         })
     }
@@ -143,7 +154,8 @@ impl Recovery {
     /// # Errors
     /// [`RecoveryError::Store`]; then the recovery can be planned again.
     pub fn carry_out(self) -> Result<(), RecoveryError> {
-        let mut batch = self.topology.write(self.node, Batch::default())?;
+        let batch = self.topology.write(self.node, Batch::default())?;
+        let mut batch = self.coordination.write(self.node, batch)?;
         if let Some((key, record)) = Lives::pardoned(&self.disk)? {
             batch.put(Space::Control, key, record);
         }
@@ -181,6 +193,23 @@ impl<M: Machine> Rewritten<M> {
             next: LogId::new(leader, last.index.saturating_add(jump)),
             last,
         }))
+    }
+
+    /// A group of which nothing is left goes on with nothing, far beyond everything that it can
+    /// have decided: it has had at most as many recoveries as the topology group, which goes on at
+    /// `beside`.
+    fn anew(disk: &Disk, group: GroupId, beside: LogId) -> Self {
+        let log = Log {
+            disk: disk.clone(),
+            group,
+        };
+        Self {
+            log,
+            state: M::default(),
+            unconfirmed: 0,
+            last: LogId::new(beside.leader_id, 0),
+            next: LogId::new(beside.leader_id, beside.index.saturating_add(LEAP)),
+        }
     }
 
     /// Adds to the batch what makes `node` the only voter.

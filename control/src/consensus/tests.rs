@@ -11,6 +11,7 @@ use crate::state::{Command, CommandRefusal, Response};
 use crate::store::StoreError;
 use crate::topology::{Epoch, Timing};
 
+mod coordination;
 mod counter;
 mod groups;
 mod world;

@@ -22,6 +22,8 @@ use tokio::time::{sleep, timeout};
 use super::sums::Sums;
 use crate::sim::cluster::{TOKEN, founding, key_of};
 
+/// The group of the sums.
+const SUMMED: GroupId = GroupId(2);
 /// Half a round trip, unless a drill says otherwise.
 const HOP: Duration = Duration::from_millis(2);
 /// How long a decision may take.
@@ -187,7 +189,7 @@ impl Group {
         let disk = self.disk(number);
         let opened = Consensus::open(config, disk, Arc::new(AtOnce), Arc::new(link)).await;
         let opened = opened.map_err(|error| error.to_string())?;
-        let sums = opened.attend(GroupId::COORDINATION);
+        let sums = opened.attend(SUMMED);
         self.net.reach().nodes.insert(node, (opened.clone(), sums));
         Ok(opened)
     }

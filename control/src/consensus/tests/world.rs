@@ -23,6 +23,8 @@ use crate::state::{NewToken, NodeSpec, TokenId};
 use crate::store::{Batch, Commit, Done, MemoryStore, Space, Store};
 use crate::topology::ClusterId;
 
+/// The group of the counter.
+const COUNTED: GroupId = GroupId(2);
 /// Half a round trip, unless a test says otherwise.
 const HOP: Duration = Duration::from_millis(2);
 
@@ -212,7 +214,7 @@ impl World {
     pub(super) async fn open(&mut self, node: u64) -> ControlGroup {
         let opened = self.try_open(node).await.unwrap();
         let group = opened.topology().clone();
-        let counter = opened.attend(GroupId::COORDINATION);
+        let counter = opened.attend(COUNTED);
         self.net
             .lock()
             .unwrap()
@@ -349,12 +351,12 @@ impl World {
     /// How many records of its own group the counter has on the node's disk, apart from the vote.
     pub(super) fn counted_records(&self, node: u64) -> usize {
         let mut records = 0;
-        let group = [b'g', 0, 1];
+        let group = [b'g', 0, 2];
         let count = &mut |key: &[u8], _: &[u8]| {
-            records += usize::from(key != [b'g', 0, 1, b'v']);
+            records += usize::from(key != [b'g', 0, 2, b'v']);
             std::ops::ControlFlow::Continue(())
         };
-        let end = [b'g', 0, 2];
+        let end = [b'g', 0, 3];
         let scanned = self.disks[&node]
             .0
             .scan(Space::Control, &group, Some(&end), count);
