@@ -1,5 +1,5 @@
-//! What a node offers to the outside, as traits: [`Data`] takes reads and writes,
-//! [`Coordinator`] locks, [`Admin`] changes the cluster, and [`Status`] is what a node knows about it.
+//! What a node offers to the outside, as traits: [`Data`] takes reads and writes, [`Coordinator`]
+//! locks, [`Admin`] changes the cluster, and [`Status`] is what a node knows about it.
 //!
 //! A face knows these traits and never a node. So the tests of a face can serve it from a map, and
 //! the simulator from a node in virtual time.

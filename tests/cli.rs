@@ -393,7 +393,7 @@ fn keyspaces_are_made_and_listed() {
         (&body["write"], &body["read"]),
         (&"LOCAL_QUORUM".into(), &serde_json::Value::Null)
     );
-    let list = r#"[{"id":0,"name":"default","partitions":64,"replication":"auto","read":"ONE","write":"ONE"}]"#;
+    let list = r#"[{"id":0,"name":"default","partitions":64,"replication":"auto","read":"ONE","write":"ONE","split":"available"}]"#;
     let (output, _) = over_http(
         "keyspace list",
         Some(http_reply("200 OK", "application/json", list)),

@@ -20,8 +20,8 @@
 //! image         the state as bytes
 //! ```
 //!
-//! The first eight know only `session`. What several of them have in common happens in `acquire` and
-//! `end`, once for all that can be held.
+//! The first seven know only `session`. What several of them have in common happens in `acquire`
+//! and `end`, once for all that can be held.
 
 mod acquire;
 mod apply;

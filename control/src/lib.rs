@@ -11,7 +11,7 @@
 //!
 //! The first three are the ground: they know neither commands nor consensus, and they are all that
 //! `dynamo` uses. `state` is pure: it names neither openraft nor tokio, and `consensus` is the only
-//! module that does. `coordinate` stands beside it, on the same ground, and neither knows the other.
+//! module that does. `coordinate` stands beside it on the same ground; neither knows the other.
 
 #[cfg(feature = "consensus")]
 pub mod consensus;

@@ -48,6 +48,11 @@ impl Consistency {
         Self::LocalQuorum,
         Self::EachQuorum,
     ];
+
+    /// Whether it needs a majority of all replicas, so that any two such requests meet.
+    pub fn needs_majority(self) -> bool {
+        matches!(self, Self::Quorum | Self::EachQuorum | Self::All)
+    }
 }
 
 /// The text is not a level.

@@ -136,13 +136,12 @@ impl Lock {
         };
         // Nobody knows when the time of a grant began that was waited for, so it begins anew.
         if asked.elapsed() > self.ttl / MARGIN {
-            match lease.renew(Instant::now() + self.ttl).await {
-                Ok(Renewed::Until(until)) => lease.until = until,
-                _ => {
-                    lease.release().await;
-                    return Err(Failure::LeaseLost);
-                }
-            }
+            let renewed = lease.renew(Instant::now() + self.ttl).await;
+            let Ok(Renewed::Until(until)) = renewed else {
+                lease.release().await;
+                return Err(Failure::LeaseLost);
+            };
+            lease.until = until;
         }
         Ok((lease, granted))
     }
@@ -150,7 +149,7 @@ impl Lock {
 
 /// Until when a lease is certainly held that was asked for at `asked`.
 fn held_until(asked: Instant, ttl: Duration) -> Instant {
-    asked + (ttl - ttl / MARGIN)
+    asked + ttl.saturating_sub(ttl / MARGIN)
 }
 
 /// This process, as others see it in the list of locks.
@@ -275,11 +274,11 @@ impl Running {
             return;
         };
         // It may have ended meanwhile.
-        let _may_be_gone = if self.leads {
-            kill_process_group(pid, signal)
+        if self.leads {
+            kill_process_group(pid, signal).ok();
         } else {
-            kill_process(pid, signal)
-        };
+            kill_process(pid, signal).ok();
+        }
     }
 
     /// Ends it at once.

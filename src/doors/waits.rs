@@ -59,30 +59,32 @@ pub(crate) fn resources(deed: &CoordinationDeed) -> Vec<Resource> {
         .collect()
 }
 
+/// What became of a request to hold something, if the outcome is that of one.
+pub(crate) fn acquired(outcome: &CoordinationOutcome) -> Option<&Acquired> {
+    match outcome {
+        CoordinationOutcome::Lock(LockOutcome::Acquired(acquired))
+        | CoordinationOutcome::Semaphore(SemaphoreOutcome::Acquired(acquired))
+        | CoordinationOutcome::Election(ElectionOutcome::Acquired(acquired)) => Some(acquired),
+        _ => None,
+    }
+}
+
 /// What the outcome of a command waits for, if it does.
 pub(crate) fn waiting(deed: &CoordinationDeed, outcome: &CoordinationOutcome) -> Option<Waiting> {
+    if let Some(&Acquired::Waiting { wait, session, .. }) = acquired(outcome) {
+        let resource = resources(deed).into_iter().next()?;
+        return Some(Waiting {
+            awaited: Awaited::Wait(wait),
+            query: CoordinationQuery::Wait {
+                wait,
+                session,
+                resource,
+            },
+            party: None,
+            withdrawal: Some(CoordinationDeed::Cancel(wait)),
+        });
+    }
     match (deed, outcome) {
-        (
-            _,
-            CoordinationOutcome::Lock(LockOutcome::Acquired(acquired))
-            | CoordinationOutcome::Semaphore(SemaphoreOutcome::Acquired(acquired))
-            | CoordinationOutcome::Election(ElectionOutcome::Acquired(acquired)),
-        ) => {
-            let Acquired::Waiting { wait, session, .. } = *acquired else {
-                return None;
-            };
-            let resource = resources(deed).into_iter().next()?;
-            Some(Waiting {
-                awaited: Awaited::Wait(wait),
-                query: CoordinationQuery::Wait {
-                    wait,
-                    session,
-                    resource,
-                },
-                party: None,
-                withdrawal: Some(CoordinationDeed::Cancel(wait)),
-            })
-        }
         (
             CoordinationDeed::Barrier(command),
             CoordinationOutcome::Barrier(BarrierOutcome::Waiting { round, session, .. }),

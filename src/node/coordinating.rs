@@ -14,8 +14,8 @@ use std::time::Duration;
 use quorate_control::consensus::{Group, ProposeError, QueryError, ReadLevel, Role};
 use quorate_control::coordinate::{
     Acquired, ClientId, Coordination, CoordinationAnswer, CoordinationCommand, CoordinationDeed,
-    CoordinationOutcome, CoordinationQuery, ElectionCommand, ElectionOutcome, HoldRef, LockCommand,
-    LockOutcome, ProposalId, ResourceKind, SemaphoreCommand, SemaphoreOutcome, SessionCommand,
+    CoordinationOutcome, CoordinationQuery, ElectionCommand, HoldRef, LockCommand, ProposalId,
+    ResourceKind, SemaphoreCommand, SessionCommand,
 };
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Notify, oneshot};
@@ -23,7 +23,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use crate::doors::waits::{
-    Awaited, Waiting, awaited, ended, goes_on, is_fulfilled, resources, waiting,
+    Awaited, Waiting, acquired, awaited, ended, goes_on, is_fulfilled, resources, waiting,
 };
 use crate::doors::{CoordinationError, Coordinator, Pending};
 
@@ -235,13 +235,7 @@ impl Coordinating {
 
     /// Gives back what nobody has heard of.
     async fn give_back(&self, deed: &CoordinationDeed, outcome: &CoordinationOutcome) {
-        let granted = match outcome {
-            CoordinationOutcome::Lock(LockOutcome::Acquired(acquired))
-            | CoordinationOutcome::Semaphore(SemaphoreOutcome::Acquired(acquired))
-            | CoordinationOutcome::Election(ElectionOutcome::Acquired(acquired)) => acquired,
-            _ => return,
-        };
-        let Acquired::Granted { token, session, .. } = granted else {
+        let Some(Acquired::Granted { token, session, .. }) = acquired(outcome) else {
             return;
         };
         for resource in resources(deed) {

@@ -71,6 +71,8 @@ pub(super) enum Sight {
     RoundTrip { node: NodeId, rtt: Duration },
     /// Whether the disk has no room for writes.
     DiskFull(bool),
+    /// The oldest fencing token that may be held.
+    Floor(u64),
 }
 
 impl From<Sight> for Input {
@@ -79,6 +81,7 @@ impl From<Sight> for Input {
             Sight::Reachable { node, up } => Self::Reachable { node, up },
             Sight::RoundTrip { node, rtt } => Self::RoundTrip { node, rtt },
             Sight::DiskFull(full) => Self::DiskFull(full),
+            Sight::Floor(floor) => Self::Floor(floor),
         }
     }
 }

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_control::consensus::VoteTrust;
+use quorate_control::consensus::{ReadLevel, VoteTrust};
+use quorate_control::coordinate::{CoordinationAnswer, CoordinationQuery};
 use quorate_control::state::Command;
 use quorate_control::store::StoreError;
-use quorate_control::topology::{Epoch, KeyspaceId, Partition, Topology};
+use quorate_control::topology::{Epoch, FencingToken, KeyspaceId, Partition, Topology};
 use quorate_crdt::NodeId;
 use quorate_gossip::wire;
 use tokio::sync::mpsc;
@@ -31,6 +32,9 @@ use crate::planted::{
 const ASK_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often round trips and free space are looked at, and another node is asked for its topology.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often a node asks which fencing tokens may still be held. Guess: a partition has room for
+/// the fences of thousands of locks, and each answer may cost every replica a write.
+const FLOOR_EVERY: Duration = Duration::from_secs(30);
 /// How often a node looks whether the topology has its address.
 const TELL_EVERY: Duration = Duration::from_millis(500);
 /// How often the node's own figures are summed for its metrics.
@@ -76,6 +80,7 @@ pub(super) fn spawn(shared: &Arc<Shared>, feeds: Feeds) -> Tasks {
         tokio::spawn(Arc::clone(shared).hear_of_topologies()),
         tokio::spawn(Arc::clone(shared).propose_reports(reports)),
         tokio::spawn(Arc::clone(shared).look_around()),
+        tokio::spawn(Arc::clone(shared).follow_floor()),
         tokio::spawn(Arc::clone(shared).own_up()),
         tokio::spawn(Arc::clone(shared).tell_address()),
         tokio::spawn(rekey::run(Arc::clone(shared))),
@@ -256,6 +261,25 @@ impl Shared {
             };
             if let Err(error) = self.control.propose(command).await {
                 tracing::debug!(%error, "the node's new address was not accepted; it will be proposed again");
+            }
+        }
+    }
+
+    /// Tells the shards the oldest token under which anything is held. What carries an older one is
+    /// refused by every replica from then on, so none need remember a fence for it.
+    async fn follow_floor(self: Arc<Self>) {
+        // Below the first token there is nothing to refuse.
+        let mut told = FencingToken(1);
+        loop {
+            tokio::time::sleep(FLOOR_EVERY).await;
+            // What an older state says is lower, and as true.
+            let group = self.control.coordination();
+            let asked = group.query(&CoordinationQuery::Floor, ReadLevel::Stale, ASK_TIMEOUT);
+            if let Ok(CoordinationAnswer::Floor(floor)) = asked.await
+                && floor > told
+            {
+                told = floor;
+                self.hub.tell_shards(Sight::Floor(floor.0)).await;
             }
         }
     }

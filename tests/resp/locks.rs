@@ -107,23 +107,34 @@ async fn a_wait_that_closes_a_circle_is_refused_and_the_circle_is_named() {
     let (mut ann, mut bob) = (face.client().await, face.client().await);
     ask(&mut ann, "LOCK.ACQUIRE a TTL 60000 HOLDER ann").await;
     ask(&mut bob, "LOCK.ACQUIRE b TTL 60000 HOLDER bob").await;
-    let waits =
-        tokio::spawn(
-            async move { ask(&mut ann, "LOCK.ACQUIRE b TTL 60000 WAIT 300 HOLDER ann").await },
-        );
-    let circle = loop {
-        let answer = ask(&mut bob, "LOCK.ACQUIRE a TTL 60000 WAIT 1 HOLDER bob").await;
-        match answer {
-            Value::Error(error) => break error.to_string(),
-            _ => tokio::time::sleep(Duration::from_millis(1)).await,
+    let waits = tokio::spawn(async move {
+        ask(&mut ann, "LOCK.ACQUIRE b TTL 60000 WAIT 60000 HOLDER ann").await
+    });
+    let mut onlooker = face.client().await;
+    loop {
+        let Value::Array(locks) = ask(&mut onlooker, "LOCK.LIST").await else {
+            panic!("a list");
+        };
+        let waited_for = |lock: &Value| match lock {
+            Value::Array(facts) => facts.last() != Some(&Value::Array(Vec::new())),
+            _ => false,
+        };
+        if locks.iter().any(waited_for) {
+            break;
         }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let circle = ask(&mut bob, "LOCK.ACQUIRE a TTL 60000 WAIT 60000 HOLDER bob").await;
+    let Value::Error(circle) = circle else {
+        panic!("both wait for each other: {circle:?}");
     };
+    let circle = circle.to_string();
     assert!(circle.starts_with("DEADLOCK "), "{circle}");
     assert!(
         circle.contains("bob waits for a, ann waits for b"),
         "{circle}"
     );
-    waits.await.unwrap();
+    waits.abort();
 }
 
 #[tokio::test]

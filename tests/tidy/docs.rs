@@ -9,6 +9,8 @@ use crate::caps::{COLUMNS_MAX, FILE_LINES_MAX, STRUCT_FIELDS_MAX};
 use crate::tree::{Tree, is_test_path};
 
 const GUARANTEES: &str = "docs/consistency.md";
+/// The page of what is promised about locks.
+const COORDINATION: &str = "docs/coordination.md";
 const STYLE: &str = "docs/style.md";
 const ARCHITECTURE: &str = "docs/architecture.md";
 /// Sections of the architecture that lead through the code.
@@ -83,13 +85,12 @@ pub(crate) fn shown_code(tree: &Tree) -> Vec<Finding> {
 
 /// Guarantees that name no test, or one that does not exist.
 pub(crate) fn guarantees(tree: &Tree) -> Vec<Finding> {
-    backed(
-        tree,
-        GUARANTEES,
-        "**[guarantee]**",
-        "test:",
-        &|tree, name| is_test(tree, name),
-    )
+    let is_there = |page: &&str| *page == GUARANTEES || !tree.text(page).is_empty();
+    let pages = [GUARANTEES, COORDINATION].into_iter().filter(is_there);
+    let exists = |tree: &Tree, name: &str| is_test(tree, name);
+    pages
+        .flat_map(|page| backed(tree, page, "**[guarantee]**", "test:", &exists))
+        .collect()
 }
 
 /// Invariants of the architecture that name no lint or test, or one that does not exist.

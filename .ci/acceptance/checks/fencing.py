@@ -1,5 +1,6 @@
 """Fencing tokens: a holder that was paused harms nobody when it goes on."""
 
+import contextlib
 import http.client
 import multiprocessing
 import os
@@ -23,8 +24,8 @@ def ask(node, *words):
 
 
 def write_for_ever(address, token, told=None):
-    """A holder that numbers its writes, and tells each answer if somebody listens."""
-    with Connection(address) as connection:
+    """A holder that numbers its writes, and tells each answer if somebody listens. Ends with its node."""
+    with contextlib.suppress(ConnectionError), Connection(address) as connection:
         sequence = 0
         while True:
             sequence += 1
@@ -49,7 +50,7 @@ def check_a_holder_that_was_paused_is_fenced_off():
         holder.start()
         try:
             answers = [told.get() for _ in range(50)]
-            assert all(text == "OK" for _, text in answers), answers
+            assert all(text == "OK" for _, text in answers), answers[0]
             os.kill(holder.pid, signal.SIGSTOP)
             found = ask(b, "FENCE", "job", 2, "SEQ", 1, "GET", "k")
             assert found.startswith(b"1."), found
@@ -86,7 +87,7 @@ def check_a_holder_that_was_paused_is_fenced_off():
 def check_what_a_holder_reads_does_not_change_under_it(seconds=15):
     """Holders come and go, the old ones write on, and nodes are killed."""
     with Cluster(3) as cluster:
-        holders, token = [], 0
+        holders, token, turns = [], 0, 0
         end = time.monotonic() + seconds
         try:
             while time.monotonic() < end:
@@ -96,6 +97,7 @@ def check_what_a_holder_reads_does_not_change_under_it(seconds=15):
                 if isinstance(first, ReplyError):
                     # The node was killed a moment ago. The next holder tries elsewhere.
                     continue
+                turns += 1
                 for reader in cluster.nodes:
                     read = ask(reader, "FENCE", "job", token, "SEQ", 2, "GET", "k")
                     assert read == first or isinstance(read, ReplyError), f"token {token}: {first}, and then {read}"
@@ -113,4 +115,4 @@ def check_what_a_holder_reads_does_not_change_under_it(seconds=15):
         finally:
             for holder in holders:
                 holder.kill()
-        assert token > 20, f"only {token} holders had their turn"
+        assert turns > 20, f"only {turns} of {token} holders had their turn"

@@ -54,8 +54,9 @@ def write(machine, prefix="k", level="QUORUM"):
 
 def read(machine, prefix="k", level="QUORUM"):
     """All that `write` has written is there."""
-    found = machine.run(f"(for n in $(seq {KEYS}); do echo CL {level} GET {prefix}$n; done) | redis-cli -p 7379")
-    assert found.split() == [str(number) for number in range(1, KEYS + 1)], f"{machine.name} lacks some of {prefix}"
+    found = machine.run(f"(for n in $(seq {KEYS}); do echo CL {level} GET {prefix}$n; done) | redis-cli -p 7379").splitlines()
+    wrong = [(number, answer) for number, answer in enumerate(found, 1) if answer != str(number)]
+    assert not wrong and len(found) == KEYS, f"{machine.name} lacks some of {prefix}, such as {wrong[:3]}"
 
 
 @procedure("Who is in the cluster?")
@@ -398,6 +399,8 @@ def check_a_majority_is_lost(section, site):
     assert "Lost for good:  b, c" in site.follow(looks, types="yes")
     for command in section.block(1).commands:
         site.follow(command)
+    # A newcomer is not read before it is filled.
+    site.wait_converged()
     read(site.a)
     assert sorted(site.a.nodes()) == ["a", "b"]
 

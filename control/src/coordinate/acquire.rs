@@ -1,6 +1,7 @@
-//! From a request to a grant: everything that can be held is asked for, waited for and granted here,
-//! by one path. A request joins its queues; whoever heads them and fits is served; if that is not
-//! the request itself, it waits, unless it said that it would not or waiting would be a deadlock.
+//! From a request to a grant: everything that can be held is asked for, waited for and granted
+//! here, by one path. A request joins its queues; whoever heads them and fits is served; if that is
+//! not the request itself, it waits, unless it said that it would not or waiting would be a
+//! deadlock.
 
 use std::collections::BTreeSet;
 

@@ -24,9 +24,9 @@ pub(super) fn resource(kind: ResourceKind, name: &Name) -> Resource {
 }
 
 impl Coordination {
-    /// Lets so many milliseconds pass, by the clock of the leader of `term`, and ends what they end:
-    /// sessions that were not renewed, delays, waits, rounds. The first call for a term lets nothing
-    /// pass and gives every session its whole time to live; one call counts for at most
+    /// Lets so many milliseconds pass, by the clock of the leader of `term`, and ends what they
+    /// end: sessions that were not renewed, delays, waits, rounds. The first call for a term lets
+    /// nothing pass and gives every session its whole time to live; one call counts for at most
     /// [`TICK_MS_MAX`](super::session::TICK_MS_MAX).
     pub fn pass(
         &mut self,

@@ -1,5 +1,5 @@
-//! Count-down latches: a number that only falls, and opens the way for everybody at 0. An open latch
-//! is none at all, so it takes no memory.
+//! Count-down latches: a number that only falls, and opens the way for everybody at 0. An open
+//! latch is none at all, so it takes no memory.
 
 use std::collections::BTreeMap;
 use std::fmt;

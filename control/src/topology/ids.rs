@@ -32,8 +32,8 @@ pub struct Partition(pub u16);
 )]
 pub struct LogIndex(pub u64);
 
-/// The number of a grant: of a lock, of permits, of an election. Who holds a lock later has a higher
-/// one, so whoever has seen a token can refuse all lower ones.
+/// The number of a grant: of a lock, of permits, of an election. Who holds a lock later has a
+/// higher one, so whoever has seen a token can refuse all lower ones.
 ///
 /// **Law:** tokens strictly increase in the order of the grants, over all names, also across a
 /// restore. Only the holders of one shared phase of a lock have the same.

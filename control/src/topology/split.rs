@@ -6,8 +6,6 @@ use std::str::FromStr;
 use quorate_crdt::NodeId;
 use serde::{Deserialize, Serialize};
 
-use super::Topology;
-
 /// What a keyspace allows on the side of a split that does not reach a majority of the voters.
 ///
 /// At most one side reaches one, so at most one side writes to a keyspace that is read-only in the
@@ -67,15 +65,20 @@ pub struct Minority {
 }
 
 impl Minority {
-    /// Counts the voters for which `reached` holds; `None` if they are a majority, or if the
-    /// topology names no voter yet.
-    pub fn of(topology: &Topology, reached: impl Fn(NodeId) -> bool) -> Option<Self> {
-        let voters = || topology.nodes.iter().filter(|(_, node)| node.voter);
-        let count = |voters: usize| u32::try_from(voters).unwrap_or(u32::MAX);
-        let found = Self {
-            reached: count(voters().filter(|&(&node, _)| reached(node)).count()),
-            voters: count(voters().count()),
+    /// Counts those of `voters` for which `reached` holds; `None` if they are a majority, or if
+    /// there is no voter yet.
+    pub fn of(
+        voters: impl Iterator<Item = NodeId>,
+        reached: impl Fn(NodeId) -> bool,
+    ) -> Option<Self> {
+        let mut found = Self {
+            reached: 0,
+            voters: 0,
         };
+        for node in voters {
+            found.voters += 1;
+            found.reached += u32::from(reached(node));
+        }
         (found.voters > 0 && found.reached <= found.voters / 2).then_some(found)
     }
 }

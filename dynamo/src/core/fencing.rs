@@ -29,10 +29,7 @@ pub(super) fn check_claim(request: &Request, level: Consistency) -> Result<(), R
     if !claim.is_valid() {
         return Err(RequestError::BadClaim);
     }
-    if !matches!(
-        level,
-        Consistency::Quorum | Consistency::EachQuorum | Consistency::All
-    ) {
+    if !level.needs_majority() {
         return Err(RequestError::BelowQuorum { level });
     }
     let whole = matches!(

@@ -113,7 +113,7 @@ impl Routes {
         })
     }
 
-    /// The level of a request.
+    /// The level of a request. Under a lock, a default below `QUORUM` does not count.
     pub(super) fn level(&self, request: &Request, writes: bool) -> Consistency {
         request.consistency.unwrap_or_else(|| {
             let (read, write) = self
@@ -121,7 +121,12 @@ impl Routes {
                 .get(&request.keyspace)
                 .copied()
                 .unwrap_or((LEVEL_FALLBACK, LEVEL_FALLBACK));
-            if writes { write } else { read }
+            let level = if writes { write } else { read };
+            if request.claim.is_some() && !level.needs_majority() {
+                Consistency::Quorum
+            } else {
+                level
+            }
         })
     }
 
@@ -140,7 +145,7 @@ impl Routes {
         self.minority = self
             .topology
             .as_ref()
-            .and_then(|topology| Minority::of(topology, |node| self.reachable(node)));
+            .and_then(|topology| Minority::of(topology.voters(), |node| self.reachable(node)));
     }
 
     /// Refuses a write to a keyspace that is read-only on this side of a split.

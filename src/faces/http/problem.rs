@@ -10,7 +10,8 @@ use quorate_control::topology::Topology;
 use quorate_crdt::NodeId;
 use quorate_dynamo::op::RequestError;
 use quorate_dynamo::protocol::Refusal;
-use serde::Serialize;
+use serde::ser::SerializeMap as _;
+use serde::{Serialize, Serializer};
 
 use crate::doors::{AdminError, CoordinationError, name_of};
 
@@ -18,8 +19,8 @@ use crate::doors::{AdminError, CoordinationError, name_of};
 /// tries again.
 #[derive(Debug, Serialize)]
 pub(super) struct Problem {
-    title: &'static str,
-    status: u16,
+    #[serde(flatten)]
+    status: Reason,
     detail: Box<str>,
     /// A stable word for programs.
     code: &'static str,
@@ -40,8 +41,21 @@ pub(super) struct Problem {
     token: Option<NonZeroU64>,
     /// Who has what was asked for.
     #[serde(flatten)]
-    taken: Option<Taken>,
+    taken: Option<Box<Taken>>,
     may_be_applied: bool,
+}
+
+/// A status with its usual words.
+#[derive(Clone, Copy, Debug)]
+struct Reason(StatusCode);
+
+impl Serialize for Reason {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let mut pair = to.serialize_map(Some(2))?;
+        pair.serialize_entry("title", self.0.canonical_reason().unwrap_or("Error"))?;
+        pair.serialize_entry("status", &self.0.as_u16())?;
+        pair.end()
+    }
 }
 
 /// Who has what was asked for, and when the caller would have had it.
@@ -66,8 +80,7 @@ impl Problem {
         detail: impl Into<Cow<'static, str>>,
     ) -> Self {
         Self {
-            title: status.canonical_reason().unwrap_or("Error"),
-            status: status.as_u16(),
+            status: Reason(status),
             detail: detail.into().into_owned().into(),
             code,
             required: None,
@@ -90,7 +103,7 @@ impl Problem {
     pub(super) fn taken(holder: Option<String>, position: u32) -> Self {
         let detail = "somebody else holds it; it was not granted in time";
         Self {
-            taken: Some(Taken { holder, position }),
+            taken: Some(Box::new(Taken { holder, position })),
             ..Self::new(StatusCode::CONFLICT, "taken", detail)
         }
     }
@@ -110,7 +123,7 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.status).expect("invariant: made from a status");
+        let Reason(status) = self.status;
         let mut response = (
             status,
             [(header::CONTENT_TYPE, "application/problem+json")],

@@ -747,6 +747,7 @@ async fn nodes_tokens_and_keyspaces_are_administered_by_name() {
             "remove b No",
             "remove b/c Yes",
             "drain b true",
+            "change key",
             "revoke ff",
             "KeyspaceChange { replication: Some(Auto), read: Some(All), write: None, split: None }",
             "drop carts",
@@ -1135,9 +1136,9 @@ async fn locks_and_elections_over_http() {
     let granted = lock(br#"{"ttl_ms":60000,"holder":"ann"}"#).await;
     assert_eq!(granted.status, 200);
     let token = granted.document()["token"].as_u64().unwrap();
-    let taken = lock(br#"{"ttl_ms":60000,"wait_ms":5}"#).await;
-    assert_eq!(taken.status, 409);
-    let problem = taken.document();
+    let refused = lock(br#"{"ttl_ms":60000,"wait_ms":5}"#).await;
+    assert_eq!(refused.status, 409);
+    let problem = refused.document();
     assert_eq!(problem["code"], "taken");
     assert_eq!(problem["holder"], "ann");
     assert_eq!(problem["position"], 1);

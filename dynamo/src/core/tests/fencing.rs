@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_control::store::{MemoryStore, Store};
+use quorate_control::topology::KeyspaceId;
 
 use super::net::{Net, node};
 use crate::consistency::Consistency as C;
 use crate::fence::{Claim, LockId};
-use crate::op::{Mutation, Op, Query, Reply, RequestError, SetExpiry};
-use crate::protocol::{Config, Input, Message, RequestId};
+use crate::op::{Mutation, Op, Query, Reply, Request, RequestError, SetExpiry};
+use crate::protocol::{Config, Input, Message, RequestId, Ticket};
 
 pub(super) fn claim(token: u64, sequence: u64, since: u64) -> Claim {
     Claim {
@@ -26,6 +27,12 @@ pub(super) fn claim(token: u64, sequence: u64, since: u64) -> Claim {
 
 pub(super) fn get() -> Op {
     Op::Query("k".into(), Query::Get)
+}
+
+/// A read of another key of the same partition: it raises the fence and leaves the key of the
+/// others alone, so that no entry of it stands in for the fence.
+pub(super) fn touch() -> Op {
+    Op::Query("other".into(), Query::Get)
 }
 
 pub(super) fn set(value: &str) -> Op {
@@ -106,6 +113,48 @@ fn what_cannot_be_done_under_a_token_is_refused_before_anything() {
 }
 
 #[test]
+fn a_request_under_a_token_that_names_no_level_needs_a_majority() {
+    let mut net = Net::new(&[3]);
+    net.set_topology(|topology| {
+        for keyspace in topology.keyspaces.values_mut() {
+            keyspace.read = "ONE".into();
+            keyspace.write = "LOCAL_QUORUM".into();
+        }
+    });
+    let ask = |net: &mut Net, op: Op| {
+        let request = Request {
+            keyspace: KeyspaceId(0),
+            op,
+            consistency: None,
+            timeout: Duration::from_millis(500),
+            datacenter: "dc1".into(),
+            id: None,
+            claim: None,
+        };
+        let request = request.fenced(claim(1, 1, 1));
+        let ticket = Ticket(1_000);
+        net.replies.remove(&ticket.0);
+        net.input(node(1), Input::Request { ticket, request });
+        net.answer(ticket.0)
+    };
+    assert_eq!(ask(&mut net, set("v")), Ok(Reply::Done));
+    net.cut(&[1], &[2, 3]);
+    for op in [set("w"), get()] {
+        let outcome = ask(&mut net, op);
+        assert!(
+            matches!(
+                outcome,
+                Err(RequestError::TimedOut {
+                    level: C::Quorum,
+                    ..
+                })
+            ),
+            "{outcome:?}"
+        );
+    }
+}
+
+#[test]
 fn a_later_holder_shuts_out_the_earlier_one_at_every_node() {
     let mut net = Net::new(&[3]);
     assert_eq!(net.ask_under(1, set("a"), claim(1, 1, 1)), Ok(Reply::Done));
@@ -125,8 +174,9 @@ fn a_later_holder_shuts_out_the_earlier_one_at_every_node() {
 #[test]
 fn what_a_holder_has_read_is_not_replaced_by_an_earlier_write_that_was_stuck() {
     let mut net = Net::new(&[3]);
-    // A's clock runs ahead, within the bound.
+    // A's clock runs ahead, within the bound, and further than A waits.
     net.skew.insert(node(1), 300);
+    net.timeout = Duration::from_millis(100);
     net.ask_under(2, set("v"), claim(1, 1, 1)).expect("healthy");
     net.stuck_at_1(set("w"), claim(1, 2, 1));
     assert_eq!(net.ask_under(2, get(), claim(2, 1, 1)), Ok(value("v")));
@@ -226,9 +276,13 @@ fn an_earlier_write_on_its_way_fails_once_a_later_holder_has_read() {
         };
         net.input(node(2), input);
     }
-    // A's write is executed at n1 and on its way to n2 and n3.
+    // A's write is executed at n1 and on its way to n3.
     let late = net.submit_under(1, set("w"), C::Quorum, claim(1, 2, 1));
-    let on_its_way: Vec<_> = net.queue.drain(..).collect();
+    let on_its_way: Vec<_> = net
+        .queue
+        .drain(..)
+        .filter(|(_, to, _)| *to == node(3))
+        .collect();
     // B reads at n2 and n3, the nearest. What it writes to n3 meanwhile is on its way, too.
     let read = net.submit_under(2, get(), C::Quorum, claim(2, 1, 1));
     let mut slow = Vec::new();
@@ -368,7 +422,7 @@ fn a_restart_forgets_no_fence() {
     net.ask_under(1, set("v"), claim(1, 1, 1)).expect("healthy");
     net.run(Duration::from_secs(3));
     net.cut(&[3], &[1, 2]);
-    assert_eq!(net.ask_under(1, get(), claim(2, 1, 1)), Ok(value("v")));
+    assert_eq!(net.ask_under(1, touch(), claim(2, 1, 1)), Ok(Reply::Nil));
     net.cut(&[2], &[1]);
     net.heal_between(&[1], &[3]);
     net.restart(node(1));
@@ -383,7 +437,7 @@ fn fenced_at_1_and_2_and_1_wiped(connected: bool) -> Net {
     net.ask_under(1, set("v"), claim(1, 1, 1)).expect("healthy");
     net.run(Duration::from_secs(3));
     net.cut(&[3], &[1, 2]);
-    assert_eq!(net.ask_under(1, get(), claim(2, 1, 1)), Ok(value("v")));
+    assert_eq!(net.ask_under(1, touch(), claim(2, 1, 1)), Ok(Reply::Nil));
     net.drop_all();
     if !connected {
         net.cut(&[1], &[2]);
@@ -445,7 +499,7 @@ fn a_report_to_an_earlier_life_fills_nobody() {
         net.drop_all();
     }
     net.cut(&[3], &[1, 2]);
-    assert_eq!(net.ask_under(1, get(), claim(2, 1, 1)), Ok(value("v")));
+    assert_eq!(net.ask_under(1, touch(), claim(2, 1, 1)), Ok(Reply::Nil));
     net.drop_all();
     net.cut(&[1], &[2]);
     net.heal_between(&[1], &[3]);

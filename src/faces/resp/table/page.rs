@@ -68,6 +68,7 @@ that of a key whose outcome is unknown, if there is one.
 | error | meaning |
 |---|---|
 | `NOTQUORATE` | too few replicas exist or can be reached for the level; nothing was applied, except that `FLUSHDB` may have cleared other partitions |
+| `READONLY` | the node is on the smaller side of a split, and the keyspace is read-only there; nothing was applied. Reads go on, and may be old |
 | `TIMEOUT` | too few replicas answered in time; the text says whether a write may have been applied |
 | `REFUSED` | replicas refused their part; the text says why, and whether a write may have been applied |
 | `FENCED` | a later holder of the lock has been there; the text names its token, and says whether a write may have been applied |
