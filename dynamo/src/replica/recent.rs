@@ -149,11 +149,23 @@ impl Recent {
         })
     }
 
+    /// Those of `events` that are remembered.
+    pub(super) fn remembered_of(&self, events: &CausalContext) -> CausalContext {
+        let dots = events.runs().flat_map(|(replica, run)| {
+            let (from, to) = (
+                Dot::new(replica, *run.start()),
+                Dot::new(replica, *run.end()),
+            );
+            self.by_dot.range(from..=to).map(|(dot, _)| *dot)
+        });
+        dots.collect()
+    }
+
     /// The ranges of these events, in order, after the range `after`, each with those of the events
     /// that lie in it.
     pub(super) fn ranges_of<'a>(
         &'a self,
-        events: &'a CausalContext,
+        events: &CausalContext,
         after: Option<&Range>,
     ) -> impl Iterator<Item = (&'a Range, Vec<Dot>)> {
         let from = after.map_or(Bound::Unbounded, |after| {

@@ -36,8 +36,8 @@ const EVENT_BYTES: usize = 3;
 /// only the ones that touch its own ranges.
 struct Telling<'a> {
     replica: &'a Replica,
-    /// What the other replica lacks; `None` if the range of some of it is not known.
-    events: Option<&'a CausalContext>,
+    /// What the other replica lacks, as far as it is remembered where it lies.
+    events: CausalContext,
     /// What this replica has seen beside those events.
     rest: CausalContext,
     /// The slices that the events affect.
@@ -45,31 +45,33 @@ struct Telling<'a> {
 }
 
 impl<'a> Telling<'a> {
-    fn new(replica: &'a Replica, events: Option<&'a CausalContext>) -> Self {
-        let events = events.filter(|_| !planted::TOLD_UNDER_EVERYTHING.is_planted());
-        let slices = events.map(|events| {
-            let ranges = replica.recent.ranges_of(events, None);
-            ranges
-                .filter(|(range, _)| matches!(range, Range::Slice { .. }))
-                .collect()
-        });
+    fn new(replica: &'a Replica, events: &CausalContext) -> Self {
+        let events = if planted::TOLD_UNDER_EVERYTHING.is_planted() {
+            CausalContext::new()
+        } else {
+            replica.recent.remembered_of(events)
+        };
+        let ranges = replica.recent.ranges_of(&events, None);
+        let slices = ranges
+            .filter(|(range, _)| matches!(range, Range::Slice { .. }))
+            .collect();
         Self {
             replica,
+            rest: replica.context.without(&events),
+            slices,
             events,
-            rest: events.map_or_else(CausalContext::new, |events| replica.context.without(events)),
-            slices: slices.unwrap_or_default(),
         }
     }
 
     fn capture(&self, group: Vec<(Range, Vec<Dot>)>) -> Delta {
-        let slice = matches!(group.as_slice(), [(Range::Slice { .. }, _)]);
-        let Some(events) = self.events.filter(|_| !slice) else {
+        if matches!(group.as_slice(), [(Range::Slice { .. }, _)]) {
             return self.replica.capture(group);
-        };
+        }
         let mut touching = Vec::new();
         for (range, dots) in &group {
             touching.extend_from_slice(dots);
-            touching.extend(self.replica.recent.beside(range, events, &self.slices));
+            let recent = &self.replica.recent;
+            touching.extend(recent.beside(range, &self.events, &self.slices));
         }
         let mut delta = self.replica.capture(group);
         touching.extend(delta.parts.iter().flat_map(Part::events));
@@ -103,12 +105,11 @@ impl Replica {
     ) -> Missing {
         let events = events.intersection(&self.context);
         let mut missing = Missing::default();
-        let remembered = self.recent.has_all(&events);
-        if after.is_none() && !remembered {
+        if after.is_none() && !self.recent.has_all(&events) {
             missing.behind = Some(Range::ALL);
             return missing;
         }
-        let telling = Telling::new(self, remembered.then_some(&events));
+        let telling = Telling::new(self, &events);
         let large = chunk_bytes.saturating_mul(LARGE_CHUNKS);
         let (mut group, mut budget) = (Vec::new(), chunk_bytes);
         let mut last = None;
