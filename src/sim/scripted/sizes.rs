@@ -29,7 +29,7 @@ pub(super) fn long_answer() -> Plan {
 pub(super) fn long_write() -> Plan {
     let add = Deed::Add((NAMES..=255).collect());
     Script::new(3)
-        .queues(|queues| queues.message_bytes_max = 1_500)
+        .queues(|queues| queues.message_bytes_max = 2_200)
         .knobs(|knobs| knobs.chunk_bytes = 200)
         .ask(200, 1, QUORUM, Kind::Set, add)
         .done()
