@@ -14,7 +14,7 @@ pub(super) fn many_elements() -> Plan {
 /// nodes asked does not hold the value.
 pub(super) fn long_answer() -> Plan {
     let script = Script::new(4)
-        .queues(|queues| queues.message_bytes_max = 1_900)
+        .queues(|queues| queues.message_bytes_max = 1_500)
         // A value is derived from its request's number, so a high number makes it long.
         .count_from(900_001)
         .ask(200, 1, ALL, Kind::Hash, Deed::SetFields(vec![0]));
@@ -29,7 +29,7 @@ pub(super) fn long_answer() -> Plan {
 pub(super) fn long_write() -> Plan {
     let add = Deed::Add((NAMES..=255).collect());
     Script::new(3)
-        .queues(|queues| queues.message_bytes_max = 1_900)
+        .queues(|queues| queues.message_bytes_max = 2_200)
         .knobs(|knobs| knobs.chunk_bytes = 200)
         .ask(200, 1, QUORUM, Kind::Set, add)
         .done()
