@@ -9,7 +9,7 @@ use proc_macro2::TokenStream;
 use crate::rust::{self, Items, Token};
 
 /// What is never looked into: build output, history, editors' folders.
-const SKIPPED: [&str; 5] = ["target", ".git", "node_modules", "__pycache__", "vendor"];
+const SKIPPED: [&str; 4] = ["target", ".git", "node_modules", "__pycache__"];
 /// What a rule can read.
 const TEXT: [&str; 11] = [
     "rs", "md", "toml", "py", "mjs", "sh", "txt", "yml", "yaml", "json", "service",
