@@ -265,7 +265,8 @@ def check_a_large_set_is_saved_and_restored_in_bounded_memory():
         assert most[0] - before < 96 * MIB, f"{(most[0] - before) / MIB:.0f} MiB more than before"
         with Cluster(2) as other:
             report = restored(other[0], folder, timeout=600)
-            assert report["restored"] == MEMBERS, report
+            # A page that took too long is sent again, and finds what of it had been restored.
+            assert report["restored"] + report["kept"] == MEMBERS, report
             assert other[1].call("CL", "QUORUM", "SCARD", "set", timeout=120) == MEMBERS
             assert 6000 < other[1].call("CL", "QUORUM", "TTL", "set") <= 7200
 
