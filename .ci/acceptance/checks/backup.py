@@ -167,8 +167,9 @@ def check_an_interrupted_backup_goes_on_where_it_was():
         pages, kills = {}, 0
         for _ in range(30):
             with subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(random.uniform(0.05, 0.8) if kills < 8 else 120)
+                # The first three are killed as soon as they have saved something.
+                while process.poll() is None and (kills >= 3 or len(list(folder.rglob("*.page"))) <= len(pages)):
+                    time.sleep(0.005)
                 ended = process.poll() is not None
                 process.kill()
             if ended:
