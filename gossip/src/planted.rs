@@ -9,8 +9,6 @@ quorate_crdt::bugs! {
     /// A node that comes back at another address is not found, although it knows where the others
     /// are.
     LOWER_DIALS_ALONE = "lower-dials-alone": "of two nodes only the one with the lower number dials";
-    /// Whenever both dial, both connections end, and they dial again.
-    BOTH_DIALS_END = "both-dials-end": "of two connections of one pair, each side gives up its own";
     /// A large answer arrives without its beginning.
     PARTS_MIXED_UP = "parts-mixed-up": "the parts of a long message are not put before its end";
 }

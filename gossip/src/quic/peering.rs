@@ -32,7 +32,7 @@ use super::reasons::{CloseReason, PeerError};
 use super::tls::{self, Protocol};
 use super::tuning::Tuning;
 use super::whereabouts::{Whereabouts, look_up};
-use crate::planted::{BOTH_DIALS_END, LOWER_DIALS_ALONE};
+use crate::planted::LOWER_DIALS_ALONE;
 use crate::transport::Inbound;
 use crate::wire::VERSION;
 
@@ -274,7 +274,7 @@ impl Peering {
         };
         let own = self.courtship.proposals.get(&node).map(|own| own.clone());
         if let Some(own) = own {
-            if self.identity.node() < node && !BOTH_DIALS_END.is_planted() {
+            if self.identity.node() < node {
                 return CloseReason::Duplicate.close(&connection);
             }
             CloseReason::Duplicate.close(&own);

@@ -17,10 +17,7 @@ use tokio::time::{sleep, timeout};
 
 use super::drill::{Drills, Verdict, holds};
 
-pub(super) const DRILLS: Drills = &[
-    ("lower-dials-alone", "node-not-found", found_by_the_higher),
-    ("both-dials-end", "connections-end-each-other", both_dial),
-];
+pub(super) const DRILLS: Drills = &[("lower-dials-alone", "node-not-found", found_by_the_higher)];
 
 const CLUSTER: u128 = 7;
 /// Long enough for every dial that the rules allow; a broken rule makes a pair wait for ever.
@@ -108,31 +105,6 @@ fn found_by_the_higher() -> Verdict {
         holds(
             connected(&first, 2).await && connected(&second, 1).await,
             "the node with the lower number is not found",
-        )
-    })
-}
-
-/// Both dial at the same moment: one connection stays.
-fn both_dial() -> Verdict {
-    with_pair(async |[(first, at_first), (second, at_second)]| {
-        // Peers are believed before they are dialled, and seeds are asked without a head start.
-        tell(&first, 2, at_second);
-        tell(&second, 1, at_first);
-        first.ask_at(vec![at_second.to_string().into()]);
-        second.ask_at(vec![at_first.to_string().into()]);
-        holds(
-            connected(&first, 2).await && connected(&second, 1).await,
-            "no connection comes up",
-        )?;
-        let mut ended = 0;
-        for _ in 0..200 {
-            sleep(Duration::from_millis(5)).await;
-            ended += usize::from(!first.connected(NodeId(2)) || !second.connected(NodeId(1)));
-        }
-        // The second dial of the first moment may still replace the first.
-        holds(
-            ended < 100,
-            format!("the connection was down in {ended} of 200 looks"),
         )
     })
 }
