@@ -101,7 +101,7 @@ enum Command {
     Node(node::Node),
     /// Look at who decides on the topology, whether there are enough of them, and what can be read
     /// and written.
-    #[command(subcommand, after_help = consensus::EXAMPLES)]
+    #[command(after_help = consensus::EXAMPLES)]
     Consensus(consensus::Consensus),
     /// Make, list, change or drop users.
     #[command(subcommand)]

@@ -6,6 +6,7 @@
 
 mod admin;
 pub mod backup;
+mod consensus;
 mod coordination;
 mod data;
 mod explain;
@@ -19,6 +20,7 @@ pub(crate) mod waits;
 pub use admin::{
     Admin, AdminError, KeyspaceChange, KeyspaceSpec, Lost, Member, RoleIn, TokenInfo, UserChange,
 };
+pub use consensus::{FollowerView, GroupDoor, GroupView, LogEntryView};
 pub use coordination::{CoordinationError, Coordinator};
 pub(crate) use data::TIMEOUT_MAX;
 pub use data::{Data, name_of, short_name_of};

@@ -54,6 +54,7 @@ mod doors;
 mod error;
 mod explain;
 mod figures;
+mod groups;
 mod hub;
 mod identity;
 mod inbox;

@@ -7,14 +7,15 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand, ValueEnum};
 use quorate_dynamo::Consistency;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::cluster::{done, print_json};
 use super::fail::Failure;
 use super::globals::Globals;
 use super::http::{self, Client};
 use super::output::{self, Output};
-use crate::doors::{AccessKind, Status};
+use crate::doors::{AccessKind, GroupView, LogEntryView, Status};
 use crate::table::Table;
 use judge::{Finding, Group};
 
@@ -26,13 +27,24 @@ Examples:
   quorate consensus quorum --check
   quorate consensus verify-quorum --operation write --level QUORUM
   quorate consensus diagnose --node b
+  quorate consensus transfer-leader --to-node b
+  quorate consensus log --tail 5
 The exit code is 3 where there are too few nodes.";
 
+#[derive(Debug, Args)]
+pub(super) struct Consensus {
+    /// The Raft group. There is one so far: it decides the topology.
+    #[arg(long, global = true, value_name = "NAME", default_value = "topology")]
+    group: String,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
 #[derive(Debug, Subcommand)]
-pub(super) enum Consensus {
-    /// Show who votes on the topology, who answers, and who leads.
+enum Verb {
+    /// Show who votes, who answers, and who leads.
     Status {
-        /// Show each voter.
+        /// Show the log of the node that is asked, and, if it leads, how far the others are.
         #[arg(long)]
         detailed: bool,
     },
@@ -56,6 +68,40 @@ pub(super) enum Consensus {
         /// Its name.
         #[arg(long, value_name = "NAME")]
         node: String,
+    },
+    /// Have the leader hand over to another voter.
+    TransferLeader {
+        /// The voter [default: any that has all entries].
+        #[arg(long, value_name = "NAME")]
+        to_node: Option<String>,
+    },
+    /// Have the group elect a leader: another one if there is one.
+    ForceElection {
+        /// Why, for the audit line in the log.
+        #[arg(long)]
+        reason: String,
+    },
+    /// Print the last entries of the log of the node that is asked, in words.
+    Log {
+        /// How many.
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        tail: u64,
+    },
+    /// Drop entries of the log of the node that is asked, as far as its snapshot contains them.
+    CompactLog {
+        /// The first entry to keep.
+        #[arg(long, value_name = "N")]
+        before_index: u64,
+    },
+    /// Make a snapshot on the node that is asked, or show the one that there is.
+    #[command(group = clap::ArgGroup::new("what").required(true))]
+    Snapshot {
+        /// Make one.
+        #[arg(long, group = "what")]
+        create: bool,
+        /// Show up to where the present one goes.
+        #[arg(long, group = "what")]
+        list: bool,
     },
     /// Print the metrics about consensus.
     Metrics {
@@ -136,47 +182,138 @@ fn level(text: &str, letter: char) -> Result<Consistency, String> {
 
 impl Consensus {
     pub(super) fn run(self, globals: &Globals) -> Result<(), Failure> {
-        match self {
-            Self::Status { detailed } => status(globals, detailed),
-            Self::Leader { show: _ } => leader(globals),
-            Self::Quorum(quorum) => quorum.run(globals),
-            Self::VerifyQuorum(verify) => verify.run(globals),
-            Self::SetQuorum(set) => set.run(globals),
-            Self::RemoveNode(remove) => remove.run(globals),
-            Self::Diagnose { node } => diagnose(globals, &node),
-            Self::Metrics { prometheus: _ } => metrics(globals),
+        let of_group = format!("/v1/consensus/{}", http::segment(&self.group));
+        match self.verb {
+            Verb::Status { detailed } => status(globals, &of_group, detailed),
+            Verb::Leader { show: _ } => leader(globals),
+            Verb::Quorum(quorum) => quorum.run(globals),
+            Verb::VerifyQuorum(verify) => verify.run(globals),
+            Verb::SetQuorum(set) => set.run(globals),
+            Verb::RemoveNode(remove) => remove.run(globals),
+            Verb::Diagnose { node } => diagnose(globals, &node),
+            Verb::TransferLeader { to_node } => {
+                let path = format!("{of_group}/leader");
+                let led: Value = http::post(globals, &path, &json!({ "to": to_node }))?;
+                told(globals, &led, "leader", leads)
+            }
+            Verb::ForceElection { reason } => {
+                let path = format!("{of_group}/election?reason={}", http::segment(&reason));
+                let led: Value = http::post(globals, &path, &json!({}))?;
+                told(globals, &led, "leader", leads)
+            }
+            Verb::Log { tail } => log(globals, &format!("{of_group}/log?tail={tail}")),
+            Verb::CompactLog { before_index } => {
+                let path = format!("{of_group}/compact");
+                let left: Value = http::post(globals, &path, &json!({ "before": before_index }))?;
+                told(globals, &left, "first_log", |first| {
+                    format!("the log begins with entry {first}")
+                })
+            }
+            Verb::Snapshot { create, list: _ } => {
+                let made: Value = if create {
+                    http::post(globals, &format!("{of_group}/snapshot"), &json!({}))?
+                } else {
+                    let view: GroupView = http::get(globals, &of_group)?;
+                    json!({ "snapshot": view.snapshot })
+                };
+                told(globals, &made, "snapshot", |last| match last {
+                    Value::Null => "there is no snapshot".to_owned(),
+                    last => format!("the snapshot has everything up to entry {last}"),
+                })
+            }
+            Verb::Metrics { prometheus: _ } => metrics(globals),
         }
     }
+}
+
+/// Who leads now, in words.
+fn leads(leader: &Value) -> String {
+    format!("{} leads", leader.as_str().unwrap_or("nobody"))
+}
+
+/// Says what was answered, from one field of it.
+fn told(
+    globals: &Globals,
+    answer: &Value,
+    field: &str,
+    say: impl FnOnce(&Value) -> String,
+) -> Result<(), Failure> {
+    match globals.output {
+        Output::Table => output::line(say(&answer[field]))?,
+        Output::Json => output::line(answer)?,
+    }
+    Ok(())
+}
+
+/// The entries of a log.
+#[derive(Deserialize, Serialize)]
+struct Entries {
+    entries: Vec<LogEntryView>,
+}
+
+fn log(globals: &Globals, path: &str) -> Result<(), Failure> {
+    let log: Entries = http::get(globals, path)?;
+    if globals.output == Output::Json {
+        return Ok(print_json(&log)?);
+    }
+    let mut table = Table::new(["INDEX", "TERM", "WHAT"]);
+    for entry in log.entries {
+        table.push([entry.index.to_string(), entry.term.to_string(), entry.what]);
+    }
+    Ok(output::line(table.to_string().trim_end())?)
 }
 
 fn look(globals: &Globals) -> Result<Status, Failure> {
     http::get(globals, "/v1/status")
 }
 
-fn status(globals: &Globals, detailed: bool) -> Result<(), Failure> {
-    let status = look(globals)?;
-    let group = Group::of(&status);
+fn status(globals: &Globals, of_group: &str, detailed: bool) -> Result<(), Failure> {
+    let view: GroupView = http::get(globals, of_group)?;
+    let group = Group::of(&look(globals)?);
     if globals.output == Output::Json {
-        return Ok(print_json(&group)?);
+        let document = if detailed {
+            json!({ "group": group, "here": view })
+        } else {
+            json!({ "group": group })
+        };
+        return Ok(output::line(document)?);
     }
     output::line(&group)?;
-    if detailed {
-        let mut table = Table::new(["NODE", "DATACENTER", "VOTES", "STATE", "RTT", "DOWN SINCE"]);
-        for node in &status.nodes {
-            let rtt = |rtt: u64| format!("{:.1} ms", rtt as f64 / 1000.0);
-            table.push([
-                node.name.clone(),
-                node.datacenter.clone(),
-                if node.voter { "yes" } else { "no" }.to_owned(),
-                node.state.to_string(),
-                node.rtt_us.map_or_else(|| "-".to_owned(), rtt),
-                node.down_since
-                    .map_or_else(|| "-".to_owned(), |since| since.to_string()),
-            ]);
-        }
-        output::line(format_args!("\n{}", table.to_string().trim_end()))?;
+    if !detailed {
+        return Ok(());
     }
-    Ok(())
+    output::line(format_args!(
+        "{} is {} in term {}: its log has entries {} to {}, {} are committed and {} applied",
+        view.node,
+        view.role,
+        view.term,
+        view.first_log,
+        view.last_log,
+        view.committed,
+        view.applied
+    ))?;
+    if let Some(last) = view.snapshot {
+        output::line(format_args!(
+            "its snapshot has everything up to entry {last}"
+        ))?;
+    }
+    if view.followers.is_empty() {
+        return Ok(());
+    }
+    let number = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), |n| n.to_string());
+    let mut table = Table::new(["FOLLOWER", "HAS", "LACKS", "ANSWERED MS AGO"]);
+    for follower in view.followers {
+        table.push([
+            follower.node,
+            number(follower.matched),
+            follower.behind.to_string(),
+            number(follower.heard_ms),
+        ]);
+    }
+    Ok(output::line(format_args!(
+        "\n{}",
+        table.to_string().trim_end()
+    ))?)
 }
 
 fn leader(globals: &Globals) -> Result<(), Failure> {

@@ -9,6 +9,7 @@ use quorate_crdt::{PublicKey, Secret};
 use quorate_dynamo::consistency::Consistency;
 use serde::{Deserialize, Serialize};
 
+use super::consensus::GroupDoor;
 use super::pending::Pending;
 use super::status::NodeState;
 
@@ -52,6 +53,9 @@ pub trait Admin: Send + Sync + 'static {
     /// Gives the answering node another key in place of its own, of which the public half is
     /// returned. Done when this node acts on it; the former key opens nothing any more.
     fn change_key(&self) -> Pending<Result<PublicKey, AdminError>>;
+
+    /// The Raft group of this name, as this node takes part in it; `None` if there is none.
+    fn group(&self, name: &str) -> Option<Arc<dyn GroupDoor>>;
 
     /// Makes, changes or drops a user. Done when this node acts on it.
     fn change_user(&self, name: &str, change: UserChange) -> Pending<Result<(), AdminError>>;
@@ -259,6 +263,33 @@ pub enum AdminError {
         "{0} does not answer and cannot hand over what it holds: start it again, or, if its disk is gone, remove it with --lost"
     )]
     Silent(Box<str>),
+    /// There is no Raft group of the name.
+    #[error("there is no group {0}")]
+    UnknownGroup(Box<str>),
+    /// Only a voter can lead.
+    #[error("{0} does not vote, and only a voter can lead")]
+    NotAVoter(Box<str>),
+    /// A voter lacks entries: until it had them nobody could decide.
+    #[error("{node} is {entries} entries behind the leader; try again when it has caught up")]
+    Behind {
+        /// The voter.
+        node: Box<str>,
+        /// How many entries.
+        entries: u64,
+    },
+    /// There is no other voter that has all entries.
+    #[error("no other voter has all entries of the leader")]
+    NoHeir,
+    /// Entries that no snapshot contains stay.
+    #[error(
+        "the snapshot reaches to entry {reaches}, so entries before {before} cannot all go: make a snapshot first"
+    )]
+    NotInSnapshot {
+        /// What was to be the first entry.
+        before: u64,
+        /// The first entry that the snapshot does not contain.
+        reaches: u64,
+    },
     /// A token must admit at least one node and be valid for at least a second.
     #[error("a token must admit at least one node and be valid for at least one second")]
     BadToken,

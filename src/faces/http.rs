@@ -3,6 +3,7 @@
 
 mod admin;
 mod backup;
+mod consensus;
 mod doorman;
 mod face;
 mod guard;
@@ -245,6 +246,12 @@ fn guarded() -> Vec<(&'static str, Route)> {
             get(kv::get).put(kv::put).delete(kv::delete),
         ),
         ("/v1/explain/{keyspace}/{*key}", get(kv::explain)),
+        ("/v1/consensus/{group}", get(consensus::view)),
+        ("/v1/consensus/{group}/log", get(consensus::log)),
+        ("/v1/consensus/{group}/leader", post(consensus::hand_over)),
+        ("/v1/consensus/{group}/election", post(consensus::elect)),
+        ("/v1/consensus/{group}/snapshot", post(consensus::snapshot)),
+        ("/v1/consensus/{group}/compact", post(consensus::compact)),
         ("/v1/backup", get(backup::inventory)),
         ("/v1/backup/{keyspace}/{partition}", post(backup::page)),
         ("/v1/restore", post(backup::restore_inventory)),

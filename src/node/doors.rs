@@ -19,6 +19,7 @@ use quorate_gossip::token::JoinToken;
 use tokio::sync::oneshot;
 
 use super::coordinating::Coordinating;
+use super::groups::GroupAt;
 use super::inbox::Work;
 use super::levels;
 use super::members;
@@ -26,8 +27,8 @@ use super::meter::Readings;
 use super::shared::Shared;
 use super::users;
 use crate::doors::{
-    Admin, AdminError, Coordinator, Data, Explanation, KeyspaceChange, KeyspaceSpec, Lost, Member,
-    Pending, Room, Shortfall, Status, TokenInfo, UserChange,
+    Admin, AdminError, Coordinator, Data, Explanation, GroupDoor, KeyspaceChange, KeyspaceSpec,
+    Lost, Member, Pending, Room, Shortfall, Status, TokenInfo, UserChange,
 };
 
 /// The shortest lifetime of a join token.
@@ -542,6 +543,17 @@ impl Admin for Doors {
             } else {
                 Err(AdminError::TimedOut)
             }
+        })
+    }
+
+    fn group(&self, name: &str) -> Option<Arc<dyn GroupDoor>> {
+        let group = self.shared.control.group();
+        (group.id().to_string() == name).then(|| {
+            Arc::new(GroupAt {
+                group: group.clone(),
+                shared: Arc::clone(&self.shared),
+                runtime: self.runtime.clone(),
+            }) as Arc<dyn GroupDoor>
         })
     }
 

@@ -16,6 +16,40 @@ def said(node, *words):
     return done.returncode, done.stdout + done.stderr
 
 
+def check_a_leader_hands_over_and_logs_are_read_and_shortened():
+    with Cluster(3) as cluster:
+        a = cluster[0]
+        for leader in ("b", "c", "a", "b"):
+            code, led = asked(a, "transfer-leader", "--to-node", leader)
+            assert code == 0 and led == {"leader": leader}, led
+            wait_until(f"all follow {leader}", lambda: all(node.status()["leader"] == leader for node in cluster.nodes), 10)
+        code, text = said(a, "transfer-leader", "--to-node", "nobody")
+        assert code == 1 and "no node nobody" in text, text
+        code, led = asked(a, "force-election", "--reason", "a check")
+        assert code == 0 and led["leader"] in ("a", "c"), led
+        assert "reason=a%20check" in a.log.read_text(), "the audit line has the reason"
+        code, log = asked(a, "log", "--tail", "5")
+        indexes = [entry["index"] for entry in log["entries"]]
+        assert code == 0 and len(indexes) == 5 and indexes == list(range(indexes[0], indexes[0] + 5)), log
+        assert any("takes office" in entry["what"] for entry in log["entries"]), log
+        code, text = said(a, "compact-log", "--before-index", indexes[-1] + 100)
+        assert code == 1 and "make a snapshot first" in text, text
+        code, made = asked(a, "snapshot", "--create")
+        assert code == 0 and made["snapshot"] >= indexes[-1], made
+        assert asked(a, "snapshot", "--list") == (0, made)
+        code, left = asked(a, "compact-log", "--before-index", indexes[-1])
+        assert code == 0 and left["first_log"] >= indexes[-1], left
+        code, view = asked(a, "status", "--detailed")
+        assert code == 0 and view["here"]["first_log"] == left["first_log"] and view["group"]["quorate"], view
+        assert said(a, "--group", "none", "log")[0] == 1
+        # What was dropped is not missed: a node that starts again, and one that is new.
+        assert cluster[1].stop() == 0
+        cluster[1].start()
+        a.call("CL", "ALL", "SET", "k", "v")
+        cluster.add("d", "dc1")
+        wait_until("d knows all", lambda: len(cluster[3].status()["nodes"]) == 4, 20)
+
+
 def check_quorum_commands_say_who_may_fail():
     with Cluster(3) as cluster:
         a, b, c = cluster.nodes

@@ -475,6 +475,14 @@ def check_may_another_node_fail(section, site):
     assert said.splitlines() == section.blocks[1].commands[0].shown, said
 
 
+@procedure("Another node should lead")
+def check_another_node_should_lead(section, site):
+    site.found()
+    wait_until("b can lead", lambda: site.a.status()["control"]["following"] == 3, 20)
+    led, status = site.follow_all(section.block(0))
+    assert led == "b leads\n" and "b leads in term" in status, (led, status)
+
+
 @procedure("A keyspace changes")
 def check_a_keyspace_changes(section, site):
     site.found()

@@ -45,6 +45,10 @@ pub(super) fn needed(
     {
         return keyspace(name).map_or(Right::Cluster, Right::Administer);
     }
+    let group = path.strip_prefix("/v1/consensus/");
+    if looks && group.is_some_and(|group| !group.contains('/')) {
+        return Right::Look;
+    }
     let shown = [
         "/metrics",
         "/v1/openapi.json",
@@ -128,6 +132,13 @@ mod tests {
             ),
             (Method::DELETE, "/v1/keyspaces/other", Right::Cluster),
             (Method::POST, "/v1/key", Right::Cluster),
+            (Method::GET, "/v1/consensus/topology", Right::Look),
+            (Method::GET, "/v1/consensus/topology/log", Right::Cluster),
+            (
+                Method::POST,
+                "/v1/consensus/topology/leader",
+                Right::Cluster,
+            ),
             (Method::GET, "/v1/tokens", Right::Cluster),
             (Method::POST, "/v1/tokens", Right::Cluster),
             (Method::DELETE, "/v1/tokens/ff", Right::Cluster),

@@ -25,11 +25,12 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::config::Secret;
 use crate::doors::{
-    AdminError, Coordinator, Explanation, KeyspaceChange, KeyspaceSpec, LoneCoordinator, Lost,
-    Member, NodeState, Pending, Printable, Room, Shortfall, Status, TokenInfo, UserChange,
+    AdminError, Coordinator, Explanation, GroupDoor, KeyspaceChange, KeyspaceSpec, LoneCoordinator,
+    Lost, Member, NodeState, Pending, Printable, Room, Shortfall, Status, TokenInfo, UserChange,
 };
 use crate::faces::gate::Gate;
 use crate::limits::Guests;
+use consensus::FakeGroup;
 
 /// A node that keeps strings in a map and fails for the keys `late` and `apart`; it remembers what
 /// it was asked.
@@ -292,6 +293,10 @@ impl Admin for Fake {
         }
         self.done.lock().unwrap().push(format!("{name} {change:?}"));
         now(Ok(()))
+    }
+
+    fn group(&self, name: &str) -> Option<Arc<dyn GroupDoor>> {
+        (name == "topology").then(|| Arc::new(FakeGroup) as Arc<dyn GroupDoor>)
     }
 
     fn create_token(&self, uses: u32, expires: Duration) -> Pending<Result<String, AdminError>> {
@@ -1070,6 +1075,7 @@ async fn the_description_has_every_path_and_method_and_no_other() {
             .replace("{name}", "a")
             .replace("{id}", "ff")
             .replace("{partition}", "0")
+            .replace("{group}", "topology")
             .replace("{key}", "k");
         for method in ["get", "put", "post", "patch", "delete"] {
             let answer = server.call(&method.to_uppercase(), &address, "", b"").await;
@@ -1144,6 +1150,7 @@ async fn a_key_is_explained() {
 }
 
 mod backup;
+mod consensus;
 mod users;
 
 #[tokio::test]

@@ -1,0 +1,96 @@
+//! The door to one Raft group, and the documents about it: `quorate consensus` and
+//! `/v1/consensus`.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::admin::AdminError;
+use super::pending::Pending;
+
+/// A group in detail, as one node knows it. Unlike `GroupDetails` of `quorate-control`, it names
+/// nodes as operators do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupView {
+    /// The group.
+    pub group: String,
+    /// The node that answers.
+    pub node: String,
+    /// What it does in the group.
+    pub role: String,
+    /// The number of the current leadership.
+    pub term: u64,
+    /// The leader, as far as the node knows.
+    pub leader: Option<String>,
+    /// The voters; during a change, those of both sets.
+    pub voters: Vec<String>,
+    /// The nodes that follow without a vote.
+    pub learners: Vec<String>,
+    /// Whether the voters are being changed.
+    pub joint: bool,
+    /// The first entry that the node's log still has.
+    pub first_log: u64,
+    /// The last entry of the node's log.
+    pub last_log: u64,
+    /// Up to where the node knows that a majority has the log.
+    pub committed: u64,
+    /// The last entry that the node has applied.
+    pub applied: u64,
+    /// Up to where the node's snapshot goes.
+    pub snapshot: Option<u64>,
+    /// On the leader: how many milliseconds ago a message was sent that a majority has answered
+    /// since.
+    pub majority_heard_ms: Option<u64>,
+    /// The other members, as the leader knows them; empty on other nodes.
+    pub followers: Vec<FollowerView>,
+}
+
+/// Another member of a group, as the leader knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FollowerView {
+    /// Its name.
+    pub node: String,
+    /// The last entry that it certainly has.
+    pub matched: Option<u64>,
+    /// How many entries it lacks at most.
+    pub behind: u64,
+    /// How many milliseconds ago it last answered.
+    pub heard_ms: Option<u64>,
+}
+
+/// An entry of a log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogEntryView {
+    /// Its position.
+    pub index: u64,
+    /// The term of the leader that wrote it.
+    pub term: u64,
+    /// What it decides, in words and without secrets.
+    pub what: String,
+}
+
+/// What operators ask of one Raft group, through one node.
+pub trait GroupDoor: Send + Sync {
+    /// What the node knows of the group.
+    fn view(&self) -> GroupView;
+
+    /// The last entries of the node's log, oldest first.
+    ///
+    /// # Errors
+    /// [`AdminError::Stopping`] if the disk has failed.
+    fn log(&self, entries: u64) -> Result<Vec<LogEntryView>, AdminError>;
+
+    /// Has the leader hand over to a voter of this name, or to any other that has all entries.
+    /// Answers who leads then.
+    fn hand_over(&self, to: Option<&str>, within: Duration) -> Pending<Result<String, AdminError>>;
+
+    /// Has the group elect a leader: another one if there is one.
+    fn elect(&self, within: Duration) -> Pending<Result<String, AdminError>>;
+
+    /// Has the node make a snapshot, and answers up to where it goes.
+    fn snapshot(&self, within: Duration) -> Pending<Result<u64, AdminError>>;
+
+    /// Has the node drop the entries of its log before this one, as far as its snapshot contains
+    /// them. Answers the first entry that is left.
+    fn compact(&self, before: u64, within: Duration) -> Pending<Result<u64, AdminError>>;
+}
