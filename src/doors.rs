@@ -12,21 +12,21 @@ mod data;
 mod explain;
 mod lone;
 mod pending;
+mod refused;
 mod room;
 mod shortfall;
 mod status;
 pub(crate) mod waits;
 
-pub use admin::{
-    Admin, AdminError, KeyspaceChange, KeyspaceSpec, Lost, Member, RoleIn, TokenInfo, UserChange,
-};
-pub use consensus::{FollowerView, GroupDoor, GroupView, LogEntryView};
+pub use admin::{Admin, KeyspaceChange, KeyspaceSpec, Lost, Member, RoleIn, TokenInfo, UserChange};
+pub use consensus::{FollowerView, GroupDoor, GroupView, LogEntryView, LogView};
 pub use coordination::{CoordinationError, Coordinator};
 pub(crate) use data::TIMEOUT_MAX;
 pub use data::{Data, name_of, short_name_of};
 pub use explain::{Explanation, HeldEntry, HeldKey, HeldRow, Holding, Printable};
 pub use lone::LoneCoordinator;
 pub use pending::Pending;
+pub use refused::AdminError;
 pub use room::Room;
 pub use shortfall::Shortfall;
 pub use status::{

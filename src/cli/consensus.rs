@@ -214,7 +214,7 @@ impl Consensus {
                     http::post(globals, &format!("{of_group}/snapshot"), &json!({}))?
                 } else {
                     let view: GroupView = http::get(globals, &of_group)?;
-                    json!({ "snapshot": view.snapshot })
+                    json!({ "snapshot": view.log.snapshot })
                 };
                 told(globals, &made, "snapshot", |last| match last {
                     Value::Null => "there is no snapshot".to_owned(),
@@ -287,12 +287,12 @@ fn status(globals: &Globals, of_group: &str, detailed: bool) -> Result<(), Failu
         view.node,
         view.role,
         view.term,
-        view.first_log,
-        view.last_log,
-        view.committed,
-        view.applied
+        view.log.first_log,
+        view.log.last_log,
+        view.log.committed,
+        view.log.applied
     ))?;
-    if let Some(last) = view.snapshot {
+    if let Some(last) = view.log.snapshot {
         output::line(format_args!(
             "its snapshot has everything up to entry {last}"
         ))?;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::admin::AdminError;
 use super::pending::Pending;
+use super::refused::AdminError;
 
 /// A group in detail, as one node knows it. Unlike `GroupDetails` of `quorate-control`, it names
 /// nodes as operators do.
@@ -28,6 +28,19 @@ pub struct GroupView {
     pub learners: Vec<String>,
     /// Whether the voters are being changed.
     pub joint: bool,
+    /// How far the node is.
+    #[serde(flatten)]
+    pub log: LogView,
+    /// On the leader: how many milliseconds ago a message was sent that a majority has answered
+    /// since.
+    pub majority_heard_ms: Option<u64>,
+    /// The other members, as the leader knows them; empty on other nodes.
+    pub followers: Vec<FollowerView>,
+}
+
+/// How far a node is in the log of a group.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogView {
     /// The first entry that the node's log still has.
     pub first_log: u64,
     /// The last entry of the node's log.
@@ -38,11 +51,6 @@ pub struct GroupView {
     pub applied: u64,
     /// Up to where the node's snapshot goes.
     pub snapshot: Option<u64>,
-    /// On the leader: how many milliseconds ago a message was sent that a majority has answered
-    /// since.
-    pub majority_heard_ms: Option<u64>,
-    /// The other members, as the leader knows them; empty on other nodes.
-    pub followers: Vec<FollowerView>,
 }
 
 /// Another member of a group, as the leader knows it.

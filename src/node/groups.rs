@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use super::shared::Shared;
 use crate::doors::{
-    AdminError, FollowerView, GroupDoor, GroupView, LogEntryView, Pending, short_name_of,
+    AdminError, FollowerView, GroupDoor, GroupView, LogEntryView, LogView, Pending, short_name_of,
 };
 
 /// How often a snapshot or a compaction that was begun is looked for.
@@ -117,11 +117,13 @@ impl<M: Machine> GroupDoor for GroupAt<M> {
             voters: status.voters.iter().map(name).collect(),
             learners: status.learners.iter().map(name).collect(),
             joint: status.joint,
-            first_log: details.first_log.0,
-            last_log: status.last_log.0,
-            committed: details.committed.0,
-            applied: status.applied.0,
-            snapshot: details.snapshot.map(|index| index.0),
+            log: LogView {
+                first_log: details.first_log.0,
+                last_log: status.last_log.0,
+                committed: details.committed.0,
+                applied: status.applied.0,
+                snapshot: details.snapshot.map(|index| index.0),
+            },
             majority_heard_ms: details.majority_heard.map(millis),
             followers: details.followers.iter().map(follower).collect(),
         }
