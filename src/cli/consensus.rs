@@ -33,7 +33,8 @@ The exit code is 3 where there are too few nodes.";
 
 #[derive(Debug, Args)]
 pub(super) struct Consensus {
-    /// The Raft group. There is one so far: it decides the topology.
+    /// The Raft group, topology or coordination, that `status --detailed`, `transfer-leader`,
+    /// `force-election`, `log`, `compact-log` and `snapshot` ask. The others speak of topology.
     #[arg(long, global = true, value_name = "NAME", default_value = "topology")]
     group: String,
     #[command(subcommand)]

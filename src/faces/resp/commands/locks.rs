@@ -34,11 +34,7 @@ struct Options {
 }
 
 /// A number that is not negative.
-pub(super) fn natural(word: &[u8]) -> Result<u64, Refused> {
-    u64::try_from(integer(word)?).map_err(|_negative| Refused::NotAnInteger)
-}
-
-fn number<T: TryFrom<i64>>(word: &[u8]) -> Result<T, Refused> {
+pub(super) fn number<T: TryFrom<i64>>(word: &[u8]) -> Result<T, Refused> {
     T::try_from(integer(word)?).map_err(|_out_of_range| Refused::NotAnInteger)
 }
 
@@ -77,14 +73,14 @@ impl Options {
                 let ms = u64::try_from(integer(value)?).unwrap_or(0);
                 read.ttl = Some(Ttl::try_from(ms).map_err(wrong)?);
             } else if is(word, "WAIT") || is(word, "TIMEOUT") {
-                read.wait_ms = natural(value)?;
+                read.wait_ms = number(value)?;
             } else if is(word, "PRIORITY") {
                 read.priority = number(value)?;
             } else if is(word, "HOLDER") {
                 let holder: Arc<str> = text(value).into();
                 read.holder = Holder::try_from(holder).map_err(wrong)?;
             } else if is(word, "SESSION") {
-                read.session = Some(SessionId(natural(value)?));
+                read.session = Some(SessionId(number(value)?));
             } else if is(word, "DELAY") {
                 read.delay_ms = number(value)?;
             } else if is(word, "TAKE") {
@@ -125,7 +121,7 @@ fn hold(args: Args<'_>, kind: ResourceKind) -> Result<HoldRef, Refused> {
     };
     Ok(HoldRef {
         resource,
-        token: FencingToken(natural(args.get(2))?),
+        token: FencingToken(number(args.get(2))?),
         session: Options::read(args, 3)?.session,
     })
 }
@@ -199,7 +195,7 @@ fn acquired(acquired: &Acquired, to: &mut Encoder) {
     }
 }
 
-fn unforeseen() -> Refused {
+pub(super) fn unforeseen() -> Refused {
     Refused::NotCoordinated {
         error: CoordinationError::Malformed,
     }
@@ -444,7 +440,7 @@ pub(crate) fn keep_alive<'a>(
     to: &'a mut Encoder,
 ) -> RunFuture<'a> {
     Box::pin(async move {
-        let sessions = args.iter(1).map(|word| natural(word).map(SessionId));
+        let sessions = args.iter(1).map(|word| number(word).map(SessionId));
         let sessions = sessions.collect::<Result<Vec<_>, _>>()?;
         let count = sessions.len();
         let renew = CoordinationDeed::Session(SessionCommand::Renew(sessions));
@@ -465,7 +461,7 @@ pub(crate) fn close<'a>(
     to: &'a mut Encoder,
 ) -> RunFuture<'a> {
     Box::pin(async move {
-        let close = SessionCommand::Close(SessionId(natural(args.get(1))?));
+        let close = SessionCommand::Close(SessionId(number(args.get(1))?));
         match decide(session, CoordinationDeed::Session(close), 0).await? {
             CoordinationOutcome::Session(SessionOutcome::Closed(was_open)) => {
                 to.integer(i64::from(was_open));
@@ -569,7 +565,7 @@ pub(crate) fn proclaim<'a>(
         };
         let hold = HoldRef {
             resource,
-            token: FencingToken(natural(args.get(2))?),
+            token: FencingToken(number(args.get(2))?),
             session: None,
         };
         let value = args.kept(3);

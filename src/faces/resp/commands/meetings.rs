@@ -5,9 +5,8 @@ use quorate_control::coordinate::{
     LatchCommand, LatchOutcome, SessionId, SessionSpec, Ttl,
 };
 
-use super::locks::{decide, name, natural};
-use super::{integer, is};
-use crate::doors::CoordinationError;
+use super::is;
+use super::locks::{decide, name, number, unforeseen};
 use crate::faces::resp::encode::Encoder;
 use crate::faces::resp::parse::Args;
 use crate::faces::resp::refuse::Refused;
@@ -18,20 +17,10 @@ use crate::faces::resp::table::RunFuture;
 /// session of a party that waits at it.
 const PARTY_TTL_MS: u64 = 10_000;
 
-fn count(word: &[u8]) -> Result<u32, Refused> {
-    u32::try_from(integer(word)?).map_err(|_out_of_range| Refused::NotAnInteger)
-}
-
-fn unforeseen() -> Refused {
-    Refused::NotCoordinated {
-        error: CoordinationError::Malformed,
-    }
-}
-
 /// `TIMEOUT ms` from word number `at` on.
 fn timeout(args: Args<'_>, at: usize) -> Result<u64, Refused> {
     if args.len() == at + 2 && is(args.get(at), "TIMEOUT") {
-        natural(args.get(at + 1))
+        number(args.get(at + 1))
     } else {
         Err(Refused::Syntax)
     }
@@ -40,7 +29,7 @@ fn timeout(args: Args<'_>, at: usize) -> Result<u64, Refused> {
 /// `SESSION id` at word number `at`.
 fn party(args: Args<'_>, at: usize) -> Result<SessionId, Refused> {
     if args.len() > at + 1 && is(args.get(at), "SESSION") {
-        natural(args.get(at + 1)).map(SessionId)
+        number(args.get(at + 1)).map(SessionId)
     } else {
         Err(Refused::Syntax)
     }
@@ -83,7 +72,7 @@ pub(crate) fn wait<'a>(
         let arrive = BarrierCommand::Arrive {
             by: By::New(spec),
             name: name(args, 1)?,
-            parties: count(args.get(2))?,
+            parties: number(args.get(2))?,
             wait_ms,
             double: false,
         };
@@ -102,7 +91,7 @@ pub(crate) fn enter<'a>(
         let arrive = BarrierCommand::Arrive {
             by: By::Session(party(args, 3)?),
             name: name(args, 1)?,
-            parties: count(args.get(2))?,
+            parties: number(args.get(2))?,
             wait_ms,
             double: true,
         };
@@ -158,7 +147,7 @@ pub(crate) fn set<'a>(
     Box::pin(async move {
         let set = LatchCommand::Set {
             name: name(args, 1)?,
-            count: count(args.get(2))?,
+            count: number(args.get(2))?,
         };
         on_latch(session, set, 0, to).await
     })
@@ -173,7 +162,7 @@ pub(crate) fn count_down<'a>(
     Box::pin(async move {
         let by = match args.len() {
             2 => 1,
-            3 => count(args.get(2))?,
+            3 => number(args.get(2))?,
             _ => return Err(Refused::Syntax),
         };
         let name = name(args, 1)?;
