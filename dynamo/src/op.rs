@@ -356,8 +356,9 @@ pub enum Reply {
     Page {
         /// The keys.
         keys: Vec<SavedKey>,
-        /// What to pass as `after` for the next page; `None` after the last page.
-        next: Option<PageEnd>,
+        /// What to pass as `after` for the next page; `None` after the last page. Behind a pointer:
+        /// the largest reply decides how much is copied wherever any reply moves.
+        next: Option<Box<PageEnd>>,
     },
 }
 

@@ -103,9 +103,11 @@ impl Fake {
                     expiry: None,
                     rows: Vec::new(),
                 }],
-                next: after.is_none().then(|| PageEnd {
-                    key: "k".into(),
-                    row: None,
+                next: after.is_none().then(|| {
+                    Box::new(PageEnd {
+                        key: "k".into(),
+                        row: None,
+                    })
                 }),
             }),
             Op::Mutate(_, Mutation::Restore { rows, .. }) => {

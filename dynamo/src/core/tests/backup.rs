@@ -19,7 +19,7 @@ fn page(
 ) -> (Vec<SavedKey>, Option<PageEnd>) {
     let op = Op::Partition(Partition(0), PartitionOp::Save { after, bytes });
     match net.ask(at, op, C::Quorum) {
-        Ok(Reply::Page { keys, next }) => (keys, next),
+        Ok(Reply::Page { keys, next }) => (keys, next.map(|end| *end)),
         other => panic!("{other:?}"),
     }
 }
