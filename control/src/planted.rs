@@ -64,6 +64,8 @@ quorate_crdt::bugs! {
     HOLDS_LEFT_BEHIND = "holds-left-behind": "a session ends and keeps its locks";
     /// Whoever holds a lock later has a lower token, and is the one that is refused.
     TOKENS_BEGIN_AGAIN = "tokens-begin-again": "tokens begin anew with the log of a restored group";
+    /// The holder of an older lock is refused by all data.
+    FLOOR_TOO_HIGH = "floor-too-high": "the newest token that is held is published as the oldest";
     /// A reader and a writer are in at the same time.
     SHARED_BESIDE_EXCLUSIVE = "shared-beside-exclusive": "a lock is shared while somebody holds it exclusively";
     /// A reader becomes a writer while others read.
