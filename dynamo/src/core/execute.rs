@@ -157,8 +157,7 @@ impl Dynamo {
             (Some((mut delta, dot)), known) => {
                 flight.executed = Some(dot);
                 if let Some(known) = known {
-                    delta.parts.extend(known.parts);
-                    delta.residuals.extend(known.residuals);
+                    delta.add(known);
                 }
                 (written(reply, flight.place, dot), delta)
             }

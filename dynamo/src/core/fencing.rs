@@ -240,8 +240,7 @@ impl Dynamo {
         if !all_alike {
             let known = replica.difference(&reading.ranges, None);
             let known = known.ok_or_else(|| reading.ledger.failure(flight.level, false))?;
-            delta.parts.extend(known.parts);
-            delta.residuals.extend(known.residuals);
+            delta.add(known);
         }
         let ledger = self.ledger(flight, flight.level, Access::Write)?;
         if planted::RESTATE_AT_ONE.is_planted() {
