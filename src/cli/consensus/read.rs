@@ -53,10 +53,11 @@ pub(super) struct Read {
 
 impl Read {
     pub(super) fn run(&self, globals: &Globals) -> Result<(), Failure> {
-        let mut at = format!("level={}", self.level.name());
-        if let Some(within) = self.max_staleness {
-            at += &format!("&max_staleness={}us", within.as_micros());
-        }
+        let level = self.level.name();
+        let at = match self.max_staleness {
+            None => format!("level={level}"),
+            Some(within) => format!("level={level}&max_staleness={}us", within.as_micros()),
+        };
         if let Some(key) = &self.key {
             return value(globals, key, &at);
         }

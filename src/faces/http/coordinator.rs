@@ -53,15 +53,13 @@ pub(super) async fn ask(
 
 /// How fresh an answer must be, from the parameters `level` and `max_staleness`.
 pub(super) fn level(
-    level: Option<String>,
-    max_staleness: Option<String>,
+    level: Option<&str>,
+    max_staleness: Option<&str>,
 ) -> Result<ReadLevel, Problem> {
     let bad = |detail| Problem::new(StatusCode::BAD_REQUEST, "bad_parameter", detail);
-    let within = max_staleness.map(|text| parse_duration(&text).ok_or(text));
-    let within = within
-        .transpose()
-        .map_err(|_no_time| bad("max_staleness must be a time such as 500ms or 5s"))?;
-    match (level.as_deref(), within) {
+    let no_time = || bad("max_staleness must be a time such as 500ms or 5s");
+    let within = max_staleness.map(|text| parse_duration(text).ok_or_else(no_time));
+    match (level, within.transpose()?) {
         (None | Some("strong"), None) => Ok(ReadLevel::Strong),
         (Some("lease"), None) => Ok(ReadLevel::Lease),
         (Some("stale"), within) => Ok(ReadLevel::Stale { within }),

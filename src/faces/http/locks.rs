@@ -215,7 +215,7 @@ fn shown(lock: &LockView) -> Value {
 pub(super) async fn list(State(face): Shared, uri: Uri) -> Result<Response, Problem> {
     let [held_by, at, max_staleness] =
         uri::parameters(&uri, ["held_by", "level", "max_staleness"])?;
-    let level = level(at, max_staleness)?;
+    let level = level(at.as_deref(), max_staleness.as_deref())?;
     let held_by = held_by.map(|holder| Holder::try_from(Arc::from(holder)));
     let held_by = held_by.transpose().map_err(bad)?;
     match ask(&face, CoordinationQuery::Locks { held_by }, level).await? {
@@ -259,7 +259,7 @@ async fn leader(face: &Face, name: &Name, level: ReadLevel) -> Result<Option<Lea
 pub(super) async fn observe(State(face): Shared, uri: Uri) -> Result<Response, Problem> {
     let [after, wait_ms, at, max_staleness] =
         uri::parameters(&uri, ["after", "wait_ms", "level", "max_staleness"])?;
-    let level = level(at, max_staleness)?;
+    let level = level(at.as_deref(), max_staleness.as_deref())?;
     let number = |text: Option<String>| text.map(|text| text.parse::<u64>()).transpose();
     let wrong = |_not_a_number| {
         let detail = "after and wait_ms are whole numbers";

@@ -39,7 +39,13 @@ fn expected(uri: &Uri) -> Result<Option<Revision>, Problem> {
 pub(super) async fn get(State(face): Shared, uri: Uri) -> Result<Response, Problem> {
     let [at, max_staleness] = uri::parameters(&uri, ["level", "max_staleness"])?;
     let query = CoordinationQuery::Metadata(name(&uri)?);
-    match ask(&face, query, level(at, max_staleness)?).await? {
+    match ask(
+        &face,
+        query,
+        level(at.as_deref(), max_staleness.as_deref())?,
+    )
+    .await?
+    {
         CoordinationAnswer::Metadata(Some(entry)) => {
             let kind = HeaderValue::from_static("application/octet-stream");
             let headers = [

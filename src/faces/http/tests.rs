@@ -1197,7 +1197,7 @@ async fn metadata_over_http() {
         );
     }
     assert_eq!(put("?revision=x", b"").await.status, 400);
-    assert_eq!(put("", &[0; 70_000]).await.status, 413);
+    assert_eq!(put("", &vec![0; 70_000]).await.status, 413);
     let delete = async |query: &str| {
         let path = format!("{path}{query}");
         server.call("DELETE", &path, "", b"").await

@@ -170,7 +170,7 @@ fn a_strong_read_on_a_side_without_a_majority_is_not_answered() {
         let stale = |within| cut_off.query(&1, ReadLevel::Stale { within }, WAIT);
         assert_eq!(stale(None).await, Ok(1));
         // It was as fresh once; and nobody can show that it still is.
-        tokio::time::sleep(WAIT).await;
+        sleep(WAIT).await;
         let refused = stale(Some(WAIT)).await;
         assert!(
             matches!(refused, Err(QueryError::TooStale { within: WAIT, .. })),
@@ -413,9 +413,9 @@ fn a_follower_that_was_told_lately_answers_within_the_bound_without_asking() {
         assert_eq!(stale(SECOND).await, Ok(1), "it asks");
         world.isolate(follower);
         assert_eq!(stale(WAIT * 2).await, Ok(1), "it knows");
-        tokio::time::sleep(WAIT).await;
+        sleep(WAIT).await;
         assert_eq!(stale(WAIT * 2).await, Ok(1), "it still knows");
-        tokio::time::sleep(WAIT).await;
+        sleep(WAIT).await;
         let refused = stale(WAIT * 2).await;
         let Err(QueryError::TooStale {
             known: Some(known), ..
