@@ -54,14 +54,23 @@ impl Shut {
         })
     }
 
-    /// Keeps what was said before and still counts. What is waited for is not replaced by something
-    /// later: while much is written, each report names events that have not arrived yet.
+    /// Keeps what was said before and still counts. What is waited for is not replaced by the same
+    /// fences with more events: while much is written, each report names some that have not arrived
+    /// yet.
     pub(super) fn follow(&mut self, held: Self) {
-        if held.epoch == self.epoch && held.lives == self.lives {
-            self.fences = held.fences;
-            self.higher = held.higher.or(self.higher.take());
-            self.forget_known();
+        if held.epoch != self.epoch || held.lives != self.lives {
+            return;
         }
+        self.fences = held.fences;
+        let same = |said: &(Fences, CausalContext)| {
+            self.higher
+                .as_ref()
+                .is_some_and(|(fences, _)| *fences == said.0)
+        };
+        if let Some(waited_for) = held.higher.filter(same) {
+            self.higher = Some(waited_for);
+        }
+        self.higher.take_if(|(fences, _)| *fences == self.fences);
     }
 
     /// Takes note of what is here by now.
@@ -69,10 +78,6 @@ impl Shut {
         if let Some((fences, _)) = self.higher.take_if(|(_, had)| context.covers(had)) {
             self.fences = fences;
         }
-    }
-
-    fn forget_known(&mut self) {
-        self.higher.take_if(|(fences, _)| *fences == self.fences);
     }
 }
 

@@ -244,7 +244,10 @@ impl Replica {
             former: Vec::new(),
             shut: Shut::said(seen),
         };
-        if let Some(held) = self.heard.remove(&node) {
+        if let Some(mut held) = self.heard.remove(&node) {
+            if let Some(shut) = &mut held.shut {
+                shut.look(&self.context);
+            }
             heard.follow(held, seen.place.epoch, &seen.former);
         }
         if let Some(shut) = &mut heard.shut {
