@@ -9,11 +9,12 @@ use super::command::CoordinationOutcome;
 use super::election::{Elections, VALUE_BYTES_MAX};
 use super::latch::Latches;
 use super::lock::{LockMode, Locks, NAMES_MAX};
+use super::metadata::Metadata;
 use super::queue::Queue;
 use super::request::Answered;
 use super::semaphore::{PERMITS_MAX, Semaphores};
 use super::session::{SessionId, Sessions};
-use crate::planted::TOKENS_BEGIN_AGAIN;
+use crate::planted::{FLOOR_TOO_HIGH, TOKENS_BEGIN_AGAIN};
 use crate::topology::{FencingToken, LogIndex};
 
 /// How far tokens jump when a state is restored: more than the old group can have granted since the
@@ -58,6 +59,7 @@ pub struct Coordination {
     pub(super) elections: Elections,
     pub(super) barriers: Barriers,
     pub(super) latches: Latches,
+    pub(super) metadata: Metadata,
     pub(super) queue: Queue<Wanted>,
 }
 
@@ -74,7 +76,12 @@ impl Coordination {
         let permits = self.semaphores.iter();
         let permits = permits.filter_map(|(_, there)| there.held.keys().next().copied());
         let leaders = self.elections.iter().map(|(_, led)| led.token);
-        let lowest = locks.chain(permits).chain(leaders).min();
+        let held = locks.chain(permits).chain(leaders);
+        let lowest = if FLOOR_TOO_HIGH.is_planted() {
+            held.max()
+        } else {
+            held.min()
+        };
         lowest.unwrap_or(FencingToken(self.highest.0 + 1))
     }
 
@@ -148,6 +155,7 @@ impl Coordination {
                     }
             })
             && self.latches.are_right()
+            && self.metadata.rebuild()
             && self.answered.are_right()
     }
 }
@@ -166,6 +174,7 @@ struct Unchecked {
     elections: Elections,
     barriers: Barriers,
     latches: Latches,
+    metadata: Metadata,
     queue: Queue<Wanted>,
 }
 
@@ -190,6 +199,7 @@ impl TryFrom<Unchecked> for Coordination {
             elections: read.elections,
             barriers: read.barriers,
             latches: read.latches,
+            metadata: read.metadata,
             queue: read.queue,
         };
         if state.rebuild() {

@@ -247,6 +247,14 @@ impl Ledger {
         }
     }
 
+    /// The error for a whole collection under a token of which some holders have not answered.
+    pub(super) fn not_closed(&self) -> RequestError {
+        let refused = self.refusals();
+        let mut missing = self.tally.missing();
+        missing.retain(|node| !refused.iter().any(|(held, _)| held == node));
+        RequestError::NotClosed { missing, refused }
+    }
+
     /// For a planted bug only: after a change of the topology, takes every reachable node that does
     /// not owe an answer for one that has acknowledged.
     pub(super) fn believe_all_but_owing(

@@ -154,7 +154,8 @@ impl Message {
                 } => reply.weight(),
                 Self::Read { ranges, .. } => ranges.len() * ROW_BYTES,
                 Self::Seen(all) => {
-                    let fences = all.iter().map(|seen| seen.fences.len());
+                    let fencing = all.iter().filter_map(|seen| seen.fencing.as_ref());
+                    let fences = fencing.map(|fencing| fencing.fences.len());
                     (all.len() + fences.sum::<usize>()) * ROW_BYTES
                 }
                 Self::Lapsed { keys, .. } => keys.iter().map(Bytes::len).sum(),

@@ -39,6 +39,9 @@ pub(super) struct Problem {
     /// The highest fencing token that is known of the lock.
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<NonZeroU64>,
+    /// The revision of the value that is there instead of the expected one; none if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revision: Option<NonZeroU64>,
     /// Who has what was asked for.
     #[serde(flatten)]
     taken: Option<Box<Taken>>,
@@ -89,6 +92,7 @@ impl Problem {
             missing: Box::default(),
             refused: Box::default(),
             token: None,
+            revision: None,
             taken: None,
             may_be_applied: false,
         }
@@ -113,6 +117,18 @@ impl Problem {
         Self {
             taken: Some(Box::new(Taken { holder, position })),
             ..Self::new(StatusCode::CONFLICT, "taken", detail)
+        }
+    }
+
+    /// There is another value than the expected one, or none.
+    pub(super) fn differs(revision: Option<NonZeroU64>) -> Self {
+        let detail = match revision {
+            Some(revision) => format!("the value is at revision {revision}; nothing was changed"),
+            None => "there is no such value; nothing was changed".to_owned(),
+        };
+        Self {
+            revision,
+            ..Self::new(StatusCode::PRECONDITION_FAILED, "differs", detail)
         }
     }
 
@@ -180,6 +196,7 @@ impl From<RequestError> for Problem {
             RequestError::BadClaim => (StatusCode::BAD_REQUEST, "bad_fence"),
             RequestError::BelowQuorum { .. } => (StatusCode::BAD_REQUEST, "below_quorum"),
             RequestError::NotUnderToken => (StatusCode::BAD_REQUEST, "not_under_token"),
+            RequestError::NotClosed { .. } => (StatusCode::SERVICE_UNAVAILABLE, "not_closed"),
             _ => (StatusCode::INTERNAL_SERVER_ERROR, "failed"),
         };
         let may_be_applied = error.may_be_applied();
@@ -194,6 +211,13 @@ impl Problem {
     /// A request that failed, with the numbers and the nodes in its error.
     pub(super) fn of(error: RequestError, topology: &Topology) -> Self {
         let names = |nodes: &[NodeId]| nodes.iter().map(|node| name_of(*node, topology)).collect();
+        let reasons = |refused: &[(NodeId, Refusal)]| {
+            let reason = |(node, reason): &(NodeId, Refusal)| Refused {
+                node: name_of(*node, topology),
+                reason: reason.to_string(),
+            };
+            refused.iter().map(reason).collect()
+        };
         let mut problem = Self::from(error.clone());
         match error {
             RequestError::Unsatisfiable { required, .. } => problem.required = Some(required),
@@ -225,11 +249,11 @@ impl Problem {
             } => {
                 (problem.required, problem.acked) = (Some(required), Some(acked));
                 problem.missing = names(&missing);
-                let refusal = |(node, reason): &(NodeId, Refusal)| Refused {
-                    node: name_of(*node, topology),
-                    reason: reason.to_string(),
-                };
-                problem.refused = refused.iter().map(refusal).collect();
+                problem.refused = reasons(&refused);
+            }
+            RequestError::NotClosed { missing, refused } => {
+                problem.missing = names(&missing);
+                problem.refused = reasons(&refused);
             }
             _ => {}
         }
@@ -241,6 +265,7 @@ impl From<CoordinationError> for Problem {
     fn from(error: CoordinationError) -> Self {
         let (status, code) = match error {
             CoordinationError::NoQuorum => (StatusCode::SERVICE_UNAVAILABLE, "not_quorate"),
+            CoordinationError::TooStale { .. } => (StatusCode::SERVICE_UNAVAILABLE, "too_stale"),
             CoordinationError::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "timeout"),
             CoordinationError::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
             CoordinationError::Malformed => (StatusCode::INTERNAL_SERVER_ERROR, "failed"),

@@ -12,6 +12,7 @@ use crate::doors::{AdminError, CoordinationError, name_of};
 fn coordination_code(error: CoordinationError) -> &'static str {
     match error {
         CoordinationError::NoQuorum => "NOTQUORATE",
+        CoordinationError::TooStale { .. } => "TOOSTALE",
         CoordinationError::TimedOut => "TIMEOUT",
         CoordinationError::Stopping => "STOPPING",
         CoordinationError::Malformed => "ERR",
@@ -347,6 +348,11 @@ pub(crate) fn request_error(error: &RequestError, extent: Extent, topology: &Top
         RequestError::ReadOnly { .. } => format!("READONLY {error}{}", nothing()),
         RequestError::DiskFull => format!("OOM the disk of the node is full{}", nothing()),
         RequestError::Fenced { .. } => format!("FENCED {error}{}", so_far()),
+        RequestError::NotClosed { missing, refused } => format!(
+            "NOTCLOSED {error}{}{}",
+            reasons(refused, topology),
+            names(missing, topology)
+        ),
         other => format!("ERR {other}"),
     };
     line.retain(|symbol| symbol != '\r' && symbol != '\n');
