@@ -27,6 +27,7 @@
 //! propose           proposals, here or at the leader
 //! pace              heartbeats and elections as fast as the network allows
 //! hand_over         handing the leadership to another voter
+//! witness           a voter that leads only until somebody else can
 //! details           what operators want to know; the tail of the log
 //! survey            what the voters of a group say of themselves
 //! read              queries at three strengths, here or at another node
@@ -66,6 +67,7 @@ mod serve;
 mod survey;
 mod topology_machine;
 mod types;
+mod witness;
 
 pub use config::{ConsensusConfig, ConsensusConfigError, Pace};
 pub use details::{FollowerDetails, GroupDetails, GroupStatus, LogLine, LogLineKind, Role};

@@ -1,6 +1,7 @@
 //! `quorate consensus`: who decides, whether there are enough of them, and what follows from that
 //! for reads and writes. Over HTTP.
 
+mod entry;
 mod judge;
 mod read;
 
@@ -18,6 +19,7 @@ use super::http::{self, Client};
 use super::output::{self, Output};
 use crate::doors::{AccessKind, GroupView, LogEntryView, QuorumView, Status};
 use crate::table::Table;
+use entry::{AddNode, Enter, Init};
 use judge::Finding;
 use read::Read;
 
@@ -64,6 +66,14 @@ enum Verb {
     VerifyQuorum(Verify),
     /// Set the default levels of a keyspace, and say what they give up.
     SetQuorum(Set),
+    /// Say how to begin a cluster: it begins with its first node.
+    Init(Init),
+    /// Make a token for one node, and say how to start the node with it.
+    Join(Enter),
+    /// As join. The cluster chooses which of its nodes vote.
+    AddNode(AddNode),
+    /// As join, for a node that is there to vote only.
+    AddWitness(Enter),
     /// Take a node out of the cluster. Its data moves to the others first.
     RemoveNode(Remove),
     /// Say what is amiss with a node. The exit code is 1 if something is.
@@ -194,6 +204,10 @@ impl Consensus {
             Verb::Quorum(quorum) => quorum.run(globals, &of_group),
             Verb::VerifyQuorum(verify) => verify.run(globals),
             Verb::SetQuorum(set) => set.run(globals),
+            Verb::Init(init) => init.run(globals),
+            Verb::Join(enter) => enter.run(globals),
+            Verb::AddNode(add) => add.run(globals),
+            Verb::AddWitness(enter) => enter.run_as_witness(globals),
             Verb::RemoveNode(remove) => remove.run(globals, &of_group),
             Verb::Diagnose { node } => diagnose(globals, &of_group, &node),
             Verb::TransferLeader { to_node } => {

@@ -131,6 +131,9 @@ pub struct Member {
     /// Whether it is to hold nothing, and stays.
     #[serde(default)]
     pub drained: bool,
+    /// Whether it is there to vote only.
+    #[serde(default)]
+    pub witness: bool,
 }
 
 /// A token that may still admit somebody. Its secret is not told again.

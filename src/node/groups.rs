@@ -70,6 +70,7 @@ impl<M: Machine> GroupAt<M> {
         let name = |node| short_name_of(node, &shared.hub.topology()).into();
         match error {
             HandOverError::NoLeader => AdminError::NoQuorum,
+            HandOverError::Witness { node } => AdminError::Witness(name(node)),
             HandOverError::NotAVoter { node } => AdminError::NotAVoter(name(node)),
             HandOverError::Behind { node, entries } => AdminError::Behind {
                 node: name(node),

@@ -3,6 +3,7 @@
 import json
 
 from cluster import Cluster, quorate, wait_until
+from resp import ReplyError
 
 
 def asked(node, *words):
@@ -126,3 +127,37 @@ def check_reads_are_as_fresh_as_they_say():
         assert read(c, "--key", "k", "--level", "stale") == (0, "15\n")
         for level in ("strong", "lease"):
             assert read(c, "--key", "k", "--level", level, "--timeout", "20s")[0] == 3, level
+
+
+def check_a_witness_breaks_the_tie():
+    """Two nodes with data and a witness: whichever node is killed, decisions and locks go on; the witness holds nothing."""
+    with Cluster(2) as cluster:
+        a, b = cluster.nodes
+        code, made = asked(a, "add-witness", "--node", "w")
+        assert code == 0 and "--witness" in made["command"] and " --node w " in made["command"], made
+        w = cluster.add("w", "dc3", "--witness")
+        voters = lambda: sorted(asked(a, "quorum")[1]["group"]["voters"])
+        wait_until("all three vote", lambda: voters() == ["a", "b", "w"] and asked(a, "--group", "coordination", "quorum")[1]["group"]["spare"] == 1, 20)
+        listed = quorate("node", "list", "--http", a.ready["http"], "--output", "json")
+        members = {member["name"]: member for member in json.loads(listed.stdout)["nodes"]}
+        assert members["w"]["witness"] and members["w"]["partitions"] == 0 and members["a"]["partitions"] > 0, members
+        # It serves clients as any node does.
+        w.call("SET", "k", "v")
+        code, text = said(a, "transfer-leader", "--to-node", "w")
+        assert code == 1 and "witness" in text, text
+        for dies, left in ((a, b), (b, a)):
+            dies.kill()
+            wait_until("a lock is granted", lambda: granted(left), 20)
+            code, led = asked(left, "--group", "coordination", "leader")
+            assert code == 0 and led["leader"] == left.name, led
+            left.call("META.SET", "by", left.name)
+            dies.start()
+            wait_until("all answer again", lambda: asked(left, "quorum")[1]["group"]["spare"] == 1, 30)
+            assert dies.call("META.GET", "by")[0] == left.name.encode()
+
+
+def granted(node):
+    try:
+        return node.call("LOCK.ACQUIRE", "k", "TTL", 10) is not None
+    except (OSError, ReplyError):
+        return False

@@ -108,7 +108,14 @@ fn prepare<M: Machine>(
     let hosted = Arc::new(Hosted::<M>::new());
     let topology = topology(&hosted);
     let host: Arc<dyn Host> = Arc::clone(&hosted) as _;
-    let engine = Engine::new(config.clone(), disk.clone(), host, Arc::clone(lives), peer);
+    let engine = Engine::new(
+        config.clone(),
+        disk.clone(),
+        host,
+        Arc::clone(lives),
+        topology.clone(),
+        peer,
+    );
     let engine = Arc::new(engine);
     let (proposer, proposing) = Proposer::new(Arc::clone(&engine), topology.clone());
     let attendance = Attendance::of(engine.group());
@@ -122,6 +129,7 @@ fn prepare<M: Machine>(
         Box::pin(engine.seeded(Purpose::Propose, proposing)),
         Box::pin(engine.seeded(Purpose::Reconcile, reconciling)),
         Box::pin(Arc::clone(&engine).follow_trust()),
+        Box::pin(Arc::clone(&engine).keep_back()),
     ];
     if config.pace == Pace::Agreed {
         let following = pace::follow(Arc::clone(&engine), topology.clone(), floor);

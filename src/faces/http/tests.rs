@@ -154,6 +154,7 @@ impl Data for Fake {
             key: quorate_crdt::PublicKey([0; 32]),
             next_key: None,
             voter: true,
+            witness: false,
         };
         let replication = Replication::Fixed(BTreeMap::from([("oslo".into(), 1)]));
         let keyspace = Keyspace {
@@ -260,6 +261,7 @@ impl Admin for Fake {
             partitions: 3,
             leaving: false,
             drained: true,
+            witness: false,
         }])
     }
 
