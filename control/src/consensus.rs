@@ -16,6 +16,7 @@
 //! coordination_machine  locks and their like as such a machine
 //! messages          what nodes say to each other
 //! log               log, vote and markers in the node's store
+//! mark              the hash of a state at one entry
 //! hosted            a machine as the engine and its onlookers see it
 //! apply             committed entries into the machine; snapshots
 //! peer              calls to one other node
@@ -30,6 +31,7 @@
 //! witness           a voter that leads only until somebody else can
 //! details           what operators want to know; the tail of the log
 //! survey            what the voters of a group say of themselves
+//! agree             whether all replicas have the same state
 //! read              queries at three strengths, here or at another node
 //! attend            a part in a group of voters, as long as the node votes
 //! serve             answers to other nodes of a group
@@ -39,6 +41,7 @@
 //!
 //! Each file uses only files above it.
 
+mod agree;
 mod apply;
 mod attend;
 mod codec;
@@ -55,6 +58,7 @@ mod link;
 mod lives;
 mod log;
 mod machine;
+mod mark;
 mod members;
 mod messages;
 mod pace;
@@ -76,6 +80,7 @@ pub use group::{Boxed, Group};
 pub use link::{Link, LinkError};
 pub use lives::VoteTrust;
 pub use machine::{GroupId, Machine, ReadLevel};
+pub use mark::Mark;
 pub use propose::CommitTimes;
 pub use recovery::{Recovery, RecoveryError};
 pub use registry::{Consensus, ControlGroup, GroupReport};

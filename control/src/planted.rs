@@ -92,6 +92,8 @@ quorate_crdt::bugs! {
     WITNESS_HOLDS = "witness-holds": "partitions are placed on a witness";
     /// Nobody who holds data can lead, and nothing is decided when one of them dies.
     WITNESS_KEEPS_ALL_BACK = "witness-keeps-all-back": "a witness stands for no election, even if it alone has an entry that is decided";
+    /// A replica that has decided otherwise answers, leads and is copied.
+    DIFFERENT_GOES_ON = "different-goes-on": "a replica whose state differs from that of the others takes part as before";
     /// Two groups take each other's log for theirs.
     GROUPS_SHARE_A_LOG = "groups-share-a-log": "the records of all groups have the same keys";
     /// A leader that was cut off answers with what was replaced meanwhile.

@@ -118,6 +118,9 @@ pub struct VoterView {
     pub applied: u64,
     /// Whether it may not vote, because its directory may be older than one that it has run on.
     pub distrusted: bool,
+    /// The entry at which its state differed from that of a majority; it takes no part any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub differs: Option<u64>,
 }
 
 impl QuorumView {

@@ -165,6 +165,7 @@ impl<M: Machine> GroupDoor for GroupAt<M> {
                     last_log: said.last_log.0,
                     applied: said.applied.0,
                     distrusted: said.standing == VoteTrust::Forgetful,
+                    differs: said.differs.map(|index| index.0),
                 })
             });
             let voters = survey.keys().map(|&voter| name(voter)).collect();

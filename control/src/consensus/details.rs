@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::engine::Engine;
 use super::lives::VoteTrust;
+use super::mark::Mark;
 use super::types::{Entry, LogId, Proposal};
 use crate::state::LogIndex;
 use crate::store::StoreError;
@@ -53,6 +54,11 @@ pub struct GroupStatus {
     pub learners: Vec<NodeId>,
     /// Whether this node's directory is trusted with a vote.
     pub standing: VoteTrust,
+    /// The hashes of the node's last states at certain entries. All replicas have the same ones.
+    pub marks: Vec<Mark>,
+    /// The entry at which the node's state differed from that of a majority. It takes no part any
+    /// more.
+    pub differs: Option<LogIndex>,
 }
 
 /// A group in detail, as one node knows it.
@@ -127,6 +133,8 @@ impl fmt::Display for LogLineKind {
 impl Engine {
     pub(super) fn status(&self) -> GroupStatus {
         let standing = self.lives.standing();
+        let marks = self.parts.marks.borrow().clone();
+        let differs = *self.differs.borrow();
         let Some(raft) = self.raft() else {
             return GroupStatus {
                 term: 0,
@@ -138,6 +146,8 @@ impl Engine {
                 joint: false,
                 learners: Vec::new(),
                 standing,
+                marks,
+                differs,
             };
         };
         let receiver = raft.metrics();
@@ -159,6 +169,8 @@ impl Engine {
             joint: membership.get_joint_config().len() > 1,
             learners: membership.learner_ids().collect(),
             standing,
+            marks,
+            differs,
         }
     }
 

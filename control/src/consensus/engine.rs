@@ -23,6 +23,7 @@ use super::machine::GroupId;
 use super::peer::{Peer, Peers};
 use super::types::{Runtime, Types};
 use crate::planted::WITNESS_STANDS;
+use crate::state::LogIndex;
 use crate::topology::{Timing, Topology};
 
 /// One group's engine.
@@ -40,6 +41,8 @@ pub(super) struct Engine {
     pub(super) fresh: Freshness,
     /// When a leader last sent something.
     pub(super) heard: watch::Sender<Instant>,
+    /// Where this node's state differs from that of the others: then it does not run again.
+    pub(super) differs: watch::Sender<Option<LogIndex>>,
     timing: watch::Sender<Timing>,
     /// How often one of the voters was asked because nobody was known to lead.
     asked: AtomicUsize,
@@ -69,6 +72,7 @@ impl Engine {
                 log,
                 host,
                 applied: Arc::new(watch::Sender::new(Applied::default())),
+                marks: Arc::default(),
                 writing: Arc::default(),
             },
             config,
@@ -78,6 +82,7 @@ impl Engine {
             running: watch::Sender::new(None),
             hint: watch::Sender::new(None),
             fresh: Freshness::default(),
+            differs: watch::Sender::new(None),
             heard: watch::Sender::new(Instant::now()),
             asked: AtomicUsize::new(0),
             orders: Mutex::default(),
@@ -185,7 +190,7 @@ impl Engine {
     /// [`OpenError`]; then it does not run.
     pub(super) async fn start(&self) -> Result<(), OpenError> {
         let _alone = self.orders.lock().await;
-        if self.raft().is_some() {
+        if self.raft().is_some() || self.differs.borrow().is_some() {
             return Ok(());
         }
         self.start_now().await

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use quorate_crdt::NodeId;
 use tokio::sync::{broadcast, watch};
+use xxhash_rust::xxh3::xxh3_128;
 
 use super::codec::{CodecError, decode, encode};
 use super::machine::Machine;
@@ -28,6 +29,9 @@ pub(super) trait Host: Send + Sync {
     fn publish(self: Arc<Self>, commit: &dyn Commit);
 
     fn freeze(&self) -> Frozen;
+
+    /// The hash of the state as [`freeze`](Self::freeze) writes it.
+    fn hash(&self) -> u128;
 
     /// Checks that the bytes are a state.
     fn check(&self, state: &[u8]) -> Result<(), CodecError>;
@@ -129,6 +133,11 @@ impl<M: Machine> Host for Hosted<M> {
     fn freeze(&self) -> Frozen {
         let state = self.state.borrow().clone();
         Box::new(move || encode(&state))
+    }
+
+    fn hash(&self) -> u128 {
+        let encoded = encode(&*self.state.borrow());
+        xxh3_128(&encoded.unwrap_or_default())
     }
 
     fn check(&self, state: &[u8]) -> Result<(), CodecError> {

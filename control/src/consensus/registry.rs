@@ -130,6 +130,7 @@ fn prepare<M: Machine>(
         Box::pin(engine.seeded(Purpose::Reconcile, reconciling)),
         Box::pin(Arc::clone(&engine).follow_trust()),
         Box::pin(Arc::clone(&engine).keep_back()),
+        Box::pin(Arc::clone(&engine).compare()),
     ];
     if config.pace == Pace::Agreed {
         let following = pace::follow(Arc::clone(&engine), topology.clone(), floor);

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use super::drill::{Drills, Verdict, holds};
 use super::group::{self, Group, PATIENCE};
-use super::sums::Add;
+use super::sums::{Add, ODD, WRONG_ONCE};
 
 pub(super) const DRILLS: Drills = &[
     ("groups-share-a-log", "groups-mixed-up", apart),
@@ -27,6 +27,7 @@ pub(super) const DRILLS: Drills = &[
         "nobody-leads",
         only_the_witness_has_it,
     ),
+    ("different-goes-on", "states-differ", one_differs),
     ("hands-over-blindly", "leaderless-for-nothing", lagging),
     ("pace-unmeasured", "far-and-silent", apart_in_space),
     ("leaves-before-the-others-agree", "left-too-early", drained),
@@ -218,5 +219,27 @@ fn only_the_witness_has_it() -> Verdict {
         group.cut_off(leader.0);
         let sum = add(&group, other, 1).await?;
         holds(sum == 8, format!("the sum is {sum}, not 8"))
+    })
+}
+
+/// A replica that has added wrongly stops, and the others go on.
+fn one_differs() -> Verdict {
+    group::with(3, async |group| {
+        ODD.set(true);
+        add(&group, 1, WRONG_ONCE).await?;
+        for _ in 0..1000 {
+            add(&group, 1, 1).await?;
+        }
+        sleep(PATIENCE).await;
+        let differing = (1..=3).filter(|&node| {
+            let sums = group.sums(node);
+            sums.is_ok_and(|sums| sums.status().differs.is_some())
+        });
+        let stopped = differing.count();
+        holds(
+            stopped == 1,
+            format!("one replica differs, and {stopped} have stopped"),
+        )?;
+        add(&group, 1, 1).await.map(drop)
     })
 }
