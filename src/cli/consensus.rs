@@ -17,7 +17,7 @@ use super::fail::Failure;
 use super::globals::Globals;
 use super::http::{self, Client};
 use super::output::{self, Output};
-use crate::doors::{AccessKind, GroupView, LogEntryView, QuorumView, Status};
+use crate::doors::{AccessKind, GroupView, LogEntryView, QuorumView, StateView, Status};
 use crate::table::Table;
 use entry::{AddNode, Enter, Init};
 use judge::Finding;
@@ -118,6 +118,12 @@ enum Verb {
     },
     /// Read what the coordination group has decided: a value of metadata, an election, locks.
     Read(Read),
+    /// Show how much the state of the node that is asked has of what, and its hashes.
+    Debug {
+        /// Does nothing: it is shown in any case.
+        #[arg(long)]
+        show_state_machine: bool,
+    },
     /// Print the metrics about consensus.
     Metrics {
         /// Does nothing: they are in the text form of Prometheus in any case.
@@ -241,6 +247,9 @@ impl Consensus {
                 })
             }
             Verb::Read(read) => read.run(globals),
+            Verb::Debug {
+                show_state_machine: _,
+            } => state(globals, &of_group),
             Verb::Metrics { prometheus: _ } => metrics(globals),
         }
     }
@@ -339,6 +348,25 @@ fn status(globals: &Globals, of_group: &str, detailed: bool) -> Result<(), Failu
         "\n{}",
         table.to_string().trim_end()
     ))?)
+}
+
+fn state(globals: &Globals, of_group: &str) -> Result<(), Failure> {
+    let state: StateView = http::get(globals, &format!("{of_group}/state"))?;
+    if globals.output == Output::Json {
+        return Ok(print_json(&state)?);
+    }
+    let StateView { group, node, .. } = &state;
+    output::line(format_args!(
+        "{group}: {node} has applied everything up to entry {}",
+        state.applied
+    ))?;
+    for (what, figure) in &state.figures {
+        output::line(format_args!("{what:<18} {figure}"))?;
+    }
+    for (entry, hash) in &state.hashes {
+        output::line(format_args!("hash after entry {entry}: {hash}"))?;
+    }
+    Ok(())
 }
 
 fn leader(globals: &Globals, of_group: &str) -> Result<(), Failure> {

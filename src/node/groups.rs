@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_control::consensus::{
-    FollowerDetails, Group, HandOverError, LogLine, Machine, ProposeError, Role, VoteTrust,
+    FollowerDetails, Group, GroupStatus, HandOverError, LogLine, Machine, ProposeError, Role,
+    VoteTrust,
 };
 use quorate_control::state::LogIndex;
 use quorate_crdt::NodeId;
@@ -15,7 +16,7 @@ use tokio::time::{Instant, sleep};
 use super::shared::Shared;
 use crate::doors::{
     AdminError, FollowerView, GroupDoor, GroupView, LogEntryView, LogView, Pending, QuorumView,
-    VoterView, short_name_of,
+    StateView, VoterView, short_name_of,
 };
 
 /// How often a snapshot or a compaction that was begun is looked for.
@@ -146,6 +147,23 @@ impl<M: Machine> GroupDoor for GroupAt<M> {
             },
             majority_heard_ms: details.majority_heard.map(millis),
             followers: details.followers.iter().map(follower).collect(),
+        }
+    }
+
+    fn state(&self) -> StateView {
+        let figures = self.group.figures().into_iter();
+        let GroupStatus { applied, marks, .. } = self.group.status();
+        StateView {
+            group: self.group.id().to_string(),
+            node: self.name(self.group.node()),
+            applied: applied.0,
+            figures: figures
+                .map(|(what, figure)| (what.to_owned(), figure))
+                .collect(),
+            hashes: marks
+                .iter()
+                .map(|mark| (mark.index.0, format!("{:032x}", mark.hash)))
+                .collect(),
         }
     }
 

@@ -176,6 +176,11 @@ impl<M: Machine> Group<M> {
         self.part.engine.tail(entries)
     }
 
+    /// How much there is of what in the state that this node has applied.
+    pub fn figures(&self) -> Vec<(&'static str, u64)> {
+        self.hosted.read(Machine::figures)
+    }
+
     /// What this node has had the group decide, and how long it took.
     pub fn commit_times(&self) -> CommitTimes {
         self.part.proposer.times()

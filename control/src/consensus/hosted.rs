@@ -50,6 +50,9 @@ pub(super) trait Host: Send + Sync {
     fn in_words(&self, command: &[u8]) -> Result<String, CodecError>;
 
     fn awaits_time(&self) -> bool;
+
+    /// How much there is of what.
+    fn figures(&self) -> Vec<(&'static str, u64)>;
 }
 
 /// A machine with those who look at it.
@@ -168,5 +171,9 @@ impl<M: Machine> Host for Hosted<M> {
 
     fn awaits_time(&self) -> bool {
         self.state.borrow().awaits_time()
+    }
+
+    fn figures(&self) -> Vec<(&'static str, u64)> {
+        self.state.borrow().figures()
     }
 }

@@ -104,6 +104,11 @@ pub trait Machine: Clone + Default + Serialize + DeserializeOwned + Send + Sync 
     /// Answers a query from the state as it is.
     fn answer(&self, query: &Self::Query) -> Self::Answer;
 
+    /// How much there is of what, for operators.
+    fn figures(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
+
     /// The only node that may propose the command; `None` if any may.
     fn speaks_for(_command: &Self::Command) -> Option<NodeId> {
         None

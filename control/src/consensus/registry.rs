@@ -87,6 +87,8 @@ pub struct GroupReport {
     pub timing: Timing,
     /// How long decisions took.
     pub times: CommitTimes,
+    /// How much there is of what in the state that this node has applied.
+    pub figures: Vec<(&'static str, u64)>,
 }
 
 /// A group whose tasks do not run yet.
@@ -261,6 +263,7 @@ impl Consensus {
             details: part.engine.details(),
             timing: part.engine.timing(),
             times: part.proposer.times(),
+            figures: part.engine.parts.host.figures(),
         };
         parts.iter().map(report).collect()
     }

@@ -175,6 +175,19 @@ impl Coordination {
         }
     }
 
+    /// How much there is of what.
+    pub fn figures(&self) -> Vec<(&'static str, u64)> {
+        vec![
+            ("sessions", self.sessions.iter().len() as u64),
+            ("locks", self.locks.iter().len() as u64),
+            ("waits", self.queue.len() as u64),
+            ("semaphores", self.semaphores.iter().len() as u64),
+            ("elections", self.elections.iter().len() as u64),
+            ("metadata", self.metadata.len() as u64),
+            ("metadata_bytes", self.metadata.bytes() as u64),
+        ]
+    }
+
     fn list(&self, held_by: Option<&Holder>) -> Vec<LockView> {
         let is_asked = |hold: &LockHold| {
             let mut sessions = hold.holders.keys();

@@ -1,5 +1,5 @@
 use super::*;
-use crate::doors::{GroupView, LogEntryView, QuorumView};
+use crate::doors::{GroupView, LogEntryView, QuorumView, StateView};
 
 /// A group that nobody but `b` may lead, with a snapshot up to entry 9.
 pub(super) struct FakeGroup;
@@ -10,6 +10,13 @@ impl GroupDoor for FakeGroup {
             group: "topology".to_owned(),
             term: 7,
             ..GroupView::default()
+        }
+    }
+
+    fn state(&self) -> StateView {
+        StateView {
+            applied: 9,
+            ..StateView::default()
         }
     }
 
@@ -69,6 +76,8 @@ async fn a_group_is_looked_at_and_told_what_to_do() {
     assert_eq!((status, &view["term"]), (200, &7.into()));
     let (status, quorum) = asked("GET", "topology/quorum", "").await;
     assert_eq!((status, &quorum["quorate"]), (200, &false.into()));
+    let (status, state) = asked("GET", "topology/state", "").await;
+    assert_eq!((status, &state["applied"]), (200, &9.into()));
     let (_, log) = asked("GET", "topology/log?tail=3", "").await;
     assert_eq!(log["entries"].as_array().unwrap().len(), 3);
     for (path, body, status, word) in [
