@@ -5,6 +5,8 @@ mod entry;
 mod judge;
 mod read;
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -115,6 +117,19 @@ enum Verb {
         /// Show up to where the present one goes.
         #[arg(long, group = "what")]
         list: bool,
+        /// Put the state in a file in place of the present one: locks, sessions, elections,
+        /// metadata. Tokens go on above those of both.
+        #[arg(long, group = "what", requires = "from")]
+        restore: bool,
+        /// Save the state of the coordination group in this file as well.
+        #[arg(long, value_name = "FILE", requires = "create")]
+        to: Option<PathBuf>,
+        /// The file to restore.
+        #[arg(long, value_name = "FILE", requires = "restore")]
+        from: Option<PathBuf>,
+        /// The file may be of another cluster.
+        #[arg(long, requires = "restore")]
+        foreign: bool,
     },
     /// Read what the coordination group has decided: a value of metadata, an election, locks.
     Read(Read),
@@ -234,7 +249,15 @@ impl Consensus {
                     format!("the log begins with entry {first}")
                 })
             }
-            Verb::Snapshot { create, list: _ } => {
+            Verb::Snapshot {
+                from: Some(from),
+                foreign,
+                ..
+            } => restore(globals, &of_group, &from, foreign),
+            Verb::Snapshot { create, to, .. } => {
+                if let Some(to) = to {
+                    save(globals, &of_group, &to)?;
+                }
                 let made: Value = if create {
                     http::post(globals, &format!("{of_group}/snapshot"), &json!({}))?
                 } else {
@@ -348,6 +371,22 @@ fn status(globals: &Globals, of_group: &str, detailed: bool) -> Result<(), Failu
         "\n{}",
         table.to_string().trim_end()
     ))?)
+}
+
+fn save(globals: &Globals, of_group: &str, to: &Path) -> Result<(), Failure> {
+    let client = Client::open(globals, globals.patience())?;
+    let archive = client.bytes(&format!("{of_group}/archive"))?;
+    Ok(fs::write(to, archive)?)
+}
+
+fn restore(globals: &Globals, of_group: &str, from: &Path, foreign: bool) -> Result<(), Failure> {
+    let archive = fs::read(from)?;
+    let client = Client::open(globals, globals.patience())?;
+    let path = format!("{of_group}/archive?foreign={foreign}");
+    let restored: Value = client.send(&path, archive)?;
+    told(globals, &restored, "tokens_above", |above| {
+        format!("restored; tokens from now on are above {above}")
+    })
 }
 
 fn state(globals: &Globals, of_group: &str) -> Result<(), Failure> {

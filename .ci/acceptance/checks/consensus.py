@@ -1,6 +1,8 @@
 """`quorate consensus`: what it says, and its exit codes, while nodes fail one after the other."""
 
 import json
+import pathlib
+import tempfile
 
 from cluster import Cluster, quorate, wait_until
 from resp import ReplyError
@@ -161,3 +163,36 @@ def granted(node):
         return node.call("LOCK.ACQUIRE", "k", "TTL", 10) is not None
     except (OSError, ReplyError):
         return False
+
+
+def check_locks_are_saved_and_restored():
+    """A saved state comes back in the same cluster and in another one, and tokens only rise; what is no archive is refused."""
+    coordination = ("--group", "coordination", "snapshot")
+    with Cluster(3) as cluster, tempfile.TemporaryDirectory() as folder:
+        a, b, _ = cluster.nodes
+        file = pathlib.Path(folder) / "state.qrca"
+        token = int(a.call("LOCK.ACQUIRE", "held", "TTL", 3_600_000)[0])
+        a.call("META.SET", "m", "saved")
+        code, text = said(a, *coordination, "--create", "--to", str(file))
+        assert code == 0, text
+        b.call("META.SET", "m", "later")
+        later = int(b.call("LOCK.ACQUIRE", "later", "TTL", 3_600_000)[0])
+        code, restored = asked(b, *coordination, "--restore", "--from", str(file))
+        assert code == 0 and restored["tokens_above"] > later, restored
+        assert a.call("META.GET", "m")[0] == b"saved"
+        assert a.call("LOCK.RENEW", "held", token) == 1 and a.call("LOCK.RENEW", "later", later) == 0
+        assert int(a.call("LOCK.ACQUIRE", "later", "TTL", 10)[0]) > restored["tokens_above"]
+        whole = file.read_bytes()
+        for broken in (whole[:-1], whole[: len(whole) // 2], whole[:30] + bytes([whole[30] ^ 4]) + whole[31:], b"QRCA", b"", b"x" * 100):
+            file.write_bytes(broken)
+            code, refused = asked(a, *coordination, "--restore", "--from", str(file))
+            assert code == 1 and refused["error"]["code"] == "bad_archive", refused
+        assert a.call("META.GET", "m")[0] == b"saved"
+        file.write_bytes(whole)
+        with Cluster(1) as other:
+            node = other[0]
+            code, refused = asked(node, *coordination, "--restore", "--from", str(file))
+            assert code == 1 and refused["error"]["code"] == "foreign_archive", refused
+            code, restored = asked(node, *coordination, "--restore", "--from", str(file), "--foreign")
+            assert code == 0 and restored["tokens_above"] > token, restored
+            assert node.call("META.GET", "m")[0] == b"saved" and node.call("LOCK.RENEW", "held", token) == 1

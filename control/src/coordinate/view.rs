@@ -1,5 +1,6 @@
 //! Looking at the state: who holds what, who waits where and for whom, and what a wait has come to.
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::barrier::RoundEnd;
@@ -120,6 +121,8 @@ pub enum CoordinationQuery {
     },
     /// The value of metadata under a name.
     Metadata(Name),
+    /// The whole state, to be saved.
+    State,
     /// Which tokens may still be held.
     Floor,
 }
@@ -141,6 +144,8 @@ pub enum CoordinationAnswer {
     Latch(bool),
     /// The value; `None` if there is none.
     Metadata(Option<MetadataEntry>),
+    /// The encoded state.
+    State(Bytes),
     /// The lowest token that is held or will be granted.
     Floor(FencingToken),
 }
@@ -171,6 +176,7 @@ impl Coordination {
             CoordinationQuery::Metadata(name) => {
                 CoordinationAnswer::Metadata(self.metadata.get(name).cloned())
             }
+            CoordinationQuery::State => CoordinationAnswer::State(self.encode()),
             CoordinationQuery::Floor => CoordinationAnswer::Floor(self.floor()),
         }
     }
