@@ -14,6 +14,7 @@
 //! machine           what a group decides, as its author writes it
 //! topology_machine  the topology as such a machine
 //! coordination_machine  locks and their like as such a machine
+//! status            what a node says of its part in a group
 //! messages          what nodes say to each other
 //! log               log, vote and markers in the node's store
 //! mark              the hash of a state at one entry
@@ -68,22 +69,23 @@ mod read;
 mod recovery;
 mod registry;
 mod serve;
+mod status;
 mod survey;
 mod topology_machine;
 mod types;
 mod witness;
 
 pub use config::{ConsensusConfig, ConsensusConfigError, Pace};
-pub use details::{FollowerDetails, GroupDetails, GroupStatus, LogLine, LogLineKind, Role};
+pub use details::{FollowerDetails, GroupDetails, LogLine, LogLineKind};
 pub use error::{FoundError, HandOverError, OpenError, ProposeError, QueryError};
 pub use group::{Boxed, Group};
 pub use link::{Link, LinkError};
-pub use lives::VoteTrust;
 pub use machine::{GroupId, Machine, ReadLevel};
 pub use mark::Mark;
 pub use propose::CommitTimes;
 pub use recovery::{Recovery, RecoveryError};
 pub use registry::{Consensus, ControlGroup, GroupReport};
+pub use status::{GroupStatus, Role, VoteTrust};
 
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,7 @@
 //! latch         numbers that fall to 0
 //! metadata      small values under names
 //! request       which commands have been answered already
+//! restore       what may be asked to put a saved state in place of the present one
 //! command       what may be asked, and the answers
 //! state         Coordination: all of it together, and how it is numbered
 //! acquire       from a request to a grant
@@ -20,8 +21,7 @@
 //! apply         one command in, one outcome out
 //! view          looking at it: lists, chains of waiting, what a wait has come to
 //! image         the state as bytes
-//! archive       the state in a file
-//! restore       a saved state in place of the present one
+//! archive       the state in a file, and back
 //! ```
 //!
 //! The first nine know only `session`. What several of them have in common happens in `acquire`

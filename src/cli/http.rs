@@ -103,8 +103,8 @@ enum Method {
     Send(Vec<u8>),
 }
 
-/// The longest answer that is taken, in bytes: a page of a backup, or a document.
-const ANSWER_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// The longest answer that is taken, in bytes: a page of a backup, a saved state, or a document.
+const ANSWER_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 fn call<T: DeserializeOwned>(
     globals: &Globals,

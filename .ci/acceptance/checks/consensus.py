@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import signal
 import tempfile
 
 from cluster import Cluster, quorate, wait_until
@@ -196,3 +197,34 @@ def check_locks_are_saved_and_restored():
             code, restored = asked(node, *coordination, "--restore", "--from", str(file), "--foreign")
             assert code == 0 and restored["tokens_above"] > token, restored
             assert node.call("META.GET", "m")[0] == b"saved" and node.call("LOCK.RENEW", "held", token) == 1
+
+
+def check_a_leader_that_was_stopped_answers_no_old_read():
+    """The leader is stopped five times until others have decided. When it goes on, no lease read through it is old."""
+    with Cluster(3) as cluster:
+        cluster[0].call("META.SET", "k", "-")
+        for turn in range(5):
+            leads = lambda: asked(cluster[0], "--group", "coordination", "leader")[1].get("leader")
+            name = wait_until("somebody leads", leads, 20)
+            leader = next(node for node in cluster.nodes if node.name == name)
+            other = next(node for node in cluster.nodes if node is not leader)
+            assert leader.call("META.GET", "k", "LEASE") is not None
+            leader.process.send_signal(signal.SIGSTOP)
+            try:
+                wait_until("others decide", lambda: decided(other, turn), 20)
+            finally:
+                leader.process.send_signal(signal.SIGCONT)
+            for _ in range(50):
+                for level in ("LEASE", "STRONG"):
+                    try:
+                        value = leader.call("META.GET", "k", level)[0]
+                    except (OSError, ReplyError):
+                        continue
+                    assert value == str(turn).encode(), (turn, level, value)
+
+
+def decided(node, turn):
+    try:
+        return node.call("META.SET", "k", str(turn), timeout=10) > 0
+    except (OSError, ReplyError):
+        return False

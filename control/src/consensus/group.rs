@@ -11,12 +11,13 @@ use quorate_crdt::NodeId;
 use tokio::sync::{broadcast, watch};
 
 use super::codec::{decode, encode};
-use super::details::{GroupDetails, GroupStatus, LogLine};
+use super::details::{GroupDetails, LogLine};
 use super::error::{HandOverError, ProposeError, QueryError};
 use super::hosted::Hosted;
 use super::machine::{GroupId, Machine, ReadLevel};
 use super::propose::CommitTimes;
 use super::serve::Part;
+use super::status::GroupStatus;
 use crate::state::LogIndex;
 use crate::store::StoreError;
 use crate::topology::{Timing, Topology};

@@ -1,4 +1,4 @@
-//! The state in a file: what `quorate consensus snapshot` saves and restores.
+//! The state in a file, and back: what `quorate consensus snapshot` saves and restores.
 //!
 //! ```text
 //! 4   QRCA
@@ -12,7 +12,8 @@ use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::image::ImageError;
-use super::state::Coordination;
+use super::restore::{RESTORE_PART_BYTES_MAX, RestoreCommand, RestoreOutcome};
+use super::state::{ARCHIVE_BYTES_MAX, Coordination};
 use crate::topology::ClusterId;
 
 #[cfg(test)]
@@ -91,4 +92,35 @@ pub fn unarchived(bytes: &Bytes, own: ClusterId, foreign: bool) -> Result<Bytes,
     let state = bytes.slice(HEAD..body.len());
     Coordination::decode(&state)?;
     Ok(state)
+}
+
+impl Coordination {
+    pub(super) fn about_restoring(&mut self, command: RestoreCommand) -> RestoreOutcome {
+        match command {
+            RestoreCommand::Begin => {
+                self.restoring.clear();
+                RestoreOutcome::Taken(0)
+            }
+            RestoreCommand::Part { at, bytes } => {
+                let is_next = at == self.restoring.len() as u64;
+                let fits = bytes.len() <= RESTORE_PART_BYTES_MAX
+                    && self.restoring.len() + bytes.len() <= ARCHIVE_BYTES_MAX;
+                if !is_next || !fits {
+                    self.restoring.clear();
+                    return RestoreOutcome::Refused;
+                }
+                self.restoring.extend_from_slice(&bytes);
+                RestoreOutcome::Taken(self.restoring.len() as u64)
+            }
+            RestoreCommand::Finish(sum) => {
+                let bytes = std::mem::take(&mut self.restoring);
+                let saved = (xxh3_128(&bytes) == sum).then(|| Self::decode(&bytes));
+                let Some(Ok(saved)) = saved else {
+                    return RestoreOutcome::Refused;
+                };
+                let above = self.replace_with(saved);
+                RestoreOutcome::Restored { above }
+            }
+        }
+    }
 }

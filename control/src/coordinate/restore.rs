@@ -1,13 +1,10 @@
-//! Putting a saved state in place of the present one, part by part: an entry of the log must stay
-//! short.
+//! What may be asked to put a saved state in place of the present one. It goes part by part: an
+//! entry of the log must stay short.
 
 use std::fmt;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::xxh3_128;
-
-use super::state::{ARCHIVE_BYTES_MAX, Coordination};
 
 /// The longest part in bytes.
 pub const RESTORE_PART_BYTES_MAX: usize = 256 * 1024;
@@ -53,35 +50,4 @@ pub enum RestoreOutcome {
     /// The parts are not in order, are too many or damaged, or another restoration has begun since.
     /// The present state is as it was; the parts are forgotten.
     Refused,
-}
-
-impl Coordination {
-    pub(super) fn about_restoring(&mut self, command: RestoreCommand) -> RestoreOutcome {
-        match command {
-            RestoreCommand::Begin => {
-                self.restoring.clear();
-                RestoreOutcome::Taken(0)
-            }
-            RestoreCommand::Part { at, bytes } => {
-                let is_next = at == self.restoring.len() as u64;
-                let fits = bytes.len() <= RESTORE_PART_BYTES_MAX
-                    && self.restoring.len() + bytes.len() <= ARCHIVE_BYTES_MAX;
-                if !is_next || !fits {
-                    self.restoring.clear();
-                    return RestoreOutcome::Refused;
-                }
-                self.restoring.extend_from_slice(&bytes);
-                RestoreOutcome::Taken(self.restoring.len() as u64)
-            }
-            RestoreCommand::Finish(sum) => {
-                let bytes = std::mem::take(&mut self.restoring);
-                let saved = (xxh3_128(&bytes) == sum).then(|| Self::decode(&bytes));
-                let Some(Ok(saved)) = saved else {
-                    return RestoreOutcome::Refused;
-                };
-                let above = self.replace_with(saved);
-                RestoreOutcome::Restored { above }
-            }
-        }
-    }
 }
