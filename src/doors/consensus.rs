@@ -193,7 +193,8 @@ pub struct StateView {
     pub applied: u64,
     /// How much there is of what.
     pub figures: BTreeMap<String, u64>,
-    /// The hashes of its last states at certain entries, in hexadecimal. All replicas have the same.
+    /// The hashes of its last states at certain entries, in hexadecimal. All replicas have the
+    /// same.
     pub hashes: BTreeMap<u64, String>,
 }
 

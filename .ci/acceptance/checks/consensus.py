@@ -145,7 +145,7 @@ def check_a_witness_breaks_the_tie():
         members = {member["name"]: member for member in json.loads(listed.stdout)["nodes"]}
         assert members["w"]["witness"] and members["w"]["partitions"] == 0 and members["a"]["partitions"] > 0, members
         # It serves clients as any node does.
-        w.call("SET", "k", "v")
+        w.call("CL", "QUORUM", "SET", "k", "v")
         code, text = said(a, "transfer-leader", "--to-node", "w")
         assert code == 1 and "witness" in text, text
         for dies, left in ((a, b), (b, a)):

@@ -38,9 +38,9 @@ pub enum ReadLevel {
     /// up to where the log goes, who asks a majority whether it still leads (Raft dissertation,
     /// §6.4). Queries at the same time share the questions.
     Strong,
-    /// As strong, without a round trip to others than the leader, while a majority has answered the leader within nine tenths
-    /// of the longest election timeout. It relies on clocks whose rates differ by less than a
-    /// tenth.
+    /// As strong, without a round trip to others than the leader, while a majority has answered the
+    /// leader within nine tenths of the longest election timeout. It relies on clocks whose rates
+    /// differ by less than a tenth.
     Lease,
     /// What the member that answers has applied.
     Stale {

@@ -21,8 +21,8 @@ pub enum RestoreCommand {
         /// At most [`RESTORE_PART_BYTES_MAX`].
         bytes: Bytes,
     },
-    /// All parts are there: the state takes the place of the present one, if they have this XXH3-128.
-    /// Answer: [`RestoreOutcome::Restored`].
+    /// All parts are there: the state takes the place of the present one, if they have this
+    /// XXH3-128. Answer: [`RestoreOutcome::Restored`].
     Finish(u128),
 }
 

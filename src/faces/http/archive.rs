@@ -1,5 +1,5 @@
-//! `GET|POST /v1/consensus/{group}/archive`: saves the state of the coordination group, and restores
-//! one.
+//! `GET|POST /v1/consensus/{group}/archive`: saves the state of the coordination group, and
+//! restores one.
 
 use axum::body::Body;
 use axum::extract::{Path, State};
