@@ -20,7 +20,7 @@ pub(crate) mod waits;
 
 pub use admin::{Admin, KeyspaceChange, KeyspaceSpec, Lost, Member, RoleIn, TokenInfo, UserChange};
 pub use consensus::{
-    FollowerView, GroupDoor, GroupView, LogEntryView, LogView, QuorumView, VoterView,
+    FollowerView, GroupDoor, GroupView, LogEntryView, LogView, QuorumView, StateView, VoterView,
 };
 pub use coordination::{CoordinationError, Coordinator};
 pub(crate) use data::TIMEOUT_MAX;

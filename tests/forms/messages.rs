@@ -141,6 +141,7 @@ pub(crate) fn topology() -> Topology {
         key: PublicKey([7; 32]),
         next_key: Some(PublicKey([8; 32])),
         voter: true,
+        witness: false,
     };
     let moving = Placement {
         epoch: Epoch(9),

@@ -12,7 +12,7 @@ use tokio::task::AbortHandle;
 use super::attend::{FOUNDER, attend, initialize};
 use super::codec::{decode, encode};
 use super::config::{ConsensusConfig, Pace};
-use super::details::{GroupDetails, GroupStatus};
+use super::details::GroupDetails;
 use super::engine::{Engine, Purpose};
 use super::error::{FoundError, OpenError};
 use super::group::{Boxed, Group};
@@ -27,6 +27,7 @@ use super::pace;
 use super::peer::Peer;
 use super::propose::{CommitTimes, Proposer};
 use super::serve::Part;
+use super::status::GroupStatus;
 use crate::state::{Command, ControlState, Response};
 use crate::store::{Commit, Store};
 use crate::topology::{Timing, Topology};
@@ -87,6 +88,8 @@ pub struct GroupReport {
     pub timing: Timing,
     /// How long decisions took.
     pub times: CommitTimes,
+    /// How much there is of what in the state that this node has applied.
+    pub figures: Vec<(&'static str, u64)>,
 }
 
 /// A group whose tasks do not run yet.
@@ -108,7 +111,14 @@ fn prepare<M: Machine>(
     let hosted = Arc::new(Hosted::<M>::new());
     let topology = topology(&hosted);
     let host: Arc<dyn Host> = Arc::clone(&hosted) as _;
-    let engine = Engine::new(config.clone(), disk.clone(), host, Arc::clone(lives), peer);
+    let engine = Engine::new(
+        config.clone(),
+        disk.clone(),
+        host,
+        Arc::clone(lives),
+        topology.clone(),
+        peer,
+    );
     let engine = Arc::new(engine);
     let (proposer, proposing) = Proposer::new(Arc::clone(&engine), topology.clone());
     let attendance = Attendance::of(engine.group());
@@ -122,6 +132,8 @@ fn prepare<M: Machine>(
         Box::pin(engine.seeded(Purpose::Propose, proposing)),
         Box::pin(engine.seeded(Purpose::Reconcile, reconciling)),
         Box::pin(Arc::clone(&engine).follow_trust()),
+        Box::pin(Arc::clone(&engine).keep_back()),
+        Box::pin(Arc::clone(&engine).compare()),
     ];
     if config.pace == Pace::Agreed {
         let following = pace::follow(Arc::clone(&engine), topology.clone(), floor);
@@ -252,6 +264,7 @@ impl Consensus {
             details: part.engine.details(),
             timing: part.engine.timing(),
             times: part.proposer.times(),
+            figures: part.engine.parts.host.figures(),
         };
         parts.iter().map(report).collect()
     }

@@ -299,6 +299,7 @@ impl From<AdminError> for Problem {
             AdminError::LastNode(_) => (StatusCode::CONFLICT, "last_node"),
             AdminError::UnknownGroup(_) => (StatusCode::NOT_FOUND, "no_group"),
             AdminError::NotAVoter(_) => (StatusCode::CONFLICT, "not_a_voter"),
+            AdminError::Witness(_) => (StatusCode::CONFLICT, "witness"),
             AdminError::Behind { .. } => (StatusCode::CONFLICT, "behind"),
             AdminError::NoHeir => (StatusCode::CONFLICT, "no_heir"),
             AdminError::NotInSnapshot { .. } => (StatusCode::CONFLICT, "not_in_snapshot"),
