@@ -24,6 +24,7 @@
 //! lives             whether this node may vote
 //! engine            one group's engine on this node
 //! propose           proposals, here or at the leader
+//! pulse             the signs of life of all groups at once
 //! pace              heartbeats and elections as fast as the network allows
 //! hand_over         handing the leadership to another voter
 //! details           what operators want to know; the tail of the log
@@ -56,6 +57,7 @@ mod messages;
 mod pace;
 mod peer;
 mod propose;
+mod pulse;
 mod read;
 mod recovery;
 mod registry;

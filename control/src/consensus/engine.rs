@@ -9,6 +9,7 @@ use std::time::Duration;
 use openraft::RaftMetrics;
 use openraft::async_runtime::watch::WatchReceiver;
 use quorate_crdt::NodeId;
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
 
@@ -19,7 +20,7 @@ use super::hosted::Host;
 use super::lives::Lives;
 use super::log::{Disk, Log};
 use super::machine::GroupId;
-use super::peer::{Peer, Peers};
+use super::peer::{Beat, Peer, Peers};
 use super::types::{Runtime, Types};
 use crate::topology::{Timing, Topology};
 
@@ -29,6 +30,8 @@ pub(super) struct Engine {
     pub(super) parts: Parts,
     pub(super) lives: Arc<Lives>,
     peer: Peer,
+    /// Where its signs of life go.
+    beats: UnboundedSender<Beat>,
     running: watch::Sender<Option<Raft>>,
     /// Whoever leads, as far as this node knows without a part in the group.
     pub(super) hint: watch::Sender<Option<NodeId>>,
@@ -49,6 +52,7 @@ impl Engine {
         host: Arc<dyn Host>,
         lives: Arc<Lives>,
         peer: Peer,
+        beats: UnboundedSender<Beat>,
     ) -> Self {
         let log = Log {
             disk,
@@ -65,6 +69,7 @@ impl Engine {
             config,
             lives,
             peer,
+            beats,
             running: watch::Sender::new(None),
             hint: watch::Sender::new(None),
             asked: AtomicUsize::new(0),
@@ -186,10 +191,14 @@ impl Engine {
         let config = config.map_err(|error| OpenError::Engine(Box::new(error)))?;
         let turn = Arc::clone(&self.turn).lock_owned().await;
         let machine = StateMachine::new(self.parts.clone(), turn);
+        let peers = Peers {
+            peer: self.peer(self.me()),
+            beats: self.beats.clone(),
+        };
         let starting = Raft::new(
             self.me(),
             Arc::new(config),
-            Peers(self.peer(self.me())),
+            peers,
             self.parts.log.clone(),
             machine,
         );

@@ -15,6 +15,7 @@ pub(super) const DRILLS: Drills = &[
     ("groups-share-a-log", "groups-mixed-up", apart),
     ("reads-without-a-majority", "old-strong-read", cut_off),
     ("hands-over-blindly", "leaderless-for-nothing", lagging),
+    ("one-group-beats", "elections-for-nothing", beating),
     ("pace-unmeasured", "far-and-silent", apart_in_space),
     ("leaves-before-the-others-agree", "left-too-early", drained),
 ];
@@ -52,6 +53,19 @@ fn apart() -> Verdict {
         holds(
             now == epoch,
             format!("the topology is of {now:?}, not {epoch:?}"),
+        )
+    })
+}
+
+/// While nothing happens, no group elects another leader.
+fn beating() -> Verdict {
+    group::with(3, async |group| {
+        let term = group.sums(2)?.status().term;
+        sleep(PATIENCE).await;
+        let now = group.sums(2)?.status().term;
+        holds(
+            now == term,
+            format!("term {term} of an idle group has become {now}"),
         )
     })
 }
