@@ -22,7 +22,9 @@ pub use admin::{
     Admin, KeyspaceChange, KeyspacePlan, KeyspaceSpec, Lost, Member, NodePlan, Plan, RoleIn,
     TokenInfo, UserChange,
 };
-pub use consensus::{FollowerView, GroupDoor, GroupView, LogEntryView, LogView};
+pub use consensus::{
+    FollowerView, GroupDoor, GroupView, LogEntryView, LogView, QuorumView, VoterView,
+};
 pub use coordination::{CoordinationError, Coordinator};
 pub(crate) use data::TIMEOUT_MAX;
 pub use data::{Data, name_of, short_name_of};
