@@ -150,6 +150,8 @@ pub struct ReplicaSummary {
     pub partition: Partition,
     /// Live rows.
     pub rows: u64,
+    /// Roughly the bytes of memory that it takes.
+    pub bytes: u64,
     /// Events that some primary may not know yet.
     pub recent: u64,
     /// Ranges in which the replica knows more than its context says.

@@ -20,7 +20,7 @@ use super::output::Output;
 use super::parse::{Command, Parser, REQUEST_BYTES_MAX};
 use super::refuse::Refused;
 use super::server::{Counters, Server};
-use super::session::{Session, observes, writes};
+use super::session::{Session, writes};
 use super::stats::{SlowEntry, SlowLog};
 use super::table::{self, Run, Spec};
 use super::transaction::{Next, Transaction};
@@ -432,14 +432,11 @@ impl Connection {
         }
     }
 
-    /// Submits the requests of one command. A command that takes two rounds could be overtaken by
-    /// the next, so it is answered first.
+    /// Submits the requests of one command. The node keeps the order of those for one key. What is
+    /// done under a lock is answered first: a holder has one request at a time under way for a row.
     async fn submit(&mut self, work: Work, begun: Begun) -> io::Result<()> {
-        let (writes, alone) = (work.ops.iter().any(writes), work.ops.iter().any(observes));
-        // A named change takes two rounds too.
-        let alone = alone || (writes && self.session.named.is_some());
-        // So may anything under a lock.
-        let alone = alone || self.session.claim.is_some();
+        let writes = work.ops.iter().any(writes);
+        let alone = self.session.claim.is_some();
         let requests = work.ops.len();
         if requests > self.window.0 {
             let Work { ops, shape } = work;
