@@ -3,6 +3,8 @@
 
 mod guarded;
 mod taken;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow, RangeBounds as _};

@@ -325,6 +325,39 @@ fn a_crash_at_any_moment_of_a_removal_brings_nothing_back_and_loses_nothing() {
     (0..1_500).for_each(play);
 }
 
+/// Two sets of three rows are removed, each by one event.
+#[test]
+fn the_memory_of_removed_rows_is_freed_as_slowly_as_asked() {
+    let filled = || {
+        let mut replica = persisted(1);
+        for set in ["s", "t"] {
+            for n in 0..3 {
+                put(
+                    &mut replica,
+                    RowKey::member(set.into(), n.to_string().into()),
+                );
+            }
+        }
+        drop(save(&mut replica, &MemoryStore::new()));
+        replica
+    };
+    let mut replica = filled();
+    for set in ["s", "t"] {
+        wipe(&mut replica, Range::Key(set.into()));
+    }
+    assert_eq!(
+        [0, 2, 2, 9, 9].map(|rows| replica.free_remains(rows)),
+        [0, 2, 2, 2, 0]
+    );
+
+    let mut replica = filled();
+    wipe(&mut replica, Range::Key("s".into()));
+    let mut erased = replica
+        .erase(&mut Batch::default())
+        .expect("it was on disk");
+    assert_eq!([2, 2, 9, 9].map(|rows| erased.free(rows)), [2, 2, 2, 0]);
+}
+
 #[cfg(feature = "planted-bugs")]
 #[test]
 fn planted_bugs_of_remains_are_noticed() {
