@@ -133,10 +133,12 @@ impl Coordinating {
     async fn query(
         &self,
         query: &CoordinationQuery,
+        level: ReadLevel,
     ) -> Result<CoordinationAnswer, CoordinationError> {
-        let asked = self.group.query(query, ReadLevel::Strong, DECIDE_TIMEOUT);
+        let asked = self.group.query(query, level, DECIDE_TIMEOUT);
         asked.await.map_err(|error| match error {
             QueryError::Malformed => CoordinationError::Malformed,
+            QueryError::TooStale { within, known } => CoordinationError::TooStale { within, known },
             _ => CoordinationError::NoQuorum,
         })
     }
@@ -160,7 +162,7 @@ impl Coordinating {
         if let Some(withdrawal) = waiting.withdrawal {
             self.propose(withdrawal).await?;
             // What was granted in the last moment is held.
-            let answer = self.query(&waiting.query).await?;
+            let answer = self.query(&waiting.query, ReadLevel::Strong).await?;
             return Ok(ended(outcome, &answer));
         }
         Ok(outcome)
@@ -229,7 +231,7 @@ impl Coordinating {
         if goes_on(&here) && self.sees_events() && !ask_leader {
             return None;
         }
-        let answer = self.query(query).await.ok()?;
+        let answer = self.query(query, ReadLevel::Strong).await.ok()?;
         (!goes_on(&answer)).then_some(answer)
     }
 
@@ -302,12 +304,13 @@ impl Coordinator for Arc<Coordinating> {
     fn ask(
         &self,
         query: CoordinationQuery,
+        level: ReadLevel,
     ) -> Pending<Result<CoordinationAnswer, CoordinationError>> {
         let (caller, pending) = oneshot::channel();
         let coordinating = Self::clone(self);
         tokio::spawn(async move {
             // Whoever asked may have gone.
-            drop(caller.send(coordinating.query(&query).await));
+            drop(caller.send(coordinating.query(&query, level).await));
         });
         pending
     }
