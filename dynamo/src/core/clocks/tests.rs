@@ -118,100 +118,33 @@ fn a_measurement_counts_for_a_minute() {
 
 #[test]
 fn of_two_measurements_that_agree_the_more_precise_one_is_kept() {
+    type Case = (&'static str, fn(&mut Told), bool);
+    const OLD: u64 = 1000 + FRESH.as_millis() as u64 / 2;
     let first = Told {
         round_trip: 100,
         ..told(2, 0)
     };
-    let later = Told {
-        at: 2000,
-        ahead: 40,
-        ..first
-    };
-    let old = 1000 + FRESH.as_millis() as u64 / 2;
-    // `later` is 40 ms from the first, which may be wrong by 51.
-    let cases = [
-        (
-            "more precise",
-            Told {
-                round_trip: 98,
-                ..later
-            },
-            false,
-        ),
-        ("as precise", later, false),
-        (
-            "less precise",
-            Told {
-                round_trip: 102,
-                ..later
-            },
-            true,
-        ),
-        (
-            "just agrees",
-            Told {
-                round_trip: 102,
-                ahead: 103,
-                ..later
-            },
-            true,
-        ),
-        (
-            "differs",
-            Told {
-                round_trip: 102,
-                ahead: 104,
-                ..later
-            },
-            false,
-        ),
-        (
-            "differs the other way",
-            Told {
-                round_trip: 102,
-                ahead: -104,
-                ..later
-            },
-            false,
-        ),
-        (
-            "another life",
-            Told {
-                round_trip: 102,
-                life: 2,
-                ..later
-            },
-            false,
-        ),
-        (
-            "confirmed since",
-            Told {
-                round_trip: 102,
-                confirmed: true,
-                ..later
-            },
-            false,
-        ),
-        (
-            "nearly old",
-            Told {
-                round_trip: 102,
-                at: old - 1,
-                ..later
-            },
-            true,
-        ),
-        (
-            "old",
-            Told {
-                round_trip: 102,
-                at: old,
-                ..later
-            },
-            false,
-        ),
+    // What differs in the second, and whether the first is kept. Together they may be wrong by 103.
+    let cases: [Case; 10] = [
+        ("more precise", |second| second.round_trip = 98, false),
+        ("as precise", |second| second.round_trip = 100, false),
+        ("less precise", |_| {}, true),
+        ("just agrees", |second| second.ahead = 103, true),
+        ("differs", |second| second.ahead = 104, false),
+        ("differs, behind", |second| second.ahead = -104, false),
+        ("another life", |second| second.life = 2, false),
+        ("confirmed since", |second| second.confirmed = true, false),
+        ("nearly old", |second| second.at = OLD - 1, true),
+        ("old", |second| second.at = OLD, false),
     ];
-    for (name, second, keeps_first) in cases {
+    for (name, differs, keeps_first) in cases {
+        let mut second = Told {
+            at: 2000,
+            round_trip: 102,
+            ahead: 40,
+            ..first
+        };
+        differs(&mut second);
         let clocks = clocks(Worth::Confirmed, &[first, second]);
         let kept = if keeps_first { first } else { second };
         assert_eq!(
@@ -514,15 +447,15 @@ fn a_clock_that_is_off_agrees_on_the_time_of_the_others() {
 #[test]
 fn each_change_of_a_clock_is_news_once() {
     let (me, far) = (NodeId(1), BOUND + SLACK + 1);
-    let cases: &[(&[Told], &[(u64, i64)])] = &[
-        (&[told(2, far - 1), told(3, 1 - far)], &[]),
-        (&[told(2, far), told(3, 0)], &[(2, far)]),
-        (&[told(2, 0), told(3, -far)], &[(3, -far)]),
+    let cases = [
+        (vec![told(2, far - 1), told(3, 1 - far)], vec![]),
+        (vec![told(2, far), told(3, 0)], vec![(2, far)]),
+        (vec![told(2, 0), told(3, -far)], vec![(3, -far)]),
         // Its own clock is the one that is off: the others are right.
-        (&[told(2, far), told(3, far)], &[(1, -far)]),
+        (vec![told(2, far), told(3, far)], vec![(1, -far)]),
     ];
     for (others, off) in cases {
-        let mut clocks = clocks(Worth::Confirmed, others);
+        let mut clocks = clocks(Worth::Confirmed, &others);
         let now = time(1000, 0);
         clocks.judge(now, false);
         let begun: Vec<_> = off
@@ -531,14 +464,14 @@ fn each_change_of_a_clock_is_news_once() {
             .collect();
         assert_eq!(clocks.news(now, me), begun);
         assert_eq!(clocks.news(now, me), [], "said");
-        for other in *others {
+        for other in others {
             tell(
                 &mut clocks,
                 Told {
                     at: 2000,
                     life: 2,
                     ahead: 0,
-                    ..*other
+                    ..other
                 },
             );
         }

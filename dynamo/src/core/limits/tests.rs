@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_control::topology::{Epoch, KeyspaceId, Partition};
@@ -185,150 +186,131 @@ fn delta() -> Delta {
     }
 }
 
+const ID: FlightId = FlightId {
+    core: 0,
+    life: 1,
+    number: 1,
+};
+const PLACE: Place = Place {
+    keyspace: KeyspaceId(0),
+    partition: Partition(0),
+    epoch: Epoch(1),
+};
+
+fn assert_carries(message: Message, carried: usize) {
+    assert_eq!(message.weight(), ROW + carried, "{message:?}");
+    let to = NodeId(2);
+    assert_eq!(Effect::Send { to, message }.weight(), ROW + carried);
+}
+
 #[test]
-fn a_message_weighs_what_it_carries() {
+fn a_message_with_a_delta_weighs_what_the_delta_does() {
     let delta = delta();
     let sent = delta.sent_bytes();
     assert!(sent > 110, "at least its strings: {sent}");
-    let id = FlightId {
-        core: 0,
-        life: 1,
-        number: 1,
+    let (id, place) = (ID, PLACE);
+    let shared = Arc::new(delta.clone());
+    let (stamped_at, adds, hides, claim) = (None, false, false, None);
+    let write = Message::Write {
+        id,
+        place,
+        delta: Arc::clone(&shared),
+        stamped_at,
+        adds,
+        hides,
+        claim,
     };
-    let stream = StreamId { life: 1, number: 1 };
-    let place = Place {
-        keyspace: KeyspaceId(0),
-        partition: Partition(0),
-        epoch: Epoch(1),
+    assert_carries(write, sent);
+    let hint = Message::Hint {
+        owner: NodeId(2),
+        place,
+        delta: shared,
     };
+    assert_carries(hint, sent);
+    let different = Message::Different {
+        id,
+        delta: delta.clone(),
+        digest: 0,
+    };
+    assert_carries(different, sent);
+    let repair = Message::Repair {
+        place,
+        delta: delta.clone(),
+        answers: None,
+    };
+    assert_carries(repair, sent);
+    let piece = Piece {
+        replica: ReplicaId::new(NodeId(1), 1),
+        after: None,
+        delta,
+        next: None,
+        settled: Vec::new(),
+    };
+    let chunk = Message::Chunk {
+        place,
+        stream: StreamId { life: 1, number: 1 },
+        piece: Box::new(piece),
+    };
+    assert_carries(chunk, sent);
+}
+
+fn seen(locks: u8) -> Seen {
+    let ranks: BTreeMap<LockId, Rank> = (0..locks)
+        .map(|lock| (LockId::of(&[lock]), Rank::of(1, 0)))
+        .collect();
+    let fences = postcard::to_stdvec(&(0_u64, ranks)).expect("a postcard form");
+    let fences: Fences = postcard::from_bytes(&fences).expect("a floor and ranks");
+    Seen {
+        place: PLACE,
+        replica: ReplicaId::new(NodeId(1), 1),
+        context: CausalContext::new(),
+        beyond: CausalContext::new(),
+        digest: 0,
+        filling: false,
+        partial: false,
+        exact: true,
+        waking: false,
+        former: CausalContext::new(),
+        to: None,
+        fences,
+    }
+}
+
+#[test]
+fn a_message_without_a_delta_weighs_what_it_asks_or_answers() {
+    let (id, place) = (ID, PLACE);
     let request = Request {
         keyspace: KeyspaceId(0),
         op: Op::Mutate(bytes(10), set(5)),
         consistency: None,
-        timeout: std::time::Duration::from_secs(1),
+        timeout: Duration::from_secs(1),
         datacenter: "dc1".into(),
         id: None,
         claim: None,
     };
-    let result = Ok(Reply::Value(bytes(500)).into());
-    let seen = |locks: u8| {
-        let ranks: BTreeMap<LockId, Rank> = (0..locks)
-            .map(|lock| (LockId::of(&[lock]), Rank::of(1, 0)))
-            .collect();
-        let fences = postcard::to_stdvec(&(0_u64, ranks)).expect("a postcard form");
-        let fences: Fences = postcard::from_bytes(&fences).expect("a floor and ranks");
-        Seen {
-            place,
-            replica: ReplicaId::new(NodeId(1), 1),
-            context: CausalContext::new(),
-            beyond: CausalContext::new(),
-            digest: 0,
-            filling: false,
-            partial: false,
-            exact: true,
-            waking: false,
-            former: CausalContext::new(),
-            to: None,
-            fences,
-        }
+    let forward = Message::Forward {
+        id,
+        place,
+        request: Box::new(request),
+        unix_millis: 0,
+        attempt: Attempt::First,
     };
-    let cases = [
-        (
-            Message::Write {
-                id,
-                place,
-                delta: Arc::new(delta.clone()),
-                stamped_at: None,
-                adds: false,
-                hides: false,
-                claim: None,
-            },
-            sent,
-        ),
-        (
-            Message::Hint {
-                owner: NodeId(2),
-                place,
-                delta: Arc::new(delta.clone()),
-            },
-            sent,
-        ),
-        (
-            Message::Different {
-                id,
-                delta: delta.clone(),
-                digest: 0,
-            },
-            sent,
-        ),
-        (
-            Message::Repair {
-                place,
-                delta: delta.clone(),
-                answers: None,
-            },
-            sent,
-        ),
-        (
-            Message::Chunk {
-                place,
-                stream,
-                piece: Box::new(Piece {
-                    replica: ReplicaId::new(NodeId(1), 1),
-                    after: None,
-                    delta,
-                    next: None,
-                    settled: Vec::new(),
-                }),
-            },
-            sent,
-        ),
-        (
-            Message::Forward {
-                id,
-                place,
-                request: Box::new(request),
-                unix_millis: 0,
-                attempt: Attempt::First,
-            },
-            15 + ROW,
-        ),
-        (Message::Forwarded { id, result }, 500),
-        (
-            Message::Read {
-                id,
-                place,
-                ranges: vec![Range::ALL; 3],
-                digest: 0,
-                context: None,
-                claim: None,
-            },
-            3 * ROW,
-        ),
-        (Message::Seen(vec![seen(0), seen(3)]), 5 * ROW),
-        (
-            Message::Lapsed {
-                id,
-                place,
-                keys: vec![bytes(5), bytes(6)],
-            },
-            11,
-        ),
-        (Message::Clock { id }, 0),
-        (
-            Message::Former {
-                place,
-                replica: ReplicaId::new(NodeId(1), 1),
-                events: CausalContext::new(),
-            },
-            0,
-        ),
-    ];
-    for (message, carried) in cases {
-        assert_eq!(message.weight(), ROW + carried, "{message:?}");
-        let to = NodeId(2);
-        assert_eq!(Effect::Send { to, message }.weight(), ROW + carried);
-    }
+    assert_carries(forward, 15 + ROW);
+    let result = Ok(Reply::Value(bytes(500)).into());
+    assert_carries(Message::Forwarded { id, result }, 500);
+    let read = Message::Read {
+        id,
+        place,
+        ranges: vec![Range::ALL; 3],
+        digest: 0,
+        context: None,
+        claim: None,
+    };
+    assert_carries(read, 3 * ROW);
+    assert_carries(Message::Seen(vec![seen(0), seen(3)]), 5 * ROW);
+    let keys = vec![bytes(5), bytes(6)];
+    assert_carries(Message::Lapsed { id, place, keys }, 11);
+    assert_carries(Message::Clock { id }, 0);
     assert_eq!(Effect::NewLife.weight(), ROW);
 }
 

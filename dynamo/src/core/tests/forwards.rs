@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::net::{Net, PLACE, node};
 use crate::consistency::Consistency as C;
 use crate::op::{Mutation, Op, Query, Reply, RequestError};
-use crate::protocol::{Input, Message};
+use crate::protocol::{Input, Message, Refusal};
 
 /// Three nodes that hold the partition, and one that forwards its requests.
 fn four() -> Net {
@@ -196,9 +196,7 @@ fn a_forward_sent_again_to_a_new_life_is_not_executed_again() {
     net.boot(node(to), true);
     let answer = net.answer(ticket);
     assert!(
-        answer
-            .as_ref()
-            .is_err_and(crate::op::RequestError::may_be_applied),
+        answer.as_ref().is_err_and(RequestError::may_be_applied),
         "{answer:?}"
     );
     net.run(Duration::from_secs(5));
@@ -302,6 +300,36 @@ fn a_forwarded_write_is_not_handed_on_when_its_node_is_gone() {
     assert_eq!(net.get(1, "c", C::All), Ok(Some("1".into())));
 }
 
+#[test]
+fn a_forward_that_two_nodes_refuse_is_given_up() {
+    let mut net = four();
+    let ticket = net.submit(4, incr(), C::One);
+    let mut last = 0;
+    for _ in 0..2 {
+        let (to, forward) = intercept(&mut net);
+        assert_ne!(to, last, "another one is tried");
+        last = to;
+        let Message::Forward { id, .. } = forward else {
+            panic!("{forward:?}")
+        };
+        let reason = Refusal::Filling;
+        let message = Message::Refused { id, reason };
+        let from = node(to);
+        net.input(node(4), Input::Message { from, message });
+    }
+    assert_eq!(
+        reply(&net, ticket),
+        Some(Err(RequestError::Refused {
+            level: C::One,
+            acked: 0,
+            required: 1,
+            refused: vec![(node(last), Refusal::Filling)],
+            missing: Vec::new(),
+            may_be_applied: false,
+        }))
+    );
+}
+
 /// The partition is placed as before, under the next epoch, as far as these nodes know.
 fn next_epoch(net: &mut Net, nodes: &[u64]) {
     net.topology.epoch.0 += 1;
@@ -351,6 +379,12 @@ fn a_forward_between_two_epochs_is_executed_when_both_know_the_later_one() {
         next_epoch(&mut net, &[1, 2, 3]);
         net.settle();
         assert_eq!(reply(&net, ticket), None, "{op:?} waits for the topology");
+        let refused = [1, 2, 3, 4].map(|at| net.cores[&node(at)].counters().epoch_refused);
+        assert_eq!(
+            refused.iter().sum::<u64>(),
+            2,
+            "by one, and told to the other"
+        );
         next_epoch(&mut net, &[4, 1, 2, 3]);
         assert!(net.answer(ticket).is_ok(), "{op:?}");
 

@@ -232,6 +232,7 @@ fn whoever_waits_for_a_dead_replica_slows_nobody_down() {
     net.settle();
     let looked = |net: &Net| net.cores[&node(1)].counters().waits_looked_at;
     let before = looked(&net);
+    assert!(before >= 100, "each of them, once at least");
     net.set(1, "other", "v", C::Quorum).expect("two of three");
     assert_eq!(looked(&net), before, "nobody waits for that");
     assert!(net.waited.is_empty());
