@@ -1,6 +1,9 @@
 //! What happens to requests that do not get what they wait for: refusals, unreachable nodes,
 //! deadlines, and changes of the topology.
 
+#[cfg(test)]
+mod tests;
+
 use quorate_control::quorum::Verdict;
 use quorate_control::topology::Epoch;
 use quorate_crdt::{CausalContext, NodeId, Now};

@@ -1,5 +1,8 @@
 //! Records who was asked one question, what each answered, and what that decides.
 
+#[cfg(test)]
+mod tests;
+
 use quorate_control::quorum::{Group, Tally, Unsatisfiable, Verdict};
 use quorate_crdt::NodeId;
 

@@ -1,6 +1,9 @@
 //! Weighs what goes in and out: checks what a request brings and what would result from it, before
 //! anything is built, and says how much memory messages and answers take.
 
+#[cfg(test)]
+mod tests;
+
 use bytes::Bytes;
 
 use crate::op::{

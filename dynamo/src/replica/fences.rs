@@ -4,6 +4,9 @@
 //! rows, travel with every report, and are never dropped while a request that they refuse could
 //! still arrive: only below the *floor*, which refuses all that a dropped fence had refused.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};

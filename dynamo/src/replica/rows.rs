@@ -4,6 +4,8 @@
 mod guarded;
 mod marks;
 mod taken;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow, RangeBounds as _};
