@@ -158,9 +158,11 @@ impl Coordinating {
             return Ok(ended(outcome, &answer));
         }
         if let Some(withdrawal) = waiting.withdrawal {
-            self.propose(withdrawal).await?;
+            // The wait has begun: whatever is not heard of its end, it may have ended well.
+            let unknown = |_| CoordinationError::TimedOut;
+            self.propose(withdrawal).await.map_err(unknown)?;
             // What was granted in the last moment is held.
-            let answer = self.query(&waiting.query).await?;
+            let answer = self.query(&waiting.query).await.map_err(unknown)?;
             return Ok(ended(outcome, &answer));
         }
         Ok(outcome)

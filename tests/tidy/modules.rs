@@ -26,7 +26,7 @@ const ROOMS: [(&str, &[&str]); 15] = [
         "node",
         &["config", "doors", "password", "planted", "process", "store"],
     ),
-    ("sim", &["config", "doors", "node", "table"]),
+    ("sim", &["check", "config", "doors", "node", "table"]),
     ("demo", &["config", "doors", "faces", "node", "table"]),
     (
         "cli",
