@@ -12,7 +12,7 @@ import urllib.request
 
 from checks.fencing import ask, fenced
 from checks.locks import acquire, survives
-from cluster import Cluster, wait_until
+from cluster import Cluster, quorate, wait_until
 from machines import Site
 from resp import Connection, ReplyError
 
@@ -199,3 +199,11 @@ def check_what_no_lock_can_be_is_refused():
         listed = a.call("LOCK.LIST")
         assert [lock[1] for lock in listed] == [b"k"], listed
         assert a.call("LOCK.RELEASE", "k", token) == 1
+
+
+def check_the_scene_about_fencing_is_told_and_holds():
+    done = quorate("demo", "--scene", "fencing", "--plain", timeout=180)
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = done.stdout
+    for line in ("Ann works under the lock, and is stopped", "Bob takes over", "FENCED requests below token", "verdict: all held: 6 of 6 late requests"):
+        assert line in told, (line, told)
