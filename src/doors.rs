@@ -19,7 +19,9 @@ mod status;
 pub(crate) mod waits;
 
 pub use admin::{Admin, KeyspaceChange, KeyspaceSpec, Lost, Member, RoleIn, TokenInfo, UserChange};
-pub use consensus::{FollowerView, GroupDoor, GroupView, LogEntryView, LogView};
+pub use consensus::{
+    FollowerView, GroupDoor, GroupView, LogEntryView, LogView, QuorumView, VoterView,
+};
 pub use coordination::{CoordinationError, Coordinator};
 pub(crate) use data::TIMEOUT_MAX;
 pub use data::{Data, name_of, short_name_of};

@@ -352,6 +352,17 @@ fn shells_and_manuals_get_their_files() {
 }
 
 #[test]
+fn the_upgrade_page_shows_the_forms_of_this_version() {
+    let said = quorate("--version").stdout;
+    let page = include_str!("../docs/operations.md");
+    assert!(
+        page.contains(&format!("$ quorate --version\n{}", text(&said))),
+        "docs/operations.md shows other forms than {}",
+        text(&said)
+    );
+}
+
+#[test]
 fn a_token_is_all_that_stdout_gets() {
     let made = r#"{"token":"qt-1","uses":3,"expires_s":3600}"#;
     let (output, asked) = over_http(

@@ -22,12 +22,14 @@
 //! members           keeps the membership of a group equal to the topology
 //! recovery          one survivor as the only voter, offline
 //! lives             whether this node may vote
+//! fresh             up to where the log must be applied to know what was decided before a moment
 //! engine            one group's engine on this node
 //! propose           proposals, here or at the leader
 //! pace              heartbeats and elections as fast as the network allows
 //! hand_over         handing the leadership to another voter
 //! details           what operators want to know; the tail of the log
-//! read              queries at three strengths, here or at the leader
+//! survey            what the voters of a group say of themselves
+//! read              queries at three strengths, here or at another node
 //! attend            a part in a group of voters, as long as the node votes
 //! serve             answers to other nodes of a group
 //! group             a group as its driver holds it
@@ -44,6 +46,7 @@ mod coordination_machine;
 mod details;
 mod engine;
 mod error;
+mod fresh;
 mod group;
 mod hand_over;
 mod hosted;
@@ -60,6 +63,7 @@ mod read;
 mod recovery;
 mod registry;
 mod serve;
+mod survey;
 mod topology_machine;
 mod types;
 

@@ -1,4 +1,5 @@
-//! What the coordination group decides: sessions, locks, semaphores, barriers, latches, elections.
+//! What the coordination group decides: sessions, locks, semaphores, barriers, latches, elections,
+//! metadata.
 //! A pure machine over [`CoordinationCommand`]s; `consensus` feeds them in, and so do tests.
 //!
 //! ```text
@@ -10,6 +11,7 @@
 //! deadlock      circles in a wait-for graph
 //! barrier       parties that wait for each other
 //! latch         numbers that fall to 0
+//! metadata      small values under names
 //! request       which commands have been answered already
 //! command       what may be asked, and the answers
 //! state         Coordination: all of it together, and how it is numbered
@@ -20,7 +22,7 @@
 //! image         the state as bytes
 //! ```
 //!
-//! The first seven know only `session`. What several of them have in common happens in `acquire`
+//! The first nine know only `session`. What several of them have in common happens in `acquire`
 //! and `end`, once for all that can be held.
 
 mod acquire;
@@ -33,6 +35,7 @@ mod end;
 mod image;
 mod latch;
 mod lock;
+mod metadata;
 mod queue;
 mod request;
 mod semaphore;
@@ -48,6 +51,10 @@ pub use election::{ElectionCommand, ElectionOutcome, Leadership, VALUE_BYTES_MAX
 pub use image::ImageError;
 pub use latch::{LATCHES_MAX, LatchCommand, LatchEvent, LatchOutcome};
 pub use lock::{HOLDS_MAX, LockCommand, LockMode, LockOutcome, NAMES_MAX, NotHeld};
+pub use metadata::{
+    METADATA_BYTES_MAX, METADATA_VALUE_BYTES_MAX, MetadataCommand, MetadataEntry, MetadataOutcome,
+    MetadataRefusal, Revision,
+};
 pub use queue::{AGE_MS, WAITERS_MAX};
 pub use request::{ANSWERS_MAX, CLIENTS_MAX, ClientId, ProposalId, ProposalRefusal};
 pub use semaphore::{PERMITS_MAX, SemaphoreCommand, SemaphoreOutcome};

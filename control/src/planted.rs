@@ -84,10 +84,18 @@ quorate_crdt::bugs! {
     BARRIER_COUNTS_THE_DEAD = "barrier-counts-the-dead": "a party that died is still counted at its barrier";
     /// Whoever waits for a latch waits for more than was agreed.
     LATCH_SET_AGAIN = "latch-set-again": "a latch that is counting is set to another number";
+    /// One of two clients that have read the same value overwrites what the other has written.
+    METADATA_SET_BLINDLY = "metadata-set-blindly": "metadata is replaced although it is not what was expected";
     /// Two groups take each other's log for theirs.
     GROUPS_SHARE_A_LOG = "groups-share-a-log": "the records of all groups have the same keys";
     /// A leader that was cut off answers with what was replaced meanwhile.
     READS_WITHOUT_A_MAJORITY = "reads-without-a-majority": "whoever believes to lead answers strong reads";
+    /// The same, while others decide: its lease has run out.
+    LEASE_WITHOUT_BOUND = "lease-without-bound": "whoever believes to lead answers lease reads";
+    /// A follower that was cut off answers with what was replaced long ago.
+    STALE_WITHOUT_BOUND = "stale-without-bound": "a read that bounds its staleness is answered by whoever is asked";
+    /// A client does not find what it has just written.
+    READS_BEFORE_APPLYING = "reads-before-applying": "a follower answers a strong read before it has applied what the leader named";
     /// A group that counts on a node's log loses what it has decided.
     LEAVES_BEFORE_THE_OTHERS_AGREE = "leaves-before-the-others-agree": "a node forgets a group in which it has a part still";
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// The version that is written. A reader refuses any other, so a mixed cluster fails loudly instead
 /// of misreading. It rises with every change of what nodes say to each other. Two nodes of
 /// different versions find out during the handshake.
-pub const VERSION: u8 = 7;
+pub const VERSION: u8 = 8;
 /// The longest frame in bytes: what a reader accepts at once unless it is told to accept more. A
 /// longer message travels in several frames.
 pub const FRAME_BYTES_MAX: usize = 32 * 1024 * 1024;

@@ -2,6 +2,7 @@
 //! for reads and writes. Over HTTP.
 
 mod judge;
+mod read;
 
 use std::time::{Duration, Instant};
 
@@ -15,9 +16,10 @@ use super::fail::Failure;
 use super::globals::Globals;
 use super::http::{self, Client};
 use super::output::{self, Output};
-use crate::doors::{AccessKind, GroupView, LogEntryView, Status};
+use crate::doors::{AccessKind, GroupView, LogEntryView, QuorumView, Status};
 use crate::table::Table;
-use judge::{Finding, Group};
+use judge::Finding;
+use read::Read;
 
 /// How often it is looked for what a node does not act on yet.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -29,12 +31,12 @@ Examples:
   quorate consensus diagnose --node b
   quorate consensus transfer-leader --to-node b
   quorate consensus log --tail 5
+  quorate consensus read --key limits --level stale --max-staleness 5s
 The exit code is 3 where there are too few nodes.";
 
 #[derive(Debug, Args)]
 pub(super) struct Consensus {
-    /// The Raft group, topology or coordination, that `status --detailed`, `transfer-leader`,
-    /// `force-election`, `log`, `compact-log` and `snapshot` ask. The others speak of topology.
+    /// The Raft group: topology or coordination.
     #[arg(long, global = true, value_name = "NAME", default_value = "topology")]
     group: String,
     #[command(subcommand)]
@@ -104,6 +106,8 @@ enum Verb {
         #[arg(long, group = "what")]
         list: bool,
     },
+    /// Read what the coordination group has decided: a value of metadata, an election, locks.
+    Read(Read),
     /// Print the metrics about consensus.
     Metrics {
         /// Does nothing: they are in the text form of Prometheus in any case.
@@ -186,12 +190,12 @@ impl Consensus {
         let of_group = format!("/v1/consensus/{}", http::segment(&self.group));
         match self.verb {
             Verb::Status { detailed } => status(globals, &of_group, detailed),
-            Verb::Leader { show: _ } => leader(globals),
-            Verb::Quorum(quorum) => quorum.run(globals),
+            Verb::Leader { show: _ } => leader(globals, &of_group),
+            Verb::Quorum(quorum) => quorum.run(globals, &of_group),
             Verb::VerifyQuorum(verify) => verify.run(globals),
             Verb::SetQuorum(set) => set.run(globals),
-            Verb::RemoveNode(remove) => remove.run(globals),
-            Verb::Diagnose { node } => diagnose(globals, &node),
+            Verb::RemoveNode(remove) => remove.run(globals, &of_group),
+            Verb::Diagnose { node } => diagnose(globals, &of_group, &node),
             Verb::TransferLeader { to_node } => {
                 let path = format!("{of_group}/leader");
                 let led: Value = http::post(globals, &path, &json!({ "to": to_node }))?;
@@ -222,6 +226,7 @@ impl Consensus {
                     last => format!("the snapshot has everything up to entry {last}"),
                 })
             }
+            Verb::Read(read) => read.run(globals),
             Verb::Metrics { prometheus: _ } => metrics(globals),
         }
     }
@@ -268,9 +273,14 @@ fn look(globals: &Globals) -> Result<Status, Failure> {
     http::get(globals, "/v1/status")
 }
 
+/// Who decides in the group.
+fn survey(globals: &Globals, of_group: &str) -> Result<QuorumView, Failure> {
+    http::get(globals, &format!("{of_group}/quorum"))
+}
+
 fn status(globals: &Globals, of_group: &str, detailed: bool) -> Result<(), Failure> {
     let view: GroupView = http::get(globals, of_group)?;
-    let group = Group::of(&look(globals)?);
+    let group = survey(globals, of_group)?;
     if globals.output == Output::Json {
         let document = if detailed {
             json!({ "group": group, "here": view })
@@ -317,8 +327,8 @@ fn status(globals: &Globals, of_group: &str, detailed: bool) -> Result<(), Failu
     ))?)
 }
 
-fn leader(globals: &Globals) -> Result<(), Failure> {
-    let group = Group::of(&look(globals)?);
+fn leader(globals: &Globals, of_group: &str) -> Result<(), Failure> {
+    let group = survey(globals, of_group)?;
     match (&group.leader, globals.output) {
         (_, Output::Json) => print_json(&group)?,
         (Some(leader), Output::Table) => output::line(leader)?,
@@ -333,9 +343,9 @@ fn leader(globals: &Globals) -> Result<(), Failure> {
 }
 
 impl Quorum {
-    fn run(self, globals: &Globals) -> Result<(), Failure> {
+    fn run(self, globals: &Globals, of_group: &str) -> Result<(), Failure> {
         let status = look(globals)?;
-        let group = Group::of(&status);
+        let group = survey(globals, of_group)?;
         let keyspaces = judge::keyspaces(&status, self.keyspace.as_deref())?;
         match globals.output {
             Output::Json => print_json(&json!({ "group": group, "keyspaces": keyspaces }))?,
@@ -421,9 +431,9 @@ impl Set {
 }
 
 impl Remove {
-    fn run(self, globals: &Globals) -> Result<(), Failure> {
+    fn run(self, globals: &Globals, of_group: &str) -> Result<(), Failure> {
         if self.safe {
-            let rest = Group::without(&look(globals)?, &self.name);
+            let rest = survey(globals, of_group)?.without(&self.name);
             if !rest.quorate {
                 let why = format!("without {}: {rest}; nothing was changed", self.name);
                 return Err(Failure::TooFew(why.into()));
@@ -435,8 +445,9 @@ impl Remove {
     }
 }
 
-fn diagnose(globals: &Globals, node: &str) -> Result<(), Failure> {
-    let findings = judge::findings(&look(globals)?, node)?;
+fn diagnose(globals: &Globals, of_group: &str, node: &str) -> Result<(), Failure> {
+    let mut findings = judge::findings(&look(globals)?, node)?;
+    findings.extend(judge::findings_in(&survey(globals, of_group)?, node));
     match globals.output {
         Output::Json => print_json(&json!({ "node": node, "findings": findings }))?,
         Output::Table if findings.is_empty() => {

@@ -271,6 +271,7 @@ impl Failure {
             Self::Problem { code, .. } => matches!(
                 &**code,
                 "not_quorate"
+                    | "too_stale"
                     | "refused"
                     | "moving"
                     | "overloaded"
@@ -315,7 +316,7 @@ impl Failure {
             | Self::StillMoving { .. } => UNKNOWN_OUTCOME,
             Self::LeaseLost => LEASE_LOST,
             Self::Problem { code, .. } => match &**code {
-                "not_quorate" => NOT_QUORATE,
+                "not_quorate" | "too_stale" => NOT_QUORATE,
                 "timeout" => UNKNOWN_OUTCOME,
                 _ => FAILED,
             },

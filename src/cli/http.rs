@@ -12,6 +12,7 @@ use rustls::pki_types::CertificateDer;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use ureq::http::HeaderMap;
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 
 use super::fail::Failure;
@@ -177,7 +178,19 @@ impl Client {
         serde_json::from_slice(bytes).map_err(|_not_the_document| self.strange())
     }
 
+    /// Gets bytes and what stands in a header beside them.
+    pub(super) fn bytes_and(&self, path: &str, header: &str) -> Result<(Vec<u8>, String), Failure> {
+        let (bytes, headers) = self.answer(path, Method::Get)?;
+        let value = headers.get(header).and_then(|value| value.to_str().ok());
+        let value = value.ok_or_else(|| self.strange())?;
+        Ok((bytes, value.to_owned()))
+    }
+
     fn call(&self, path: &str, method: Method) -> Result<Vec<u8>, Failure> {
+        Ok(self.answer(path, method)?.0)
+    }
+
+    fn answer(&self, path: &str, method: Method) -> Result<(Vec<u8>, HeaderMap), Failure> {
         let url = format!("{}://{}{path}", self.scheme, self.address);
         let authorization = self.authorization.as_deref();
         let sent_write = !matches!(method, Method::Get);
@@ -204,7 +217,7 @@ impl Client {
         let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX);
         let bytes = body.read_to_vec().map_err(failed)?;
         if answer.status().is_success() {
-            return Ok(bytes);
+            return Ok((bytes, answer.headers().clone()));
         }
         match serde_json::from_slice(&bytes) {
             Ok(Problem {

@@ -1,8 +1,10 @@
 //! The door to one Raft group, and the documents about it: `quorate consensus` and
 //! `/v1/consensus`.
 
+use std::fmt;
 use std::time::Duration;
 
+use quorate_control::quorum::majority;
 use serde::{Deserialize, Serialize};
 
 use super::pending::Pending;
@@ -77,10 +79,112 @@ pub struct LogEntryView {
     pub what: String,
 }
 
+/// Who decides in a group, as its voters say.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuorumView {
+    /// The group.
+    pub group: String,
+    /// The leader that a majority of the voters follows.
+    pub leader: Option<String>,
+    /// The highest term that a voter has told.
+    pub term: u64,
+    /// The voters; during a change, those of both sets.
+    pub voters: Vec<String>,
+    /// Those that answer.
+    pub answering: Vec<String>,
+    /// How many a decision needs.
+    pub needed: usize,
+    /// Whether as many answer.
+    pub quorate: bool,
+    /// How many more may fail.
+    pub spare: usize,
+    /// What each of those says that answer.
+    #[serde(default)]
+    pub said: Vec<VoterView>,
+}
+
+/// What a voter says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VoterView {
+    /// The voter.
+    pub node: String,
+    /// The highest term that it knows of.
+    pub term: u64,
+    /// Whom it follows.
+    pub follows: Option<String>,
+    /// The last entry of its log.
+    pub last_log: u64,
+    /// The last entry that it has applied.
+    pub applied: u64,
+    /// Whether it may not vote, because its directory may be older than one that it has run on.
+    pub distrusted: bool,
+}
+
+impl QuorumView {
+    /// What follows from what the voters say. The leader is the one of the highest term, if a
+    /// majority follows it: one that was cut off believes in itself for a while.
+    pub fn new(group: String, voters: Vec<String>, said: Vec<VoterView>) -> Self {
+        let needed = majority(voters.len());
+        let newest = said.iter().filter(|voter| voter.follows.is_some());
+        let newest = newest.max_by_key(|voter| voter.term);
+        let leader = newest.and_then(|newest| {
+            let same =
+                |voter: &&VoterView| (voter.term, &voter.follows) == (newest.term, &newest.follows);
+            let followers = said.iter().filter(same).count();
+            newest.follows.clone().filter(|_| followers >= needed)
+        });
+        let answering: Vec<String> = said.iter().map(|voter| voter.node.clone()).collect();
+        Self {
+            group,
+            leader,
+            term: said.iter().map(|voter| voter.term).max().unwrap_or(0),
+            quorate: !voters.is_empty() && answering.len() >= needed,
+            spare: answering.len().saturating_sub(needed),
+            needed,
+            voters,
+            answering,
+            said,
+        }
+    }
+
+    /// The group as it would be without a node.
+    #[must_use]
+    pub fn without(self, node: &str) -> Self {
+        let (mut voters, mut said) = (self.voters, self.said);
+        voters.retain(|voter| voter != node);
+        said.retain(|voter| voter.node != node);
+        Self::new(self.group, voters, said)
+    }
+}
+
+impl fmt::Display for QuorumView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let leader = self.leader.as_deref().unwrap_or("nobody");
+        write!(
+            f,
+            "{}: {} of {} voters answer and {} are needed; {leader} leads in term {}; ",
+            self.group,
+            self.answering.len(),
+            self.voters.len(),
+            self.needed,
+            self.term
+        )?;
+        match (self.quorate, self.spare) {
+            (false, _) => f.write_str("nothing can be decided"),
+            (true, 0) => f.write_str("no more may fail"),
+            (true, 1) => f.write_str("1 more may fail"),
+            (true, spare) => write!(f, "{spare} more may fail"),
+        }
+    }
+}
+
 /// What operators ask of one Raft group, through one node.
 pub trait GroupDoor: Send + Sync {
     /// What the node knows of the group.
     fn view(&self) -> GroupView;
+
+    /// Who decides in the group, as its voters say.
+    fn quorum(&self) -> Pending<QuorumView>;
 
     /// The last entries of the node's log, oldest first.
     ///
@@ -102,3 +206,6 @@ pub trait GroupDoor: Send + Sync {
     /// them. Answers the first entry that is left.
     fn compact(&self, before: u64, within: Duration) -> Pending<Result<u64, AdminError>>;
 }
+
+#[cfg(test)]
+mod tests;

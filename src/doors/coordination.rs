@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
+use quorate_control::consensus::ReadLevel;
 use quorate_control::coordinate::{
     CoordinationAnswer, CoordinationDeed, CoordinationOutcome, CoordinationQuery,
 };
 
 use super::pending::Pending;
 
-/// What a face needs to have something locked, or to see what is. Every call needs the quorum of
-/// the coordination group.
+/// What a face needs to have something locked, or to see what is. Decisions need the quorum of the
+/// coordination group, and so does every answer that is not allowed to be old.
 pub trait Coordinator: Send + Sync + 'static {
     /// Has the group carry out `deed`, once, whatever becomes of its leader meanwhile.
     ///
@@ -23,10 +24,11 @@ pub trait Coordinator: Send + Sync + 'static {
         wait: Duration,
     ) -> Pending<Result<CoordinationOutcome, CoordinationError>>;
 
-    /// Asks the group. The answer has everything that was decided before.
+    /// Asks the group for an answer that is as fresh as the level says.
     fn ask(
         &self,
         query: CoordinationQuery,
+        level: ReadLevel,
     ) -> Pending<Result<CoordinationAnswer, CoordinationError>>;
 }
 
@@ -39,6 +41,17 @@ pub enum CoordinationError {
         "the coordination group has no quorum; nothing was done: try again when a majority of its voters can be reached"
     )]
     NoQuorum,
+    /// Nobody on this side can show that what it knows is fresh enough.
+    #[error(
+        "no node on this side can show that what it knows is at most {within:?} old{}; nothing was read: ask for a longer max_staleness, or again when a majority of the voters of the coordination group can be reached",
+        at_most(*.known)
+    )]
+    TooStale {
+        /// What was asked for.
+        within: Duration,
+        /// How old what this node knows may be; `None` if that is not known.
+        known: Option<Duration>,
+    },
     /// No answer came in time. It may have been done, or may be later.
     #[error("the coordination group did not answer in time; the command may have been carried out")]
     TimedOut,
@@ -48,4 +61,10 @@ pub enum CoordinationError {
     /// The node is stopping. It may have been done.
     #[error("the node is stopping; the command may have been carried out")]
     Stopping,
+}
+
+fn at_most(known: Option<Duration>) -> String {
+    known.map_or_else(String::new, |known| {
+        format!(": what this node knows may be {} ms old", known.as_millis())
+    })
 }

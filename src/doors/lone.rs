@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use quorate_control::consensus::ReadLevel;
 use quorate_control::coordinate::{
     ClientId, Coordination, CoordinationAnswer, CoordinationCommand, CoordinationDeed,
     CoordinationOutcome, CoordinationQuery, ProposalId,
@@ -113,6 +114,7 @@ impl Coordinator for LoneCoordinator {
     fn ask(
         &self,
         query: CoordinationQuery,
+        _: ReadLevel,
     ) -> Pending<Result<CoordinationAnswer, CoordinationError>> {
         let (caller, pending) = oneshot::channel();
         drop(caller.send(Ok(self.answer(&query))));

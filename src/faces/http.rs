@@ -4,11 +4,13 @@
 mod admin;
 mod backup;
 mod consensus;
+mod coordinator;
 mod doorman;
 mod face;
 mod guard;
 mod kv;
 mod locks;
+mod metadata;
 mod metrics;
 mod openapi;
 mod problem;
@@ -247,6 +249,7 @@ fn guarded() -> Vec<(&'static str, Route)> {
         ),
         ("/v1/explain/{keyspace}/{*key}", get(kv::explain)),
         ("/v1/consensus/{group}", get(consensus::view)),
+        ("/v1/consensus/{group}/quorum", get(consensus::quorum)),
         ("/v1/consensus/{group}/log", get(consensus::log)),
         ("/v1/consensus/{group}/leader", post(consensus::hand_over)),
         ("/v1/consensus/{group}/election", post(consensus::elect)),
@@ -269,6 +272,12 @@ fn guarded() -> Vec<(&'static str, Route)> {
                 .delete(locks::resign),
         ),
         ("/v1/elections/{key}/renew", put(locks::renew_leadership)),
+        (
+            "/v1/metadata/{key}",
+            get(metadata::get)
+                .put(metadata::put)
+                .delete(metadata::delete),
+        ),
     ]
 }
 

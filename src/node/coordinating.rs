@@ -133,10 +133,12 @@ impl Coordinating {
     async fn query(
         &self,
         query: &CoordinationQuery,
+        level: ReadLevel,
     ) -> Result<CoordinationAnswer, CoordinationError> {
-        let asked = self.group.query(query, ReadLevel::Strong, DECIDE_TIMEOUT);
+        let asked = self.group.query(query, level, DECIDE_TIMEOUT);
         asked.await.map_err(|error| match error {
             QueryError::Malformed => CoordinationError::Malformed,
+            QueryError::TooStale { within, known } => CoordinationError::TooStale { within, known },
             _ => CoordinationError::NoQuorum,
         })
     }
@@ -162,7 +164,8 @@ impl Coordinating {
             let unknown = |_| CoordinationError::TimedOut;
             self.propose(withdrawal).await.map_err(unknown)?;
             // What was granted in the last moment is held.
-            let answer = self.query(&waiting.query).await.map_err(unknown)?;
+            let asked = self.query(&waiting.query, ReadLevel::Strong);
+            let answer = asked.await.map_err(unknown)?;
             return Ok(ended(outcome, &answer));
         }
         Ok(outcome)
@@ -231,7 +234,7 @@ impl Coordinating {
         if goes_on(&here) && self.sees_events() && !ask_leader {
             return None;
         }
-        let answer = self.query(query).await.ok()?;
+        let answer = self.query(query, ReadLevel::Strong).await.ok()?;
         (!goes_on(&answer)).then_some(answer)
     }
 
@@ -304,12 +307,13 @@ impl Coordinator for Arc<Coordinating> {
     fn ask(
         &self,
         query: CoordinationQuery,
+        level: ReadLevel,
     ) -> Pending<Result<CoordinationAnswer, CoordinationError>> {
         let (caller, pending) = oneshot::channel();
         let coordinating = Self::clone(self);
         tokio::spawn(async move {
             // Whoever asked may have gone.
-            drop(caller.send(coordinating.query(&query).await));
+            drop(caller.send(coordinating.query(&query, level).await));
         });
         pending
     }

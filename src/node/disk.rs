@@ -22,10 +22,10 @@ const FOUNDING: &[u8] = b"founding";
 /// The format of everything in the store.
 const FORMAT: &[u8] = b"format";
 /// The format that this program writes and reads. It rises with every change of what a space holds.
-pub const FORMAT_NOW: u16 = 7;
+pub const FORMAT_NOW: u16 = 8;
 /// The topology that a node acts on is kept in its wire format, so a new wire format is a new
 /// format of the store.
-const _: () = assert!(wire::VERSION == 7, "raise FORMAT_NOW with it");
+const _: () = assert!(wire::VERSION == 8, "raise FORMAT_NOW with it");
 /// Where the node listened last.
 const ADDRESS: &[u8] = b"quic-address";
 

@@ -547,14 +547,10 @@ impl Admin for Doors {
     }
 
     fn group(&self, name: &str) -> Option<Arc<dyn GroupDoor>> {
-        let group = self.shared.control.group();
-        (group.id().to_string() == name).then(|| {
-            Arc::new(GroupAt {
-                group: group.clone(),
-                shared: Arc::clone(&self.shared),
-                runtime: self.runtime.clone(),
-            }) as Arc<dyn GroupDoor>
-        })
+        let control = &self.shared.control;
+        let (shared, runtime) = (&self.shared, &self.runtime);
+        GroupAt::named(name, control.group(), shared, runtime)
+            .or_else(|| GroupAt::named(name, control.coordination(), shared, runtime))
     }
 
     fn change_user(&self, name: &str, change: UserChange) -> Pending<Result<(), AdminError>> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_control::consensus::{
-    FollowerDetails, Group, HandOverError, LogLine, Machine, ProposeError, Role,
+    FollowerDetails, Group, HandOverError, LogLine, Machine, ProposeError, Role, VoteTrust,
 };
 use quorate_control::state::LogIndex;
 use quorate_crdt::NodeId;
@@ -14,22 +14,41 @@ use tokio::time::{Instant, sleep};
 
 use super::shared::Shared;
 use crate::doors::{
-    AdminError, FollowerView, GroupDoor, GroupView, LogEntryView, LogView, Pending, short_name_of,
+    AdminError, FollowerView, GroupDoor, GroupView, LogEntryView, LogView, Pending, QuorumView,
+    VoterView, short_name_of,
 };
 
 /// How often a snapshot or a compaction that was begun is looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// How long a voter may take to say what it knows.
+const SURVEY_WITHIN: Duration = Duration::from_secs(1);
 /// The most entries of a log that are told at once.
 const LOG_ENTRIES_MAX: u64 = 10_000;
 
 /// One group of a node.
 pub(super) struct GroupAt<M: Machine> {
-    pub(super) group: Group<M>,
-    pub(super) shared: Arc<Shared>,
-    pub(super) runtime: Handle,
+    group: Group<M>,
+    shared: Arc<Shared>,
+    runtime: Handle,
 }
 
 impl<M: Machine> GroupAt<M> {
+    /// The door to this group, if it has the name.
+    pub(super) fn named(
+        name: &str,
+        group: &Group<M>,
+        shared: &Arc<Shared>,
+        runtime: &Handle,
+    ) -> Option<Arc<dyn GroupDoor>> {
+        (group.id().to_string() == name).then(|| {
+            Arc::new(Self {
+                group: group.clone(),
+                shared: Arc::clone(shared),
+                runtime: runtime.clone(),
+            }) as Arc<dyn GroupDoor>
+        })
+    }
+
     fn name(&self, node: NodeId) -> String {
         short_name_of(node, &self.shared.hub.topology())
     }
@@ -127,6 +146,32 @@ impl<M: Machine> GroupDoor for GroupAt<M> {
             majority_heard_ms: details.majority_heard.map(millis),
             followers: details.followers.iter().map(follower).collect(),
         }
+    }
+
+    fn quorum(&self) -> Pending<QuorumView> {
+        let (group, shared) = (self.group.clone(), Arc::clone(&self.shared));
+        let (sender, pending) = oneshot::channel();
+        self.runtime.spawn(async move {
+            let survey = group.survey(SURVEY_WITHIN).await;
+            let topology = shared.hub.topology();
+            let name = |node| short_name_of(node, &topology);
+            let said = survey.iter().filter_map(|(&node, said)| {
+                let said = said.as_ref()?;
+                Some(VoterView {
+                    node: name(node),
+                    term: said.term,
+                    follows: said.leader.map(name),
+                    last_log: said.last_log.0,
+                    applied: said.applied.0,
+                    distrusted: said.standing == VoteTrust::Forgetful,
+                })
+            });
+            let voters = survey.keys().map(|&voter| name(voter)).collect();
+            let view = QuorumView::new(group.id().to_string(), voters, said.collect());
+            // Whoever asked may have gone.
+            drop(sender.send(view));
+        });
+        pending
     }
 
     fn log(&self, entries: u64) -> Result<Vec<LogEntryView>, AdminError> {

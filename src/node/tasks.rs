@@ -274,7 +274,8 @@ impl Shared {
             tokio::time::sleep(FLOOR_EVERY).await;
             // What an older state says is lower, and as true.
             let group = self.control.coordination();
-            let asked = group.query(&CoordinationQuery::Floor, ReadLevel::Stale, ASK_TIMEOUT);
+            let level = ReadLevel::Stale { within: None };
+            let asked = group.query(&CoordinationQuery::Floor, level, ASK_TIMEOUT);
             if let Ok(CoordinationAnswer::Floor(floor)) = asked.await
                 && floor > told
             {

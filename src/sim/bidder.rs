@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
+use quorate_control::consensus::ReadLevel;
 use quorate_control::coordinate::{
     Acquired, By, CoordinationAnswer, CoordinationDeed, CoordinationOutcome, CoordinationQuery,
     ElectionCommand, ElectionOutcome, HoldRef, Holder, LockCommand, LockMode, LockOutcome, Name,
@@ -44,7 +45,7 @@ pub(super) struct Bidder {
 /// What the node is asked for.
 enum Asked {
     Deed(CoordinationDeed, Duration),
-    Query(CoordinationQuery),
+    Query(CoordinationQuery, ReadLevel),
 }
 
 impl Bidder {
@@ -77,7 +78,7 @@ impl Bidder {
                     None => return,
                 }
             }
-            Wish::Take(_) | Wish::Look => None,
+            Wish::Take(_) | Wish::Look { .. } => None,
         };
         let from = self.shared.start.elapsed();
         let token = named.map(|(token, _)| token.0);
@@ -108,7 +109,7 @@ impl Bidder {
                     _ => Fortune::Open,
                 }
             }
-            Asked::Query(query) => match timeout(PATIENCE, door.ask(query)).await {
+            Asked::Query(query, level) => match timeout(PATIENCE, door.ask(query, level)).await {
                 Ok(Ok(Ok(answer))) => Fortune::Shown(shown(bid.thing, &answer)),
                 _ => Fortune::Refused,
             },
@@ -174,10 +175,17 @@ fn asked(bid: &Bid, named: Option<(FencingToken, SessionId)>) -> Result<Asked, W
         (Wish::Take(stake), _) => {
             Asked::Deed(take(bid, stake, name)?, Duration::from_millis(stake.wait))
         }
-        _ => Asked::Query(match bid.thing {
-            Thing::Election(_) => CoordinationQuery::Leader(name),
-            _ => CoordinationQuery::Locks { held_by: None },
-        }),
+        (wish, _) => {
+            let query = match bid.thing {
+                Thing::Election(_) => CoordinationQuery::Leader(name),
+                _ => CoordinationQuery::Locks { held_by: None },
+            };
+            let level = match wish {
+                Wish::Look { by_lease: true } => ReadLevel::Lease,
+                _ => ReadLevel::Strong,
+            };
+            Asked::Query(query, level)
+        }
     })
 }
 

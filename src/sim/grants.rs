@@ -74,7 +74,7 @@ impl Grants {
             }
             Wish::Renew(_) => (Action::Renew, named.into()),
             Wish::GiveBack(_) => (Action::Release, named.into()),
-            Wish::Look => (Action::Read, Value::Null),
+            Wish::Look { .. } => (Action::Read, Value::Null),
         };
         let call = Call {
             node: Some(bid.node.to_string().into()),

@@ -252,3 +252,38 @@ async fn a_barrier_lets_all_go_or_breaks_for_all() {
     };
     assert!(broken.to_string().starts_with("BROKEN "), "{broken:?}");
 }
+
+#[tokio::test]
+async fn metadata_is_set_compared_and_removed() {
+    let face = Face::start().await;
+    let mut raw = face.raw().await;
+    for (command, reply) in [
+        ("META.GET k", "$-1/"),
+        ("META.SET k one", ":2/"),
+        ("META.GET k", "*2/$3/one/:2/"),
+        ("META.CAS k 0 two", "$-1/"),
+        ("META.CAS k 2 two", ":5/"),
+        ("meta.get k lease", "*2/$3/two/:5/"),
+        ("META.GET k STALE", "*2/$3/two/:5/"),
+        ("META.GET k STALE 500", "*2/$3/two/:5/"),
+        ("META.GET k FRESH", "-ERR syntax error/"),
+        ("META.GET k STALE 500 1", "-ERR syntax error/"),
+        (
+            "META.GET k STALE -1",
+            "-ERR value is not an integer or out of range/",
+        ),
+        ("META.DEL k 2", "$-1/"),
+        ("META.DEL k 5 6", "-ERR syntax error/"),
+        ("META.DEL k 5", ":1/"),
+        ("META.DEL k", ":0/"),
+        ("ELECTION.OBSERVE e STALE 500", "$-1/"),
+    ] {
+        raw.ask(command, reply).await;
+    }
+    let long = "x".repeat(65_537);
+    raw.ask(
+        &format!("META.SET k {long}"),
+        "-ERR a value of metadata has at most 65536 bytes, not 65537; nothing was changed/",
+    )
+    .await;
+}

@@ -39,7 +39,7 @@ const ROOMS: [(&str, &[&str]); 16] = [
 ];
 
 /// The machines of the coordination group. Each may name the first of them and no other file there.
-const MACHINES: [&str; 8] = [
+const MACHINES: [&str; 9] = [
     "session",
     "lock",
     "queue",
@@ -48,6 +48,7 @@ const MACHINES: [&str; 8] = [
     "barrier",
     "latch",
     "election",
+    "metadata",
 ];
 
 /// Imports of imports that are followed to what they name.

@@ -86,3 +86,43 @@ def check_quorum_commands_say_who_may_fail():
         assert code == 3 and places["from"][0]["missing"] == ["b", "c"], places
         assert asked(a, "verify-quorum", "--operation", "read", "--level", "ONE")[0] == 0
         assert asked(a, "diagnose", "--node", "nobody")[0] == 1
+
+
+def read(node, *words):
+    return said(node, "read", *words)
+
+
+def check_reads_are_as_fresh_as_they_say():
+    """Metadata at three levels, from every node, and from one that is cut off because the others are stopped."""
+    with Cluster(3) as cluster:
+        a, b, c = cluster.nodes
+        for number, node in enumerate([a, b, c] * 5):
+            assert node.call("META.SET", "k", str(number)) > 0
+            for other in cluster.nodes:
+                # What was acknowledged is seen everywhere at once.
+                assert other.call("META.GET", "k")[0] == str(number).encode(), other.name
+        for level in ("strong", "lease", "stale"):
+            code, text = read(b, "--key", "k", "--level", level)
+            assert (code, text) == (0, "14\n"), (level, code, text)
+        code, document = asked(c, "read", "--key", "k", "--level", "stale", "--max-staleness", "5s")
+        assert code == 0 and document["value"] == "14" and document["revision"] > 0, document
+        assert read(a, "--key", "none")[0] == 1
+        # Somebody has read and written since: the old revision is worth nothing.
+        assert a.call("META.CAS", "k", document["revision"], "15") > document["revision"]
+        assert c.call("META.CAS", "k", document["revision"], "16") is None
+        token, _ = a.call("ELECTION.CAMPAIGN", "e", "10.0.0.1", "TTL", 60_000)
+        assert int(token) > 0
+        assert read(b, "--election", "e", "--level", "lease") == (0, "10.0.0.1\n")
+        a.call("LOCK.ACQUIRE", "l", "TTL", 60_000, "HOLDER", "ann")
+        code, locks = asked(c, "read", "--locks-of", "ann")
+        assert code == 0 and locks["locks"][0]["key"] == "l", locks
+        # Alone it knows what it knew, and says for how long it can show that.
+        assert read(c, "--key", "k")[0] == 0
+        a.kill()
+        b.kill()
+        assert read(c, "--key", "k", "--level", "stale", "--max-staleness", "10m") == (0, "15\n")
+        code, text = read(c, "--key", "k", "--level", "stale", "--max-staleness", "1ms")
+        assert code == 3 and "old" in text and "nothing was read" in text, (code, text)
+        assert read(c, "--key", "k", "--level", "stale") == (0, "15\n")
+        for level in ("strong", "lease"):
+            assert read(c, "--key", "k", "--level", level, "--timeout", "20s")[0] == 3, level

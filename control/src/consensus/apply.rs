@@ -76,7 +76,6 @@ impl RaftStateMachine<Types> for StateMachine {
             let (entry, responder) = next?;
             let id = entry.log_id();
             let index = LogIndex(id.index);
-            applied.send_modify(|applied| applied.last = Some(id));
             let outcome = match entry.payload {
                 EntryPayload::Blank => Bytes::new(),
                 EntryPayload::Membership(membership) => {
@@ -86,6 +85,8 @@ impl RaftStateMachine<Types> for StateMachine {
                 }
                 EntryPayload::Normal(proposal) => host.apply(index, id.leader_id.term(), proposal),
             };
+            // Only now: whoever waits for the entry looks at the state next.
+            applied.send_modify(|applied| applied.last = Some(id));
             if let Some(responder) = responder {
                 responder.send(outcome);
             }

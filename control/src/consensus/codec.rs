@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use crate::store::StoreError;
 
 /// The version that is written. Any other is refused.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 /// The longest message or record in bytes. The longest are snapshots: 100 keyspaces of 4096
 /// partitions take some 10 MB. Guess.
 pub(super) const BYTES_MAX: usize = 64 * 1024 * 1024;

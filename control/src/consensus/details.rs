@@ -8,6 +8,7 @@ use openraft::entry::RaftEntry;
 use openraft::vote::RaftLeaderId;
 use openraft::{EntryPayload, Instant as _, ServerState};
 use quorate_crdt::NodeId;
+use serde::{Deserialize, Serialize};
 
 use super::engine::Engine;
 use super::lives::VoteTrust;
@@ -16,7 +17,7 @@ use crate::state::LogIndex;
 use crate::store::StoreError;
 
 /// What a node does in a group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Role {
     /// Decides, as long as a majority of the voters follows it.
     Leader,
@@ -31,7 +32,7 @@ pub enum Role {
 }
 
 /// A group as this node sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupStatus {
     /// The number of the current leadership; it never falls.
     pub term: u64,

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use super::apply::{Applied, Parts, Raft, StateMachine};
 use super::config::ConsensusConfig;
 use super::error::OpenError;
+use super::fresh::Freshness;
 use super::hosted::Host;
 use super::lives::Lives;
 use super::log::{Disk, Log};
@@ -32,6 +33,8 @@ pub(super) struct Engine {
     running: watch::Sender<Option<Raft>>,
     /// Whoever leads, as far as this node knows without a part in the group.
     pub(super) hint: watch::Sender<Option<NodeId>>,
+    /// How complete this node's state is known to be.
+    pub(super) fresh: Freshness,
     timing: watch::Sender<Timing>,
     /// How often one of the voters was asked because nobody was known to lead.
     asked: AtomicUsize,
@@ -67,6 +70,7 @@ impl Engine {
             peer,
             running: watch::Sender::new(None),
             hint: watch::Sender::new(None),
+            fresh: Freshness::default(),
             asked: AtomicUsize::new(0),
             orders: Mutex::default(),
             turn: Arc::default(),

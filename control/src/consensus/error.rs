@@ -1,6 +1,8 @@
 //! Why a group does not start, a cluster is not founded, a proposal or a query has no answer, or
 //! nobody else leads.
 
+use std::time::Duration;
+
 use quorate_crdt::NodeId;
 use serde::{Deserialize, Serialize};
 
@@ -78,6 +80,15 @@ pub enum QueryError {
     /// No answer came in time.
     #[error("the group did not answer in time")]
     TimedOut,
+    /// Nobody on this side can show that what it knows is fresh enough.
+    #[error("no node on this side can show that what it knows is at most {within:?} old")]
+    TooStale {
+        /// What was asked for.
+        within: Duration,
+        /// How old the state of the node that was asked first may be at most; `None` if nothing is
+        /// known of that.
+        known: Option<Duration>,
+    },
     /// Another version of the program does not know the query or the answer.
     #[error("the group does not know the query")]
     Malformed,

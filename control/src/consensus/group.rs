@@ -1,5 +1,6 @@
 //! A group as its driver holds it: proposing, asking, looking.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -150,6 +151,16 @@ impl<M: Machine> Group<M> {
             let begun = raft.trigger().purge_log(last).await;
             begun.map_err(|_fatal| ProposeError::Stopping)
         })
+    }
+
+    /// The group as each voter sees it; `None` for those that do not answer within the time.
+    pub fn survey(
+        &self,
+        within: Duration,
+    ) -> Boxed<'static, BTreeMap<NodeId, Option<GroupStatus>>> {
+        let engine = Arc::clone(&self.part.engine);
+        let topology = Arc::clone(&self.topology.borrow());
+        Box::pin(async move { engine.survey(&topology, within).await })
     }
 
     /// What this node knows of the group in detail.

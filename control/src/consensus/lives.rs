@@ -49,7 +49,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 /// What others think of this node's directory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum VoteTrust {
     /// Too few voters have been told yet. The node does not vote.
     InDoubt,

@@ -1,6 +1,7 @@
 //! What a group decides, as its author writes it: a pure machine that is fed with commands.
 
 use std::fmt::Display;
+use std::time::Duration;
 
 use quorate_crdt::NodeId;
 use serde::de::DeserializeOwned;
@@ -33,15 +34,22 @@ impl Display for GroupId {
 /// How fresh the answer to a query must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ReadLevel {
-    /// Everything that was decided before the query began. The leader asks a majority whether it
-    /// still leads (Raft dissertation, §6.4); queries at the same time share the round trip.
+    /// Everything that was decided before the query began. Any member answers: it asks the leader
+    /// up to where the log goes, who asks a majority whether it still leads (Raft dissertation,
+    /// §6.4). Queries at the same time share the questions.
     Strong,
-    /// As strong, without a round trip, while a majority has answered the leader within nine tenths
+    /// As strong, without a round trip to others than the leader, while a majority has answered the leader within nine tenths
     /// of the longest election timeout. It relies on clocks whose rates differ by less than a
     /// tenth.
     Lease,
-    /// What the node that answers has applied, which may be old.
-    Stale,
+    /// What the member that answers has applied.
+    Stale {
+        /// Everything that was decided longer ago than this is in the answer, by the clock of the
+        /// member, which does not count the time for which its machine slept. The member shows it
+        /// by what it last asked the leader, and asks again if that was earlier. `None`: however
+        /// old.
+        within: Option<Duration>,
+    },
 }
 
 /// What a group decides on. [`apply`](Self::apply) and [`pass`](Self::pass) are the only ways to

@@ -10,6 +10,7 @@ use openraft::raft::{
 use quorate_crdt::NodeId;
 use serde::{Deserialize, Serialize};
 
+use super::details::GroupStatus;
 use super::error::{HandOverError, ProposeError, QueryError};
 use super::machine::{GroupId, ReadLevel};
 use super::types::{SnapshotMeta, Types, Vote};
@@ -43,6 +44,10 @@ pub(super) enum Ask {
         query: Bytes,
         level: ReadLevel,
     },
+    /// Up to where everything is applied that is decided now.
+    Index,
+    /// The group as the receiver sees it.
+    Status,
     /// Whether the sender has no part in the group any more, for certain.
     Excluded,
     /// To be done by the receiver if it leads.
@@ -61,6 +66,8 @@ pub(super) enum Reply {
     /// What came of each command; `None` if the node does not lead and has done nothing with it.
     Proposed(Vec<Option<Result<Bytes, ProposeError>>>),
     Answered(Result<Bytes, QueryError>),
+    Index(u64),
+    Status(GroupStatus),
     Excluded(bool),
     HandedOver(Result<NodeId, HandOverError>),
     /// The node does not lead, so it has done nothing. It knows of this leader.

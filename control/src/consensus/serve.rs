@@ -42,6 +42,11 @@ impl Part {
                 Said::Elsewhere(leader) => Reply::Elsewhere(leader),
                 Said::Malformed => Reply::Answered(Err(QueryError::Malformed)),
             }),
+            Ask::Index => Ok(match engine.index_for_others().await {
+                Ok(index) => Reply::Index(index),
+                Err(leader) => Reply::Elsewhere(leader.filter(|&leader| leader != from)),
+            }),
+            Ask::Status => Ok(Reply::Status(engine.status())),
             Ask::Excluded => {
                 let excluded = engine.excludes(from).await;
                 Ok(excluded.map_or_else(|| self.elsewhere(from), Reply::Excluded))
@@ -93,7 +98,12 @@ impl Part {
                     .map_err(|_fatal| ServeError::Stopping);
             }
             // Answered before.
-            Ask::Propose { .. } | Ask::Query { .. } | Ask::Excluded | Ask::HandOver { .. } => {
+            Ask::Propose { .. }
+            | Ask::Query { .. }
+            | Ask::Index
+            | Ask::Status
+            | Ask::Excluded
+            | Ask::HandOver { .. } => {
                 return Err(ServeError::Malformed);
             }
         };
@@ -109,7 +119,9 @@ impl Part {
             Ask::Vote(rpc) | Ask::PreVote(rpc) => is_of(&rpc.vote),
             Ask::Snapshot { vote, .. } => is_of(vote),
             Ask::Transfer(rpc) => is_of(rpc.from_leader()),
-            Ask::Query { .. } | Ask::Excluded | Ask::HandOver { .. } => true,
+            Ask::Query { .. } | Ask::Index | Ask::Status | Ask::Excluded | Ask::HandOver { .. } => {
+                true
+            }
             Ask::Propose { commands, .. } => {
                 for command in commands {
                     let speaks_for = self.engine.parts.host.speaks_for(command);

@@ -66,6 +66,10 @@ impl Coordination {
                 events.extend(event.map(CoordinationEvent::Latch));
                 CoordinationOutcome::Latch(outcome)
             }
+            CoordinationDeed::Metadata(command) => {
+                let number = self.number();
+                CoordinationOutcome::Metadata(self.metadata.apply(number, command))
+            }
             CoordinationDeed::Cancel(wait) => {
                 CoordinationOutcome::Cancelled(self.withdraw(wait, events))
             }

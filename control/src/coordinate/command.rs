@@ -8,6 +8,7 @@ use super::barrier::{BarrierCommand, BarrierEvent, BarrierOutcome};
 use super::election::{ElectionCommand, ElectionOutcome};
 use super::latch::{LatchCommand, LatchEvent, LatchOutcome};
 use super::lock::{LockCommand, LockOutcome};
+use super::metadata::{MetadataCommand, MetadataOutcome};
 use super::request::{ProposalId, ProposalRefusal};
 use super::semaphore::{SemaphoreCommand, SemaphoreOutcome};
 use super::session::{Resource, SessionCommand, SessionEvent, SessionId, SessionOutcome, WaitId};
@@ -41,6 +42,7 @@ impl fmt::Display for CoordinationCommand {
             CoordinationDeed::Election(command) => write!(f, "{command}"),
             CoordinationDeed::Barrier(command) => write!(f, "{command}"),
             CoordinationDeed::Latch(command) => write!(f, "{command}"),
+            CoordinationDeed::Metadata(command) => write!(f, "{command}"),
             CoordinationDeed::Cancel(wait) => write!(f, "cancel wait {}", wait.0),
         }
     }
@@ -61,6 +63,8 @@ pub enum CoordinationDeed {
     Barrier(BarrierCommand),
     /// About latches.
     Latch(LatchCommand),
+    /// About metadata.
+    Metadata(MetadataCommand),
     /// Ends a wait. Whoever was granted what it waited for meanwhile keeps it. Answer:
     /// [`CoordinationOutcome::Cancelled`].
     Cancel(WaitId),
@@ -81,6 +85,8 @@ pub enum CoordinationOutcome {
     Barrier(BarrierOutcome),
     /// About latches.
     Latch(LatchOutcome),
+    /// About metadata.
+    Metadata(MetadataOutcome),
     /// Whether there was such a wait.
     Cancelled(bool),
     /// The command was not even looked at.

@@ -10,7 +10,7 @@ use super::state::Coordination;
 mod tests;
 
 /// The version that is written. Any other is refused.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Why bytes are not a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -9,6 +9,7 @@ use super::command::CoordinationOutcome;
 use super::election::{Elections, VALUE_BYTES_MAX};
 use super::latch::Latches;
 use super::lock::{LockMode, Locks, NAMES_MAX};
+use super::metadata::Metadata;
 use super::queue::Queue;
 use super::request::Answered;
 use super::semaphore::{PERMITS_MAX, Semaphores};
@@ -58,6 +59,7 @@ pub struct Coordination {
     pub(super) elections: Elections,
     pub(super) barriers: Barriers,
     pub(super) latches: Latches,
+    pub(super) metadata: Metadata,
     pub(super) queue: Queue<Wanted>,
 }
 
@@ -148,6 +150,7 @@ impl Coordination {
                     }
             })
             && self.latches.are_right()
+            && self.metadata.rebuild()
             && self.answered.are_right()
     }
 }
@@ -166,6 +169,7 @@ struct Unchecked {
     elections: Elections,
     barriers: Barriers,
     latches: Latches,
+    metadata: Metadata,
     queue: Queue<Wanted>,
 }
 
@@ -190,6 +194,7 @@ impl TryFrom<Unchecked> for Coordination {
             elections: read.elections,
             barriers: read.barriers,
             latches: read.latches,
+            metadata: read.metadata,
             queue: read.queue,
         };
         if state.rebuild() {

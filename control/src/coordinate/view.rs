@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::barrier::RoundEnd;
 use super::election::Leadership;
 use super::lock::{LockHold, LockMode};
+use super::metadata::MetadataEntry;
 use super::session::{Holder, Name, Resource, ResourceKind, SessionId, WaitId};
 use super::state::Coordination;
 use crate::topology::FencingToken;
@@ -117,6 +118,8 @@ pub enum CoordinationQuery {
         /// Which closing.
         closing: u64,
     },
+    /// The value of metadata under a name.
+    Metadata(Name),
     /// Which tokens may still be held.
     Floor,
 }
@@ -136,6 +139,8 @@ pub enum CoordinationAnswer {
     Round(Option<RoundEnd>),
     /// Whether it is over.
     Latch(bool),
+    /// The value; `None` if there is none.
+    Metadata(Option<MetadataEntry>),
     /// The lowest token that is held or will be granted.
     Floor(FencingToken),
 }
@@ -162,6 +167,9 @@ impl Coordination {
             CoordinationQuery::Latch { name, closing } => {
                 let latch = self.latches.get(name);
                 CoordinationAnswer::Latch(latch.is_none_or(|latch| latch.closing != *closing))
+            }
+            CoordinationQuery::Metadata(name) => {
+                CoordinationAnswer::Metadata(self.metadata.get(name).cloned())
             }
             CoordinationQuery::Floor => CoordinationAnswer::Floor(self.floor()),
         }

@@ -9,6 +9,7 @@
 //! campaign a k VALUE [WORD …] | proclaim a k VALUE | resign a k
 //! arrive a k PARTIES MS [double] | leave a k MS
 //! latch k N | count k N | await k
+//! put k VALUE [REVISION] | delete k [REVISION] | read k
 //! cancel a | close a               the last wait of a; the session of a
 //! again                            the last command arrives once more
 //! tick MS | leader                 time passes; a new leader's first tick
@@ -26,9 +27,10 @@ use quorate_control::coordinate::{
     AcquireRefusal, Acquired, BarrierCommand, BarrierOutcome, By, ChainLink, ClientId,
     Coordination, CoordinationAnswer, CoordinationCommand, CoordinationDeed, CoordinationEvent,
     CoordinationOutcome, CoordinationQuery, ElectionCommand, ElectionOutcome, HoldRef, Holder,
-    LatchCommand, LatchOutcome, LockCommand, LockMode, LockOutcome, LockView, Name, Patience,
-    ProposalId, Resource, ResourceKind, RoundEnd, SemaphoreCommand, SemaphoreOutcome,
-    SessionCommand, SessionEnd, SessionId, SessionOutcome, SessionSpec, Ttl, WaitId,
+    LatchCommand, LatchOutcome, LockCommand, LockMode, LockOutcome, LockView, MetadataCommand,
+    MetadataEntry, MetadataOutcome, Name, Patience, ProposalId, Resource, ResourceKind, Revision,
+    RoundEnd, SemaphoreCommand, SemaphoreOutcome, SessionCommand, SessionEnd, SessionId,
+    SessionOutcome, SessionSpec, Ttl, WaitId,
 };
 use quorate_control::topology::{FencingToken, LogIndex};
 
@@ -89,6 +91,11 @@ fn name(text: &str) -> Name {
     Name::try_from(bytes::Bytes::copy_from_slice(text.as_bytes())).unwrap()
 }
 
+fn revision(words: &[&str]) -> Option<Revision> {
+    let number = words.first()?.parse().unwrap();
+    Some(Revision(number))
+}
+
 fn resource(kind: ResourceKind, text: &str) -> Resource {
     Resource {
         kind,
@@ -120,6 +127,7 @@ impl Group {
             ["list"] => self.ask(&CoordinationQuery::Locks { held_by: None }),
             ["why", k] => self.ask(&CoordinationQuery::Why(name(k))),
             ["led", k] => self.ask(&CoordinationQuery::Leader(name(k))),
+            ["read", k] => self.ask(&CoordinationQuery::Metadata(name(k))),
             ["floor"] => self.ask(&CoordinationQuery::Floor),
             ["wait", a, k] => {
                 let (wait, session) = self.waits[a];
@@ -259,6 +267,15 @@ impl Group {
                 name: name(k),
                 by: n.parse().unwrap(),
             }),
+            ["put", k, value, ref rest @ ..] => CoordinationDeed::Metadata(MetadataCommand::Put {
+                name: name(k),
+                value: value.to_owned().into(),
+                expected: revision(rest),
+            }),
+            ["delete", k, ref rest @ ..] => CoordinationDeed::Metadata(MetadataCommand::Delete {
+                name: name(k),
+                expected: revision(rest),
+            }),
             ["await", k] => CoordinationDeed::Latch(LatchCommand::Await { name: name(k) }),
             _ => panic!("no such command: {words:?}"),
         }
@@ -355,6 +372,12 @@ impl Group {
             Of::Latch(LatchOutcome::Counted(left)) => format!("{left} left"),
             Of::Latch(LatchOutcome::Open) => "open".to_owned(),
             Of::Latch(LatchOutcome::Waiting { left, .. }) => format!("closed, {left} left"),
+            Of::Metadata(MetadataOutcome::Put(revision)) => format!("revision {revision}"),
+            Of::Metadata(MetadataOutcome::Deleted(true)) => "deleted".to_owned(),
+            Of::Metadata(MetadataOutcome::Deleted(false)) => "there was none".to_owned(),
+            Of::Metadata(MetadataOutcome::Differs(Revision::NONE)) => "there is none".to_owned(),
+            Of::Metadata(MetadataOutcome::Differs(there)) => format!("it is at revision {there}"),
+            Of::Metadata(MetadataOutcome::Refused(refusal)) => format!("refused: {refusal}"),
             Of::Cancelled(was) => if was { "cancelled" } else { "it did not wait" }.to_owned(),
             Of::Refused(refusal) => format!("refused: {refusal}"),
             Of::Session(SessionOutcome::Refused(refusal))
@@ -469,6 +492,10 @@ impl Group {
             CoordinationAnswer::Leader(None) => "nobody".to_owned(),
             CoordinationAnswer::Leader(Some(led)) => {
                 format!("{} under {}", led.value.escape_ascii(), led.token.0)
+            }
+            CoordinationAnswer::Metadata(None) => "none".to_owned(),
+            CoordinationAnswer::Metadata(Some(MetadataEntry { value, revision })) => {
+                format!("{} at revision {revision}", value.escape_ascii())
             }
             CoordinationAnswer::Wait(standing) => format!("{standing:?}"),
             CoordinationAnswer::Floor(floor) => floor.0.to_string(),

@@ -18,9 +18,9 @@ use super::keys::{KeyPair, shown};
 use crate::wire::VERSION;
 
 /// The protocol of members. Ends in the wire's [`VERSION`].
-pub(super) const ALPN: &[u8] = b"quorate/7";
+pub(super) const ALPN: &[u8] = b"quorate/8";
 /// The protocol of newcomers: one exchange. Ends in the wire's [`VERSION`].
-pub(super) const ALPN_JOIN: &[u8] = b"quorate-join/7";
+pub(super) const ALPN_JOIN: &[u8] = b"quorate-join/8";
 
 const _: () = assert!(
     ALPN[ALPN.len() - 1] == b'0' + VERSION && ALPN_JOIN[ALPN_JOIN.len() - 1] == b'0' + VERSION

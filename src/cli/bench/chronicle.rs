@@ -54,7 +54,7 @@ struct Run {
     /// combined.
     epoch: u64,
     end: Instant,
-    /// The time between two operations of one client.
+    /// The time between two operations of one client, and between two beats of all.
     pause: Duration,
     keyspace: Option<String>,
 }
@@ -135,6 +135,13 @@ impl Run {
         self.epoch + self.start.elapsed().as_nanos() as u64
     }
 
+    /// When the clients act next. They act together, so that their operations overlap however
+    /// quick the answers are; one that was held up does not catch up afterwards.
+    fn next_beat(&self) -> Instant {
+        let beats = self.start.elapsed().as_nanos() / self.pause.as_nanos().max(1) + 1;
+        self.start + self.pause * beats as u32
+    }
+
     async fn connect(&self, target: &Entrance) -> Result<Client, ClientError> {
         let mut client = Client::connect(&target.address, target.options.clone()).await?;
         if let Some(keyspace) = &self.keyspace {
@@ -153,18 +160,13 @@ impl Run {
     /// Runs one client at its target, which may go away and come back.
     async fn client(&self, number: u64, target: &Entrance) {
         let mut connection = None;
-        let mut due = self.start + self.pause.mul_f64(number as f64 / 16.0 % 1.0);
         while Instant::now() < self.end {
-            sleep_until(due.min(self.end)).await;
-            // A client that was held up does not catch up afterwards.
-            due = (due + self.pause).max(Instant::now());
+            sleep_until(self.next_beat().min(self.end)).await;
             let Some((client, levels)) = &mut connection else {
                 connection = self.connect_knowing(target).await.ok();
-                due = if connection.is_some() {
-                    due
-                } else {
-                    due + AGAIN
-                };
+                if connection.is_none() {
+                    sleep(AGAIN).await;
+                }
                 continue;
             };
             let generation = (self.start.elapsed().as_nanos() / GENERATION.as_nanos()) as u32;

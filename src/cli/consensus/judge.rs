@@ -1,5 +1,4 @@
-//! What follows from the status of a cluster: whether the voters are enough, which levels can be
-//! met, what is amiss with a node.
+//! What follows from the status of a cluster: which levels can be met, what is amiss with a node.
 
 use std::fmt;
 
@@ -8,80 +7,12 @@ use quorate_dynamo::Consistency;
 use serde::Serialize;
 
 use crate::cli::fail::Failure;
-use crate::doors::{AccessKind, KeyspaceStatus, NodeState, Status};
+use crate::doors::{AccessKind, KeyspaceStatus, NodeState, QuorumView, Status};
 
 /// A disk with less room than this refuses writes.
 const FREE_BYTES_MIN: u64 = 256 << 20;
 /// A clock that is off by more is not believed.
 const CLOCK_OFF_MS: u64 = 500;
-
-/// The voters on the topology.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Group {
-    pub(super) leader: Option<String>,
-    term: u64,
-    voters: Vec<String>,
-    answering: Vec<String>,
-    /// How many a decision needs.
-    needed: usize,
-    /// Whether as many answer.
-    pub(super) quorate: bool,
-    /// How many more may fail.
-    spare: usize,
-}
-
-impl Group {
-    pub(super) fn of(status: &Status) -> Self {
-        Self::among(status, |_| true)
-    }
-
-    /// The group as it would be without a node.
-    pub(super) fn without(status: &Status, name: &str) -> Self {
-        Self::among(status, |voter| voter != name)
-    }
-
-    fn among(status: &Status, counts: impl Fn(&str) -> bool) -> Self {
-        let voters = status
-            .nodes
-            .iter()
-            .filter(|node| node.voter && counts(&node.name));
-        let names = |alive: bool| {
-            let wanted = voters
-                .clone()
-                .filter(move |node| !alive || node.state == NodeState::Alive);
-            wanted.map(|node| node.name.clone()).collect::<Vec<_>>()
-        };
-        let (voters, answering) = (names(false), names(true));
-        let needed = majority(voters.len());
-        Self {
-            leader: status.leader.clone(),
-            term: status.control.term,
-            quorate: !voters.is_empty() && answering.len() >= needed,
-            spare: answering.len().saturating_sub(needed),
-            needed,
-            voters,
-            answering,
-        }
-    }
-}
-
-impl fmt::Display for Group {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let leader = self.leader.as_deref().unwrap_or("nobody");
-        let (voters, answering) = (self.voters.len(), self.answering.len());
-        write!(
-            f,
-            "topology: {answering} of {voters} voters answer and {} are needed; {leader} leads in term {}; ",
-            self.needed, self.term
-        )?;
-        match (self.quorate, self.spare) {
-            (false, _) => f.write_str("nothing can be decided"),
-            (true, 0) => f.write_str("no more may fail"),
-            (true, 1) => f.write_str("1 more may fail"),
-            (true, spare) => write!(f, "{spare} more may fail"),
-        }
-    }
-}
 
 /// Whether a keyspace can be served at its default levels.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -299,6 +230,52 @@ fn needed(level: Consistency, replicas: u32, access: AccessKind) -> Option<u32> 
 pub(super) struct Finding {
     pub(super) what: &'static str,
     pub(super) text: String,
+}
+
+/// How many entries a voter may lack before it is said to be behind. Guess: what is under way in a
+/// busy group.
+const BEHIND_MAX: u64 = 1000;
+
+/// What is amiss with a node in one group.
+pub(super) fn findings_in(group: &QuorumView, name: &str) -> Vec<Finding> {
+    let QuorumView { group: of, .. } = group;
+    let mut findings = Vec::new();
+    let mut add = |what, text| findings.push(Finding { what, text });
+    if !group.voters.iter().any(|voter| voter == name) {
+        return findings;
+    }
+    let Some(voter) = group.said.iter().find(|voter| voter.node == name) else {
+        add("silent", format!("{of}: it votes and does not answer"));
+        return findings;
+    };
+    if voter.distrusted {
+        add(
+            "votes",
+            format!(
+                "{of}: it does not vote, because its directory is older than one it has run on: replace it"
+            ),
+        );
+    }
+    match (&group.leader, &voter.follows) {
+        (Some(leader), Some(follows)) if leader != follows => add(
+            "follows",
+            format!("{of}: it follows {follows}, and a majority follows {leader}"),
+        ),
+        (Some(leader), None) => add(
+            "follows",
+            format!("{of}: it follows nobody, and a majority follows {leader}"),
+        ),
+        _ => {}
+    }
+    let last = group.said.iter().map(|voter| voter.last_log).max();
+    let lacks = last.unwrap_or(0).saturating_sub(voter.applied);
+    if lacks > BEHIND_MAX {
+        add(
+            "behind",
+            format!("{of}: it has yet to apply {lacks} entries"),
+        );
+    }
+    findings
 }
 
 /// What is amiss with a node.

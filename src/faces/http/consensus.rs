@@ -44,6 +44,16 @@ pub(super) async fn view(
     Ok(json(StatusCode::OK, &group(&face, name)?.view()))
 }
 
+/// Who decides in the group, as its voters say.
+pub(super) async fn quorum(
+    State(face): Shared,
+    Path(name): Path<String>,
+) -> Result<Response, Problem> {
+    let view = group(&face, name)?.quorum().await;
+    let view = view.map_err(|_node_stopped| Problem::stopping())?;
+    Ok(json(StatusCode::OK, &view))
+}
+
 pub(super) async fn log(
     State(face): Shared,
     Path(name): Path<String>,

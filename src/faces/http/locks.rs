@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::http::{Request as HttpRequest, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
+use quorate_control::consensus::ReadLevel;
 use quorate_control::coordinate::{
     AcquireRefusal, Acquired, By, CoordinationAnswer, CoordinationDeed, CoordinationOutcome,
     CoordinationQuery, ElectionCommand, ElectionOutcome, HoldRef, Holder, Leadership, LockCommand,
@@ -20,10 +21,10 @@ use serde_json::{Value, json as document};
 use tokio::time::{Instant, sleep};
 
 use super::admin::read_document;
+use super::coordinator::{ask, bad, decide, level, unforeseen};
 use super::face::{Face, Shared, json};
 use super::problem::Problem;
 use super::uri;
-use crate::doors::CoordinationError;
 
 /// How often a leader that somebody watches is looked at.
 const WATCH_EVERY: Duration = Duration::from_millis(100);
@@ -61,15 +62,6 @@ impl HoldBody {
     }
 }
 
-fn bad(error: WordError) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, "bad_lock", error.to_string())
-}
-
-/// An answer of another kind than the question has.
-fn unforeseen() -> Problem {
-    CoordinationError::Malformed.into()
-}
-
 fn resource(uri: &Uri, kind: ResourceKind) -> Result<Resource, Problem> {
     let prefix = match kind {
         ResourceKind::Election => ELECTIONS,
@@ -98,30 +90,6 @@ fn hold(uri: &Uri, kind: ResourceKind) -> Result<HoldRef, Problem> {
     })
 }
 
-async fn decide(
-    face: &Face,
-    deed: CoordinationDeed,
-    wait_ms: u64,
-) -> Result<CoordinationOutcome, Problem> {
-    let wait = Duration::from_millis(wait_ms);
-    let pending = face.data.coordinator().decide(deed, wait);
-    let outcome = pending.await.map_err(|_node_stopped| Problem::stopping())?;
-    match outcome? {
-        CoordinationOutcome::Refused(refusal) => Err(Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "overloaded",
-            refusal.to_string(),
-        )),
-        outcome => Ok(outcome),
-    }
-}
-
-async fn ask(face: &Face, query: CoordinationQuery) -> Result<CoordinationAnswer, Problem> {
-    let pending = face.data.coordinator().ask(query);
-    let answer = pending.await.map_err(|_node_stopped| Problem::stopping())?;
-    Ok(answer?)
-}
-
 /// The token and the session, or who stands in the way.
 async fn granted(face: &Face, acquired: Acquired, name: Name) -> Result<Response, Problem> {
     let (by, position) = match acquired {
@@ -136,7 +104,7 @@ async fn granted(face: &Face, acquired: Acquired, name: Name) -> Result<Response
         Some(by.holder)
     } else {
         // Whoever waited in vain learns who holds it now.
-        match ask(face, CoordinationQuery::Why(name)).await? {
+        match ask(face, CoordinationQuery::Why(name), ReadLevel::Strong).await? {
             CoordinationAnswer::Why(chain) => chain.into_iter().next().map(|link| link.holder),
             _ => None,
         }
@@ -245,10 +213,12 @@ fn shown(lock: &LockView) -> Value {
 }
 
 pub(super) async fn list(State(face): Shared, uri: Uri) -> Result<Response, Problem> {
-    let [held_by] = uri::parameters(&uri, ["held_by"])?;
+    let [held_by, at, max_staleness] =
+        uri::parameters(&uri, ["held_by", "level", "max_staleness"])?;
+    let level = level(at.as_deref(), max_staleness.as_deref())?;
     let held_by = held_by.map(|holder| Holder::try_from(Arc::from(holder)));
     let held_by = held_by.transpose().map_err(bad)?;
-    match ask(&face, CoordinationQuery::Locks { held_by }).await? {
+    match ask(&face, CoordinationQuery::Locks { held_by }, level).await? {
         CoordinationAnswer::Locks(locks) => {
             let locks: Vec<_> = locks.iter().map(shown).collect();
             Ok(json(StatusCode::OK, &document!({ "locks": locks })))
@@ -278,8 +248,8 @@ pub(super) async fn campaign(
     }
 }
 
-async fn leader(face: &Face, name: &Name) -> Result<Option<Leadership>, Problem> {
-    match ask(face, CoordinationQuery::Leader(name.clone())).await? {
+async fn leader(face: &Face, name: &Name, level: ReadLevel) -> Result<Option<Leadership>, Problem> {
+    match ask(face, CoordinationQuery::Leader(name.clone()), level).await? {
         CoordinationAnswer::Leader(leader) => Ok(leader),
         _ => Err(unforeseen()),
     }
@@ -287,7 +257,9 @@ async fn leader(face: &Face, name: &Name) -> Result<Option<Leadership>, Problem>
 
 /// Who leads. With `after=TOKEN&wait_ms=N` it waits until somebody else does.
 pub(super) async fn observe(State(face): Shared, uri: Uri) -> Result<Response, Problem> {
-    let [after, wait_ms] = uri::parameters(&uri, ["after", "wait_ms"])?;
+    let [after, wait_ms, at, max_staleness] =
+        uri::parameters(&uri, ["after", "wait_ms", "level", "max_staleness"])?;
+    let level = level(at.as_deref(), max_staleness.as_deref())?;
     let number = |text: Option<String>| text.map(|text| text.parse::<u64>()).transpose();
     let wrong = |_not_a_number| {
         let detail = "after and wait_ms are whole numbers";
@@ -301,7 +273,7 @@ pub(super) async fn observe(State(face): Shared, uri: Uri) -> Result<Response, P
     let until = Instant::now() + Duration::from_millis(wait_ms);
     let Resource { name, .. } = resource(&uri, ResourceKind::Election)?;
     loop {
-        let leader = leader(&face, &name).await?;
+        let leader = leader(&face, &name, level).await?;
         let is_news = leader
             .as_ref()
             .is_some_and(|led| Some(led.token.0) != after);

@@ -39,6 +39,9 @@ pub(super) struct Problem {
     /// The highest fencing token that is known of the lock.
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<NonZeroU64>,
+    /// The revision of the value that is there instead of the expected one; none if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revision: Option<NonZeroU64>,
     /// Who has what was asked for.
     #[serde(flatten)]
     taken: Option<Box<Taken>>,
@@ -89,6 +92,7 @@ impl Problem {
             missing: Box::default(),
             refused: Box::default(),
             token: None,
+            revision: None,
             taken: None,
             may_be_applied: false,
         }
@@ -113,6 +117,18 @@ impl Problem {
         Self {
             taken: Some(Box::new(Taken { holder, position })),
             ..Self::new(StatusCode::CONFLICT, "taken", detail)
+        }
+    }
+
+    /// There is another value than the expected one, or none.
+    pub(super) fn differs(revision: Option<NonZeroU64>) -> Self {
+        let detail = match revision {
+            Some(revision) => format!("the value is at revision {revision}; nothing was changed"),
+            None => "there is no such value; nothing was changed".to_owned(),
+        };
+        Self {
+            revision,
+            ..Self::new(StatusCode::PRECONDITION_FAILED, "differs", detail)
         }
     }
 
@@ -241,6 +257,7 @@ impl From<CoordinationError> for Problem {
     fn from(error: CoordinationError) -> Self {
         let (status, code) = match error {
             CoordinationError::NoQuorum => (StatusCode::SERVICE_UNAVAILABLE, "not_quorate"),
+            CoordinationError::TooStale { .. } => (StatusCode::SERVICE_UNAVAILABLE, "too_stale"),
             CoordinationError::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "timeout"),
             CoordinationError::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
             CoordinationError::Malformed => (StatusCode::INTERNAL_SERVER_ERROR, "failed"),

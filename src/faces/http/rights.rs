@@ -35,8 +35,9 @@ pub(super) fn needed(
             .and_then(|(name, _)| keyspace(&name))
             .map_or(Right::Cluster, right);
     }
-    // Locks are of no keyspace: what holds in `default` holds for them.
-    if path == "/v1/locks" || path.starts_with("/v1/locks/") || path.starts_with("/v1/elections/") {
+    // What is coordinated is of no keyspace: what holds in `default` holds for it.
+    let coordinated = ["/v1/locks/", "/v1/elections/", "/v1/metadata/"];
+    if path == "/v1/locks" || coordinated.iter().any(|prefix| path.starts_with(prefix)) {
         let right = if looks { Right::Read } else { Right::Write };
         return right(DEFAULT_KEYSPACE);
     }
@@ -46,6 +47,7 @@ pub(super) fn needed(
         return keyspace(name).map_or(Right::Cluster, Right::Administer);
     }
     let group = path.strip_prefix("/v1/consensus/");
+    let group = group.map(|group| group.strip_suffix("/quorum").unwrap_or(group));
     if looks && group.is_some_and(|group| !group.contains('/')) {
         return Right::Look;
     }
@@ -110,6 +112,12 @@ mod tests {
                 "/v1/elections/k/renew",
                 Right::Write(DEFAULT_KEYSPACE),
             ),
+            (Method::GET, "/v1/metadata/k", Right::Read(DEFAULT_KEYSPACE)),
+            (
+                Method::DELETE,
+                "/v1/metadata/k",
+                Right::Write(DEFAULT_KEYSPACE),
+            ),
             (Method::GET, "/v1/openapi.json", Right::Look),
             (Method::GET, "/v1/kv/other/k", Right::Cluster),
             (Method::GET, "/v1/kv/carts", Right::Cluster),
@@ -133,6 +141,7 @@ mod tests {
             (Method::DELETE, "/v1/keyspaces/other", Right::Cluster),
             (Method::POST, "/v1/key", Right::Cluster),
             (Method::GET, "/v1/consensus/topology", Right::Look),
+            (Method::GET, "/v1/consensus/topology/quorum", Right::Look),
             (Method::GET, "/v1/consensus/topology/log", Right::Cluster),
             (
                 Method::POST,

@@ -1154,6 +1154,65 @@ mod consensus;
 mod users;
 
 #[tokio::test]
+async fn metadata_over_http() {
+    let server = start(None, true).await;
+    let path = "/v1/metadata/a%2Fb";
+    assert_eq!(server.get(path).await.status, 404);
+    let put = async |query: &str, body: &[u8]| {
+        let path = format!("{path}{query}");
+        server.call("PUT", &path, "", body).await
+    };
+    let first = put("?revision=0", b"\x00one").await;
+    assert_eq!(first.status, 200);
+    let revision = first.document()["revision"].as_u64().unwrap();
+    let read = server.get(path).await;
+    assert_eq!((read.status, &read.body[..]), (200, &b"\x00one"[..]));
+    let header = format!("quorate-revision: {revision}");
+    assert!(read.head.contains(&header), "{}", read.head);
+    let differs = put("?revision=0", b"two").await;
+    assert_eq!(differs.status, 412);
+    assert_eq!(differs.document()["code"], "differs");
+    assert_eq!(differs.document()["revision"], revision);
+    assert_eq!(
+        put(&format!("?revision={revision}"), b"two").await.status,
+        200
+    );
+    for query in [
+        "?level=lease",
+        "?level=stale",
+        "?level=stale&max_staleness=5s",
+    ] {
+        let read = server.get(&format!("{path}{query}")).await;
+        assert_eq!((read.status, &read.body[..]), (200, &b"two"[..]), "{query}");
+    }
+    for query in [
+        "?level=fresh",
+        "?max_staleness=5s",
+        "?level=stale&max_staleness=x",
+    ] {
+        assert_eq!(
+            server.get(&format!("{path}{query}")).await.status,
+            400,
+            "{query}"
+        );
+    }
+    assert_eq!(put("?revision=x", b"").await.status, 400);
+    assert_eq!(put("", &vec![0; 70_000]).await.status, 413);
+    let delete = async |query: &str| {
+        let path = format!("{path}{query}");
+        server.call("DELETE", &path, "", b"").await
+    };
+    assert_eq!(delete("?revision=1").await.status, 412);
+    assert_eq!(delete("").await.document()["removed"], true);
+    assert_eq!(delete("").await.document()["removed"], false);
+    let gone = delete("?revision=1").await.document();
+    assert_eq!(
+        (&gone["code"], &gone["revision"]),
+        (&"differs".into(), &Value::Null)
+    );
+}
+
+#[tokio::test]
 async fn locks_and_elections_over_http() {
     let server = start(None, true).await;
     let lock = async |body: &[u8]| server.call("POST", "/v1/locks/a%2Fb", "", body).await;

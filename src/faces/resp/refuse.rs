@@ -12,6 +12,7 @@ use crate::doors::{AdminError, CoordinationError, name_of};
 fn coordination_code(error: CoordinationError) -> &'static str {
     match error {
         CoordinationError::NoQuorum => "NOTQUORATE",
+        CoordinationError::TooStale { .. } => "TOOSTALE",
         CoordinationError::TimedOut => "TIMEOUT",
         CoordinationError::Stopping => "STOPPING",
         CoordinationError::Malformed => "ERR",

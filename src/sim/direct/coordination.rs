@@ -7,9 +7,9 @@ use quorate_control::coordinate::{
     AcquireRefusal, Acquired, BarrierCommand, By, ClientId, Coordination, CoordinationAnswer,
     CoordinationCommand, CoordinationDeed, CoordinationEvent, CoordinationOutcome,
     CoordinationQuery, ElectionCommand, ElectionOutcome, HoldRef, Holder, LatchCommand,
-    LatchOutcome, LockCommand, LockMode, LockOutcome, LockView, Name, Patience, ProposalId,
-    Resource, ResourceKind, SemaphoreCommand, SemaphoreOutcome, SessionCommand, SessionId,
-    SessionOutcome, SessionSpec, Ttl,
+    LatchOutcome, LockCommand, LockMode, LockOutcome, LockView, MetadataCommand, MetadataOutcome,
+    Name, Patience, ProposalId, Resource, ResourceKind, Revision, SemaphoreCommand,
+    SemaphoreOutcome, SessionCommand, SessionId, SessionOutcome, SessionSpec, Ttl,
 };
 use quorate_control::topology::{FencingToken, LogIndex};
 
@@ -49,6 +49,7 @@ pub(super) const DRILLS: Drills = &[
     ("resize-ignored", "too-many-permits", smaller_semaphore),
     ("barrier-counts-the-dead", "dead-party-counted", dead_party),
     ("latch-set-again", "latch-moved", latch_set_twice),
+    ("metadata-set-blindly", "update-lost", two_updates),
 ];
 
 struct Group {
@@ -459,5 +460,26 @@ fn latch_set_twice() -> Verdict {
     holds(
         set(&mut group, 5)? == CoordinationOutcome::Latch(LatchOutcome::Set(false)),
         "a latch that is counting was set to another number",
+    )
+}
+
+/// Two clients have read the same and write on it: one of them is told.
+fn two_updates() -> Verdict {
+    let mut group = Group::new();
+    let put = |group: &mut Group, expected| -> Result<CoordinationOutcome, String> {
+        Ok(group.ask(CoordinationDeed::Metadata(MetadataCommand::Put {
+            name: name("m")?,
+            value: Bytes::from_static(b"v"),
+            expected: Some(expected),
+        })))
+    };
+    put(&mut group, Revision::NONE)?;
+    let second = put(&mut group, Revision::NONE)?;
+    holds(
+        matches!(
+            second,
+            CoordinationOutcome::Metadata(MetadataOutcome::Differs(_))
+        ),
+        "a value was replaced by a client that had seen none",
     )
 }

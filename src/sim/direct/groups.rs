@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quorate_control::consensus::{HandOverError, ReadLevel};
+use quorate_control::consensus::{HandOverError, QueryError, ReadLevel};
 use quorate_control::state::Command;
 use quorate_crdt::NodeId;
 use tokio::time::sleep;
@@ -14,6 +14,13 @@ use super::sums::Add;
 pub(super) const DRILLS: Drills = &[
     ("groups-share-a-log", "groups-mixed-up", apart),
     ("reads-without-a-majority", "old-strong-read", cut_off),
+    (
+        "lease-without-bound",
+        "old-lease-read",
+        cut_off_with_a_lease,
+    ),
+    ("stale-without-bound", "older-than-asked", cut_off_for_long),
+    ("reads-before-applying", "own-write-unseen", just_written),
     ("hands-over-blindly", "leaderless-for-nothing", lagging),
     ("pace-unmeasured", "far-and-silent", apart_in_space),
     ("leaves-before-the-others-agree", "left-too-early", drained),
@@ -85,8 +92,8 @@ fn lagging() -> Verdict {
     })
 }
 
-/// A leader that is cut off must not answer strong reads once others may decide.
-fn cut_off() -> Verdict {
+/// What a leader that was cut off answers at this level once others have decided.
+fn after_cutting_off(level: ReadLevel) -> Verdict {
     group::with(3, async |group| {
         add(&group, 1, 1).await?;
         let leader = group.sums(1)?.leader().ok_or("there is no leader")?;
@@ -94,12 +101,69 @@ fn cut_off() -> Verdict {
         group.cut_off(leader.0);
         add(&group, other, 1).await?;
         let old = group.sums(leader.0)?;
-        let read = old.query(&(), ReadLevel::Strong, PATIENCE / 10).await;
+        let read = old.query(&(), level, PATIENCE / 10).await;
         holds(
             read != Ok(1),
-            "a leader that was cut off answers a strong read with what was replaced",
+            format!("a leader that was cut off answers a read at {level:?} with what was replaced"),
         )
     })
+}
+
+/// A leader that is cut off must not answer strong reads once others may decide.
+fn cut_off() -> Verdict {
+    after_cutting_off(ReadLevel::Strong)
+}
+
+/// Its lease runs out before others may decide.
+fn cut_off_with_a_lease() -> Verdict {
+    after_cutting_off(ReadLevel::Lease)
+}
+
+/// A follower that is cut off must not answer once it cannot show any more how old its answer is.
+fn cut_off_for_long() -> Verdict {
+    group::with(3, async |group| {
+        let (leader, follower) = leader_and_follower(&group)?;
+        add(&group, leader, 1).await?;
+        let within = Some(PATIENCE / 2);
+        let level = ReadLevel::Stale { within };
+        let here = group.sums(follower)?;
+        let fresh = here.query(&(), level, PATIENCE).await;
+        holds(
+            fresh == Ok(1),
+            format!("a read within the bound: {fresh:?}"),
+        )?;
+        group.cut_off(follower);
+        add(&group, leader, 1).await?;
+        sleep(PATIENCE).await;
+        let read = here.query(&(), level, PATIENCE).await;
+        holds(
+            matches!(read, Err(QueryError::TooStale { .. })),
+            format!(
+                "{PATIENCE:?} after it was cut off, a follower says within {within:?}: {read:?}"
+            ),
+        )
+    })
+}
+
+/// A follower knows what was acknowledged before it was asked.
+fn just_written() -> Verdict {
+    group::with(3, async |group| {
+        let (leader, follower) = leader_and_follower(&group)?;
+        for sum in 1..=20 {
+            add(&group, leader, 1).await?;
+            let read = self::sum(&group, follower).await?;
+            holds(
+                read == sum,
+                format!("the sum was {sum} before the follower was asked, and it says {read}"),
+            )?;
+        }
+        Ok(())
+    })
+}
+
+fn leader_and_follower(group: &Group) -> Result<(u64, u64), String> {
+    let leader = group.sums(1)?.leader().ok_or("there is no leader")?;
+    Ok((leader.0, 1 + leader.0 % 3))
 }
 
 /// A node that is to leave a group stays until the others can go on without it.

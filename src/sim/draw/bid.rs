@@ -83,6 +83,8 @@ fn wish(rng: &mut StdRng, thing: Thing, ttls: [u64; 2]) -> Wish {
         45..65 => Wish::Renew(before),
         65..90 => Wish::GiveBack(before),
         _ if matches!(thing, Thing::Semaphore(_)) => Wish::GiveBack(before),
-        _ => Wish::Look,
+        _ => Wish::Look {
+            by_lease: rng.random(),
+        },
     }
 }

@@ -48,8 +48,11 @@ pub enum Wish {
     Renew(u8),
     /// To give it back.
     GiveBack(u8),
-    /// To know who holds it.
-    Look,
+    /// To know who holds it: by what a majority says now, or by the leader's lease.
+    Look {
+        /// By the lease.
+        by_lease: bool,
+    },
 }
 
 /// How something is to be held.

@@ -167,8 +167,15 @@ fn a_strong_read_on_a_side_without_a_majority_is_not_answered() {
             );
             assert_eq!(counter.query(&1, level, WAIT).await, Ok(2));
         }
-        let stale = cut_off.query(&1, ReadLevel::Stale, SECOND).await;
-        assert_eq!(stale, Ok(1));
+        let stale = |within| cut_off.query(&1, ReadLevel::Stale { within }, WAIT);
+        assert_eq!(stale(None).await, Ok(1));
+        // It was as fresh once; and nobody can show that it still is.
+        sleep(WAIT).await;
+        let refused = stale(Some(WAIT)).await;
+        assert!(
+            matches!(refused, Err(QueryError::TooStale { within: WAIT, .. })),
+            "{refused:?}"
+        );
         let proposed = cut_off.propose(&Count::Add(1, 1), SECOND).await;
         assert!(
             matches!(
@@ -353,5 +360,69 @@ fn an_operator_sees_how_far_everybody_is() {
         // Nothing is known of the others where nobody leads.
         let follower = world.counter(1 + leader.0 % 3);
         assert!(follower.details().followers.is_empty());
+    });
+}
+
+#[test]
+fn a_follower_answers_itself_and_reads_at_one_time_share_a_question() {
+    run(26, async |mut world: World| {
+        grown(&mut world, 3).await;
+        let leader = world.counter(1).leader().unwrap();
+        let follower = 1 + leader.0 % 3;
+        let counter = world.counter(follower);
+        for sum in 1..=20 {
+            // The one who wrote has its answer before the follower has heard of it.
+            let added = world.counter(leader.0).propose(&Count::Add(1, 1), WAIT);
+            assert_eq!(added.await, Ok(sum));
+            let read = counter.query(&1, ReadLevel::Strong, WAIT).await;
+            assert_eq!(read, Ok(sum));
+        }
+        let before = world.calls(follower, leader.0);
+        let reads: Vec<_> = (0..500)
+            .map(|_| tokio::spawn(counter.query(&1, ReadLevel::Strong, WAIT)))
+            .collect();
+        for read in reads {
+            assert_eq!(read.await.unwrap(), Ok(20));
+        }
+        let asked = world.calls(follower, leader.0) - before;
+        assert!((1..5).contains(&asked), "{asked} calls for 500 reads");
+    });
+}
+
+#[test]
+fn a_follower_that_was_told_lately_answers_within_the_bound_without_asking() {
+    run(27, async |mut world: World| {
+        grown(&mut world, 3).await;
+        let leader = world.counter(1).leader().unwrap();
+        let follower = 1 + leader.0 % 3;
+        let counter = world.counter(follower);
+        world
+            .counter(leader.0)
+            .propose(&Count::Add(1, 1), WAIT)
+            .await
+            .unwrap();
+        let stale = |within| {
+            counter.query(
+                &1,
+                ReadLevel::Stale {
+                    within: Some(within),
+                },
+                WAIT,
+            )
+        };
+        assert_eq!(stale(SECOND).await, Ok(1), "it asks");
+        world.isolate(follower);
+        assert_eq!(stale(WAIT * 2).await, Ok(1), "it knows");
+        sleep(WAIT).await;
+        assert_eq!(stale(WAIT * 2).await, Ok(1), "it still knows");
+        sleep(WAIT).await;
+        let refused = stale(WAIT * 2).await;
+        let Err(QueryError::TooStale {
+            known: Some(known), ..
+        }) = refused
+        else {
+            panic!("it cannot know: {refused:?}");
+        };
+        assert!(known > WAIT * 2, "{known:?}");
     });
 }

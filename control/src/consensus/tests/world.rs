@@ -321,6 +321,13 @@ impl World {
         nodes.map(|(number, (_, counter))| (number, counter))
     }
 
+    /// How many calls a node has made to another.
+    pub(super) fn calls(&self, from: u64, to: u64) -> usize {
+        let call = format!(" {from} -> {to} ");
+        let net = self.net.lock().unwrap();
+        net.trace.iter().filter(|line| line.contains(&call)).count()
+    }
+
     pub(super) fn isolate(&self, node: u64) {
         self.net.lock().unwrap().isolated.insert(node);
     }

@@ -2,13 +2,13 @@
 
 use super::super::session::{SessionCommand, SessionSpec};
 use super::super::{
-    By, ClientId, CoordinationCommand, CoordinationDeed, Holder, LockCommand, LockMode, Name,
-    Patience, ProposalId, Ttl,
+    By, ClientId, CoordinationCommand, CoordinationDeed, Holder, LockCommand, LockMode,
+    MetadataCommand, Name, Patience, ProposalId, Ttl,
 };
 use super::*;
 use crate::topology::LogIndex;
 
-/// A state with a session, a lock and a waiter.
+/// A state with a session, a lock, a waiter and a value of metadata.
 fn state() -> Coordination {
     let mut state = Coordination::default();
     let spec = SessionSpec {
@@ -25,7 +25,12 @@ fn state() -> Coordination {
         })
     };
     let open = CoordinationDeed::Session(SessionCommand::Open(spec.clone()));
-    for (number, deed) in (1..).zip([open, lock(0), lock(500)]) {
+    let put = CoordinationDeed::Metadata(MetadataCommand::Put {
+        name: Name::try_from(Bytes::from_static(b"m")).unwrap(),
+        value: Bytes::from_static(b"v"),
+        expected: None,
+    });
+    for (number, deed) in (1..).zip([open, lock(0), lock(500), put]) {
         let id = ProposalId {
             client: ClientId(1),
             number,

@@ -58,7 +58,7 @@ pub enum WordError {
     },
 }
 
-/// The name of a lock, a semaphore, a barrier, a latch or an election: 1 to
+/// The name of a lock, a semaphore, a barrier, a latch, an election or a value of metadata: 1 to
 /// [`LOCK_NAME_BYTES_MAX`] bytes. Each kind has names of its own.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "Bytes", into = "Bytes")]

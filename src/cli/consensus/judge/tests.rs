@@ -1,5 +1,7 @@
 use super::*;
-use crate::doors::{ControlView, Defaults, LackReason, Lacking, Levels, Load, NodeStatus, Unmet};
+use crate::doors::{
+    ControlView, Defaults, LackReason, Lacking, Levels, Load, NodeStatus, Unmet, VoterView,
+};
 
 fn node(name: &str, voter: bool, state: NodeState) -> NodeStatus {
     NodeStatus {
@@ -71,21 +73,39 @@ fn status(down: usize) -> Status {
     }
 }
 
-#[test]
-fn a_majority_of_the_voters_is_needed_and_the_others_may_fail() {
-    for (down, quorate, spare) in [(0, true, 1), (1, true, 0), (2, false, 0), (3, false, 0)] {
-        let group = Group::of(&status(down));
-        assert_eq!((group.quorate, group.spare), (quorate, spare), "{down}");
-        assert_eq!(
-            (group.needed, group.voters.len()),
-            (2, 3),
-            "the fourth does not vote"
-        );
+/// The topology group, in which c follows itself, and the others a.
+fn group() -> QuorumView {
+    let voter = |node: &str, follows: &str, applied| VoterView {
+        node: node.to_owned(),
+        term: 7,
+        follows: Some(follows.to_owned()),
+        last_log: 5000,
+        applied,
+        distrusted: node == "b",
+    };
+    let said = vec![
+        voter("a", "a", 5000),
+        voter("b", "a", 5000),
+        voter("c", "c", 3000),
+    ];
+    let voters = ["a", "b", "c", "d"].map(str::to_owned).to_vec();
+    QuorumView {
+        leader: Some("a".to_owned()),
+        ..QuorumView::new("topology".to_owned(), voters, said)
     }
-    // Of the two that are left, both are needed, and one of them is down.
-    assert!(!Group::without(&status(1), "c").quorate);
-    assert!(Group::without(&status(1), "a").quorate);
-    assert!(!Group::of(&Status::default()).quorate, "nobody votes");
+}
+
+#[test]
+fn what_is_amiss_with_a_node_in_a_group_is_named() {
+    let what = |name| {
+        let findings = findings_in(&group(), name);
+        findings.iter().map(|it| it.what).collect::<Vec<_>>()
+    };
+    assert_eq!(what("a"), [""; 0]);
+    assert_eq!(what("b"), ["votes"]);
+    assert_eq!(what("c"), ["follows", "behind"]);
+    assert_eq!(what("d"), ["silent"]);
+    assert_eq!(what("e"), [""; 0], "it has no part in the group");
 }
 
 #[test]

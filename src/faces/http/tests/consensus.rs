@@ -1,5 +1,5 @@
 use super::*;
-use crate::doors::{GroupView, LogEntryView};
+use crate::doors::{GroupView, LogEntryView, QuorumView};
 
 /// A group that nobody but `b` may lead, with a snapshot up to entry 9.
 pub(super) struct FakeGroup;
@@ -11,6 +11,14 @@ impl GroupDoor for FakeGroup {
             term: 7,
             ..GroupView::default()
         }
+    }
+
+    fn quorum(&self) -> Pending<QuorumView> {
+        now(QuorumView::new(
+            "topology".to_owned(),
+            vec!["b".to_owned()],
+            vec![],
+        ))
     }
 
     fn log(&self, entries: u64) -> Result<Vec<LogEntryView>, AdminError> {
@@ -59,6 +67,8 @@ async fn a_group_is_looked_at_and_told_what_to_do() {
     };
     let (status, view) = asked("GET", "topology", "").await;
     assert_eq!((status, &view["term"]), (200, &7.into()));
+    let (status, quorum) = asked("GET", "topology/quorum", "").await;
+    assert_eq!((status, &quorum["quorate"]), (200, &false.into()));
     let (_, log) = asked("GET", "topology/log?tail=3", "").await;
     assert_eq!(log["entries"].as_array().unwrap().len(), 3);
     for (path, body, status, word) in [

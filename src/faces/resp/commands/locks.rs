@@ -1,20 +1,19 @@
 //! `LOCK.*`, `SEMAPHORE.*` and `ELECTION.*`: what can be held, for as long as a lease is renewed.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
+use quorate_control::consensus::ReadLevel;
 use quorate_control::coordinate::{
     AcquireRefusal, Acquired, By, CoordinationAnswer, CoordinationDeed, CoordinationOutcome,
     CoordinationQuery, ElectionCommand, ElectionOutcome, HoldRef, Holder, LockCommand, LockMode,
     LockOutcome, Name, NotHeld, Patience, Resource, ResourceKind, SemaphoreCommand,
-    SemaphoreOutcome, SessionCommand, SessionId, SessionOutcome, SessionSpec, Ttl, WordError,
+    SemaphoreOutcome, SessionCommand, SessionId, SessionOutcome, SessionSpec, Ttl,
 };
 use quorate_control::topology::FencingToken;
-use tokio::sync::oneshot;
 
+use super::coordinator::{ask, decide, level, name, nothing, number, unforeseen, wrong};
 use super::{integer, is, text};
-use crate::doors::{CoordinationError, Pending};
 use crate::faces::resp::encode::Encoder;
 use crate::faces::resp::parse::Args;
 use crate::faces::resp::refuse::Refused;
@@ -31,21 +30,6 @@ struct Options {
     session: Option<SessionId>,
     delay_ms: u32,
     take: u32,
-}
-
-/// A number that is not negative.
-pub(super) fn number<T: TryFrom<i64>>(word: &[u8]) -> Result<T, Refused> {
-    T::try_from(integer(word)?).map_err(|_out_of_range| Refused::NotAnInteger)
-}
-
-fn wrong(error: WordError) -> Refused {
-    Refused::Coordination {
-        why: error.to_string(),
-    }
-}
-
-pub(super) fn name(args: Args<'_>, at: usize) -> Result<Name, Refused> {
-    Name::try_from(args.kept(at)).map_err(wrong)
 }
 
 impl Options {
@@ -126,44 +110,6 @@ fn hold(args: Args<'_>, kind: ResourceKind) -> Result<HoldRef, Refused> {
     })
 }
 
-/// What came of a deed, or why nobody knows.
-pub(super) async fn decide(
-    session: &mut Session,
-    deed: CoordinationDeed,
-    wait_ms: u64,
-) -> Result<CoordinationOutcome, Refused> {
-    let coordinator = session.server.data.coordinator();
-    let pending = coordinator.decide(deed, Duration::from_millis(wait_ms));
-    match answered(session, pending).await? {
-        CoordinationOutcome::Refused(refusal) => Err(Refused::Coordination {
-            why: refusal.to_string(),
-        }),
-        outcome => Ok(outcome),
-    }
-}
-
-async fn ask(
-    session: &mut Session,
-    query: CoordinationQuery,
-) -> Result<CoordinationAnswer, Refused> {
-    let coordinator = session.server.data.coordinator();
-    let pending = coordinator.ask(query);
-    answered(session, pending).await
-}
-
-/// Waits for an answer, but not longer than the server serves.
-async fn answered<T>(
-    session: &mut Session,
-    pending: Pending<Result<T, CoordinationError>>,
-) -> Result<T, Refused> {
-    let stopping = || Err(CoordinationError::Stopping);
-    let answer = tokio::select! {
-        answer = pending => answer.unwrap_or_else(|_: oneshot::error::RecvError| stopping()),
-        _ = session.stop.wait_for(|stop| *stop) => stopping(),
-    };
-    answer.map_err(|error| Refused::NotCoordinated { error })
-}
-
 /// The refusal of a request to hold something.
 pub(super) fn refused(refusal: &AcquireRefusal) -> Refused {
     let AcquireRefusal::WouldDeadlock { cycle } = refusal else {
@@ -193,16 +139,6 @@ fn acquired(acquired: &Acquired, to: &mut Encoder) {
         }
         Acquired::Waiting { .. } | Acquired::Taken { .. } => to.null(),
     }
-}
-
-pub(super) fn unforeseen() -> Refused {
-    Refused::NotCoordinated {
-        error: CoordinationError::Malformed,
-    }
-}
-
-fn nothing() -> Vec<Bytes> {
-    Vec::new()
 }
 
 pub(crate) fn lock<'a>(
@@ -340,7 +276,12 @@ pub(crate) fn list<'a>(
             }
             _ => return Err(Refused::Syntax),
         };
-        let answer = ask(session, CoordinationQuery::Locks { held_by }).await?;
+        let answer = ask(
+            session,
+            CoordinationQuery::Locks { held_by },
+            ReadLevel::Strong,
+        )
+        .await?;
         let CoordinationAnswer::Locks(locks) = answer else {
             return Err(unforeseen());
         };
@@ -388,7 +329,12 @@ pub(crate) fn why<'a>(
     to: &'a mut Encoder,
 ) -> RunFuture<'a> {
     Box::pin(async move {
-        let answer = ask(session, CoordinationQuery::Why(name(args, 1)?)).await?;
+        let answer = ask(
+            session,
+            CoordinationQuery::Why(name(args, 1)?),
+            ReadLevel::Strong,
+        )
+        .await?;
         let CoordinationAnswer::Why(chain) = answer else {
             return Err(unforeseen());
         };
@@ -574,15 +520,15 @@ pub(crate) fn proclaim<'a>(
     })
 }
 
-/// `ELECTION.OBSERVE key`: `[value, token]`, or nil if nobody leads.
+/// `ELECTION.OBSERVE key [STRONG | LEASE | STALE [ms]]`: `[value, token]`, or nil if nobody leads.
 pub(crate) fn observe<'a>(
     session: &'a mut Session,
     args: Args<'a>,
     to: &'a mut Encoder,
 ) -> RunFuture<'a> {
     Box::pin(async move {
-        let answer = ask(session, CoordinationQuery::Leader(name(args, 1)?)).await?;
-        match answer {
+        let query = CoordinationQuery::Leader(name(args, 1)?);
+        match ask(session, query, level(args, 2)?).await? {
             CoordinationAnswer::Leader(Some(led)) => {
                 to.array(2);
                 to.bulk(&led.value);

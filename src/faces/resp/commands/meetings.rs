@@ -5,8 +5,8 @@ use quorate_control::coordinate::{
     LatchCommand, LatchOutcome, SessionId, SessionSpec, Ttl,
 };
 
+use super::coordinator::{decide, name, number, unforeseen};
 use super::is;
-use super::locks::{decide, name, number, unforeseen};
 use crate::faces::resp::encode::Encoder;
 use crate::faces::resp::parse::Args;
 use crate::faces::resp::refuse::Refused;

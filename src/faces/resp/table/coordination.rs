@@ -1,7 +1,7 @@
-//! The entries of the command table that are about locks and their like.
+//! The entries of the command table that are about locks and their like, and metadata.
 
 use super::{Flags, Spec};
-use crate::faces::resp::commands::{locks, meetings};
+use crate::faces::resp::commands::{locks, meetings, metadata};
 
 /// They name no keys: a lock is no key of a keyspace.
 const CHANGE: Flags = Flags::WRITE.and(Flags::EVERYWHERE);
@@ -155,8 +155,8 @@ pub(super) const LOCKS: &[Spec] = &[
     .flags(CHANGE),
     Spec::alone(
         "election.observe",
-        2,
-        "key",
+        -2,
+        "key [STRONG | LEASE | STALE [ms]]",
         "Returns what the leader publishes, and its token: [value, token], or nil if nobody leads.",
         locks::observe,
     )
@@ -217,4 +217,36 @@ pub(super) const LOCKS: &[Spec] = &[
         meetings::await_latch,
     )
     .flags(WAIT),
+    Spec::alone(
+        "meta.get",
+        -2,
+        "key [STRONG | LEASE | STALE [ms]]",
+        "Returns a value of metadata and its revision: [value, revision], or nil. STRONG, if nothing is said, has everything that was decided before. STALE is what the node has, at most so old.",
+        metadata::get,
+    )
+    .flags(LOOK),
+    Spec::alone(
+        "meta.set",
+        3,
+        "key value",
+        "Sets a value of metadata, of at most 65,536 bytes, and returns its revision.",
+        metadata::set,
+    )
+    .flags(CHANGE),
+    Spec::alone(
+        "meta.cas",
+        4,
+        "key revision value",
+        "Sets a value if it is at this revision, 0 for none, and returns the new revision; nil if it is at another.",
+        metadata::compare_and_set,
+    )
+    .flags(CHANGE),
+    Spec::alone(
+        "meta.del",
+        -2,
+        "key [revision]",
+        "Removes a value, if it is at this revision: 1, 0 if there was none, nil if it is at another.",
+        metadata::delete,
+    )
+    .flags(CHANGE),
 ];

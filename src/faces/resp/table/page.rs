@@ -68,6 +68,7 @@ that of a key whose outcome is unknown, if there is one.
 | error | meaning |
 |---|---|
 | `NOTQUORATE` | too few replicas exist or can be reached for the level; nothing was applied, except that `FLUSHDB` may have cleared other partitions |
+| `TOOSTALE` | the coordination group was asked for what is at most so old, and no node on this side can show how old what it knows is; nothing was read |
 | `READONLY` | the node is on the smaller side of a split, and the keyspace is read-only there; nothing was applied. Reads go on, and may be old |
 | `TIMEOUT` | too few replicas answered in time; the text says whether a write may have been applied |
 | `REFUSED` | replicas refused their part; the text says why, and whether a write may have been applied |
