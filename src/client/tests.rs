@@ -109,7 +109,8 @@ async fn a_guard_renews_its_lock_and_gives_it_back() {
     let guard = cluster.lock("k", Patience::new(TTL)).await.unwrap();
     assert_eq!(guard.token(), 7);
     fake.until_asked("LOCK.RENEW k 7 SESSION 5", 4).await;
-    assert!(guard.remaining().is_some_and(|left| left <= TTL));
+    // A tenth is left for clocks and messages.
+    assert!(guard.remaining().is_some_and(|left| left <= TTL * 9 / 10));
     assert_eq!(guard.release().await, Ok(()));
     assert_eq!(fake.asked("LOCK.RELEASE k 7 SESSION 5"), 1);
 }

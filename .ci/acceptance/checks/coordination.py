@@ -5,8 +5,11 @@ import contextlib
 import json
 import multiprocessing
 import os
+import pathlib
 import signal
 import statistics
+import subprocess
+import sys
 import time
 import urllib.request
 
@@ -19,6 +22,8 @@ from resp import Connection, ReplyError
 # The full numbers are those of the nightly run.
 FULL = os.environ.get("QUORATE_CHECKS") == "nightly"
 GROUPS = ("topology", "coordination")
+# Where the RESP client of these checks is.
+CLIENT = pathlib.Path(__file__).resolve().parents[1]
 
 
 def group(node, name):
@@ -87,6 +92,54 @@ def check_a_follower_that_was_cut_off_raises_no_term(rounds=5 if FULL else 2):
                 for machine in (stays, cut):
                     now = seen(machine, name)
                     assert (now["term"], now["leader"]) == before[name], f"{name} at {machine.name}: {before[name]}, and then {now}"
+
+
+# Reads by the lease in many threads for some seconds, and prints when each read began and what it found.
+READS = """
+import json, sys, threading, time
+sys.path.insert(0, sys.argv[1])
+from resp import Connection
+
+def read(end):
+    with Connection("127.0.0.1:7379", 20) as connection:
+        while time.monotonic() < end:
+            begun = time.monotonic()
+            connection.send(("META.GET", "k", "LEASE"))
+            answer = connection.receive()
+            if isinstance(answer, list):
+                sys.stdout.write(json.dumps([begun, answer[0].decode()]) + "\\n")
+
+ends = time.monotonic() + float(sys.argv[2])
+threads = [threading.Thread(target=read, args=(ends,)) for _ in range(20)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+"""
+
+
+def check_a_leader_that_was_cut_off_answers_no_stale_lease_read(rounds=5 if FULL else 2):
+    """It is read without a pause while the others elect another leader and write."""
+    with Site() as site:
+        site.found(3)
+        for number in range(rounds):
+            old, new = f"old{number}", f"new{number}"
+            site.a.run(f"redis-cli -p 7379 META.SET k {old}")
+            led = json.loads(site.a.run("quorate consensus --group coordination status --detailed --output json"))["here"]["leader"]
+            cut = next(machine for machine in site.machines[:3] if machine.name == led)
+            stays = next(machine for machine in site.machines[:3] if machine is not cut)
+            words = cut.namespaces.inside(sys.executable, "-c", READS, str(CLIENT), "4")
+            reader = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+            time.sleep(1)
+            port = f"port{site.machines.index(cut) + 1}"
+            site.switch_port(port, "down")
+            isolated = time.monotonic()
+            wait_until("the others write", lambda: stays.run(f"redis-cli -p 7379 META.SET k {new}").strip().isdigit(), 20)
+            written = time.monotonic()
+            reads = [json.loads(line) for line in reader.communicate(timeout=60)[0].splitlines()]
+            site.switch_port(port, "up")
+            assert any(begun < isolated for begun, _ in reads), "nothing was read by the lease"
+            stale = [begun - written for begun, found in reads if begun > written and found == old]
+            assert stale == [], f"{len(stale)} reads showed what had been replaced, the last {max(stale):.3f} s before"
+            wait_until("all follow one leader", lambda: cut.run("redis-cli -p 7379 META.GET k").split()[0] == new, 20)
 
 
 def hold_for_ever(address, key, ttl, told):
