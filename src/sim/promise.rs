@@ -15,6 +15,7 @@ use super::plan::request::{Deed, Key, Kind};
 mod counter;
 mod expiring;
 mod guarded;
+mod held;
 pub(super) mod key;
 mod register;
 mod set;
@@ -113,6 +114,7 @@ pub(super) fn judge(judged: &Judged<'_>) -> Vec<Violation> {
         }
     }
     found.extend(timed_out(judged));
+    found.extend(held::judge(judged));
     found
 }
 
@@ -120,10 +122,7 @@ pub(super) fn judge(judged: &Judged<'_>) -> Vec<Violation> {
 /// reason, not left to time out.
 fn timed_out(judged: &Judged<'_>) -> Option<Violation> {
     let Plan { steps, shape, .. } = judged.plan;
-    let calm = shape.loss == 0.0
-        && steps
-            .iter()
-            .all(|step| matches!(step.action, Action::Ask(_)));
+    let calm = shape.loss == 0.0 && steps.iter().all(|step| step.action.is_request());
     let in_vain = |told: &&Told| {
         told.ask.timeout >= LONG_ENOUGH_MS
             && matches!(told.result, Err(RequestError::TimedOut { .. }))

@@ -12,6 +12,10 @@ use serde::{Deserialize, Serialize};
 /// Requests with higher numbers belong to the last check.
 pub(in crate::sim) const LAST: u32 = 1_000_000;
 
+/// A token that the client looks up when it sends the request: the newest that the coordination
+/// group has granted it for the lock of the key.
+pub(in crate::sim) const GRANTED: u64 = u64::MAX;
+
 /// One request of one client. Unlike the `Ask` of `dynamo`, which one core asks another, it comes
 /// from outside the cluster.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,7 +42,8 @@ pub struct Ask {
     /// After a successful change the client waits until this many other replicas have it, for
     /// `timeout` at most. 0: it does not wait.
     pub wait: u32,
-    /// Under which fencing token the client acts; 0: under none.
+    /// Under which fencing token the client acts; 0: under none, `u64::MAX`: under the newest that
+    /// the coordination group has granted it.
     #[serde(default)]
     pub token: u64,
     /// The client's number of the request among those under its tokens. The client counts while it

@@ -52,6 +52,8 @@ fn verdict_of(plan: &Plan, history: &[Told], destroyed: &[Destruction]) -> Optio
         plan,
         history,
         last: &[],
+        heard: &[],
+        of_holds: &[],
         destroyed,
         spread: 20,
     };
