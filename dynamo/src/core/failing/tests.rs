@@ -3,7 +3,7 @@
 use quorate_control::quorum::{Group, Verdict};
 use quorate_crdt::NodeId;
 
-use super::{Ledger, Reading};
+use super::{Beside, Ledger, Reading};
 use crate::consistency::Consistency;
 use crate::op::RequestError;
 
@@ -27,11 +27,11 @@ fn a_read_that_counts_two_sets_blames_the_one_that_is_not_reached() {
         digest: 0,
         eager: None,
         ledger: ledger(&[1], 1),
-        later: Some(ledger(&[2, 3], 2)),
+        beside: Beside::Later(ledger(&[2, 3], 2)),
         told: Vec::new(),
     };
     let missing = |reading: &Reading| {
-        let error = reading.blamed().failure(Consistency::Quorum, false);
+        let error = reading.failure(Consistency::Quorum, false);
         let RequestError::TimedOut { missing, .. } = error else {
             panic!("{error:?}")
         };
@@ -42,7 +42,7 @@ fn a_read_that_counts_two_sets_blames_the_one_that_is_not_reached() {
     assert_eq!(missing(&reading), [NodeId(2), NodeId(3)]);
     assert_eq!(reading.verdict(), Verdict::Pending);
     for node in [2, 3] {
-        let later = reading.later.as_mut().expect("a later set");
+        let later = reading.beside.ledger_mut().expect("a later set");
         assert!(later.answered(NodeId(node)));
     }
     assert_eq!(reading.verdict(), Verdict::Reached);

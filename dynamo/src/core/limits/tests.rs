@@ -17,6 +17,7 @@ use crate::op::{
 use crate::protocol::{Attempt, Effect, FlightId, Message, Piece, Place, Seen, StreamId, Ticket};
 use crate::replica::{Delta, Fences, Part, Payload, Range, Row, RowKey};
 use crate::saved::{SavedKey, SavedName, SavedRegister, SavedRow};
+use crate::seen::Fencing;
 
 fn bytes(len: usize) -> Bytes {
     vec![b'x'; len].into()
@@ -272,7 +273,10 @@ fn seen(locks: u8) -> Seen {
         waking: false,
         former: CausalContext::new(),
         to: None,
-        fences,
+        fencing: Some(Box::new(Fencing {
+            fences,
+            lives: Vec::new(),
+        })),
     }
 }
 
@@ -304,7 +308,7 @@ fn a_message_without_a_delta_weighs_what_it_asks_or_answers() {
         ranges: vec![Range::ALL; 3],
         digest: 0,
         context: None,
-        claim: None,
+        look: None,
     };
     assert_carries(read, 3 * ROW);
     assert_carries(Message::Seen(vec![seen(0), seen(3)]), 5 * ROW);
