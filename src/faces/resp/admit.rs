@@ -21,34 +21,38 @@ pub(crate) struct Admitted {
     pub number: usize,
     /// Its entry in the table.
     pub spec: &'static Spec,
-    /// How many of its words are prefixes.
-    pub prefixes: usize,
-    /// The levels of a `CL` prefix, for this command only.
+    /// Nearly no command has any, and those that have none stay small while they move.
+    pub prefixes: Option<Box<Prefixes>>,
+}
+
+/// What stands before a command and holds for it only.
+#[derive(Default)]
+pub(crate) struct Prefixes {
+    /// How many words they are.
+    pub words: usize,
+    /// The levels of `CL`.
     pub level: Option<(Level, Level)>,
-    /// The name of a `REQ` prefix, for this command only.
+    /// The name of `REQ`.
     pub named: Option<RequestId>,
-    /// The lock of a `FENCE` prefix, for this command only.
+    /// The lock of `FENCE`.
     pub claim: Option<Claim>,
 }
 
 /// Finds the command and makes the checks that are the same for all: name, number of arguments,
 /// authentication, readiness.
-pub(crate) fn admit(session: &mut Session, all: Args<'_>) -> Result<Admitted, Refused> {
-    let (number, spec) = find(session, all)?;
-    let mut args = all;
+pub(crate) fn admit(session: &mut Session, mut args: Args<'_>) -> Result<Admitted, Refused> {
+    let (number, spec) = find(session, args)?;
     let mut admitted = Admitted {
         number,
         spec,
-        prefixes: 0,
-        level: None,
-        named: None,
-        claim: None,
+        prefixes: None,
     };
     if !session.authenticated() && !admitted.spec.flags.has(Flags::NO_AUTH) {
         return Err(Refused::NoAuth);
     }
     let mut asked = None;
     while matches!(admitted.spec.run, Run::Prefix) {
+        let prefixes = admitted.prefixes.get_or_insert_default();
         let word = args.get(1);
         let mut words = 2;
         let (prefix, again) = match admitted.spec.name {
@@ -60,17 +64,17 @@ pub(crate) fn admit(session: &mut Session, all: Args<'_>) -> Result<Admitted, Re
                     None
                 };
                 let levels = (level.over(session.read), level.over(session.write));
-                ("CL", admitted.level.replace(levels).is_some())
+                ("CL", prefixes.level.replace(levels).is_some())
             }
             "fence" => {
                 let (claim, length) = claim(args)?;
                 words = length;
-                ("FENCE", admitted.claim.replace(claim).is_some())
+                ("FENCE", prefixes.claim.replace(claim).is_some())
             }
             _ => {
                 let named =
                     RequestId::new(Bytes::copy_from_slice(word)).ok_or(Refused::RequestName)?;
-                ("REQ", admitted.named.replace(named).is_some())
+                ("REQ", prefixes.named.replace(named).is_some())
             }
         };
         if again {
@@ -79,6 +83,7 @@ pub(crate) fn admit(session: &mut Session, all: Args<'_>) -> Result<Admitted, Re
                 name: admitted.spec.name,
             });
         }
+        prefixes.words += words;
         args = args.skip(words);
         (admitted.number, admitted.spec) = find(session, args)?;
         if !admitted.spec.is_on_data() && !matches!(admitted.spec.run, Run::Prefix) {
@@ -89,16 +94,17 @@ pub(crate) fn admit(session: &mut Session, all: Args<'_>) -> Result<Admitted, Re
         }
     }
     let Spec { name, flags, .. } = *admitted.spec;
-    if admitted.named.is_some() && !admitted.spec.takes_name() {
+    let (named, under_lock) = admitted.prefixes.as_ref().map_or((false, false), |before| {
+        (before.named.is_some(), before.claim.is_some())
+    });
+    if named && !admitted.spec.takes_name() {
         return Err(Refused::Unnamed { name });
     }
     if let Some(level) = asked.filter(|level| flags.has(Flags::ONE_REPLICA) && !asks_one(*level)) {
         return Err(Refused::OneReplica { name, level });
     }
-    let under_lock = admitted.claim.is_some();
     permit(session, admitted.spec, args, under_lock)?;
     ready(session, admitted.spec)?;
-    admitted.prefixes = all.len() - args.len();
     Ok(admitted)
 }
 

@@ -324,9 +324,6 @@ impl Connection {
             number,
             spec,
             prefixes,
-            level,
-            named,
-            claim,
         } = admitted;
         let mut begun = Begun {
             number,
@@ -340,12 +337,15 @@ impl Connection {
             begun.at = Instant::now();
         }
         let before = (self.session.read, self.session.write);
-        if let Some(level) = level {
-            (self.session.read, self.session.write) = level;
+        let (mut words, mut for_once) = (0, false);
+        if let Some(prefixes) = prefixes {
+            words = prefixes.words;
+            for_once = prefixes.level.is_some();
+            (self.session.read, self.session.write) = prefixes.level.unwrap_or(before);
+            (self.session.named, self.session.claim) = (prefixes.named, prefixes.claim);
         }
-        (self.session.named, self.session.claim) = (named, claim);
         let ran = if let Run::Data(run) = spec.run {
-            match run(&self.session, begun.command.args(prefixes)) {
+            match run(&self.session, begun.command.args(words)) {
                 Ok(work) => self.submit(work, begun).await,
                 Err(refused) => {
                     self.settle().await?;
@@ -353,19 +353,19 @@ impl Connection {
                 }
             }
         } else {
-            self.execute(spec, &begun, prefixes).await
+            self.execute(spec, &begun, words).await
         };
         // Other commands change the levels for good.
-        if level.is_some() {
+        if for_once {
             (self.session.read, self.session.write) = before;
         }
         (self.session.named, self.session.claim) = (None, None);
         ran
     }
 
-    /// Runs a command that is no request to the data plane.
-    async fn execute(&mut self, spec: &Spec, begun: &Begun, prefixes: usize) -> io::Result<()> {
-        let args = begun.command.args(prefixes);
+    /// Runs a command that is no request to the data plane, after `words` of prefixes.
+    async fn execute(&mut self, spec: &Spec, begun: &Begun, words: usize) -> io::Result<()> {
+        let args = begun.command.args(words);
         let mut strings = Vec::new();
         let ran = match spec.run {
             Run::Alone(run) => {
