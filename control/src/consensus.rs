@@ -27,6 +27,7 @@
 //! fresh             up to where the log must be applied to know what was decided before a moment
 //! engine            one group's engine on this node
 //! propose           proposals, here or at the leader
+//! pulse             the signs of life of all groups at once
 //! pace              heartbeats and elections as fast as the network allows
 //! hand_over         handing the leadership to another voter
 //! witness           a voter that leads only until somebody else can
@@ -65,6 +66,7 @@ mod messages;
 mod pace;
 mod peer;
 mod propose;
+mod pulse;
 mod read;
 mod recovery;
 mod registry;

@@ -68,6 +68,16 @@ pub(super) fn put_within(globals: &Globals, path: &str, patience: Duration) -> R
     call::<Option<Value>>(globals, path, Method::Put, patience).map(drop)
 }
 
+/// Has the node look what a change would do, and returns the document that says so.
+pub(super) fn patch_and_read<T: DeserializeOwned>(
+    globals: &Globals,
+    path: &str,
+    body: &Value,
+) -> Result<T, Failure> {
+    let method = Method::Patch(body.to_string());
+    call(globals, path, method, globals.patience())
+}
+
 /// Has the node change something.
 pub(super) fn patch(globals: &Globals, path: &str, body: &Value) -> Result<(), Failure> {
     let method = Method::Patch(body.to_string());

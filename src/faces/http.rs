@@ -26,7 +26,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::header::X_CONTENT_TYPE_OPTIONS;
+use axum::http::{HeaderValue, StatusCode};
+use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any, delete, get, patch, post, put};
 use hyper::service::{Service as _, service_fn};
@@ -165,7 +167,7 @@ async fn converse(
     mut stopped: watch::Receiver<bool>,
 ) {
     let asker = Arc::new(Asker::new(visitor.address));
-    let router = TowerToHyperService::new(router);
+    let router = TowerToHyperService::new(router.layer(map_response(as_it_says)));
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(Arc::clone(&asker));
         router.call(request)
@@ -189,6 +191,14 @@ async fn converse(
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection of HTTP was cut off");
     }
+}
+
+/// Tells a browser to take every answer for what its type says, and nothing else: the bytes may be
+/// anybody's.
+async fn as_it_says(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
 }
 
 /// The paths that answer even when all places are taken, so that operators and orchestrators can

@@ -17,6 +17,7 @@ use quorate_control::coordinate::{
     CoordinationDeed, CoordinationOutcome, CoordinationQuery, ElectionCommand, HoldRef,
     LockCommand, ProposalId, ResourceKind, SemaphoreCommand, SessionCommand,
 };
+use quorate_crdt::NodeId;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
@@ -30,7 +31,8 @@ use crate::doors::{CoordinationError, Coordinator, Pending};
 
 /// How long a command may take: enough for several elections.
 const DECIDE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long one try may take. A leader that died silently is given up after it.
+/// How long one try may take. A leader that died silently is given up after it, or as soon as
+/// another one leads.
 const TRY_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long to wait after a try that may have succeeded.
 const TRY_PAUSE: Duration = Duration::from_millis(20);
@@ -128,16 +130,24 @@ impl Coordinating {
         let command = CoordinationCommand { id, deed };
         let mut may_be_done = false;
         while let Some(left) = until.checked_duration_since(Instant::now()) {
-            match self.group.propose(&command, left.min(TRY_TIMEOUT)).await {
-                Ok(outcome) => return Ok(outcome),
-                Err(
+            let asked = self.group.leader();
+            let tried = self.group.propose(&command, left.min(TRY_TIMEOUT));
+            let tried = tokio::select! {
+                // So that two runs of one seed are equal.
+                biased;
+                tried = tried => Some(tried),
+                () = self.is_replaced(asked) => None,
+            };
+            match tried {
+                Some(Ok(outcome)) => return Ok(outcome),
+                Some(Err(
                     ProposeError::NoLeader
                     | ProposeError::TimedOut {
                         may_be_applied: false,
                     },
-                ) => {}
-                Err(ProposeError::Malformed) => return Err(CoordinationError::Malformed),
-                Err(_) => may_be_done = true,
+                )) => {}
+                Some(Err(ProposeError::Malformed)) => return Err(CoordinationError::Malformed),
+                Some(Err(_)) | None => may_be_done = true,
             }
             sleep(TRY_PAUSE).await;
         }
@@ -146,6 +156,19 @@ impl Coordinating {
         } else {
             CoordinationError::NoQuorum
         })
+    }
+
+    /// Waits until another node leads than the one that was asked: a leader that was killed answers
+    /// no more, and does not say so. The next one is asked the same under the same number.
+    async fn is_replaced(&self, asked: Option<NodeId>) {
+        let replaced = || {
+            self.group
+                .leader()
+                .is_some_and(|leads| asked != Some(leads))
+        };
+        while asked.is_none() || !replaced() {
+            sleep(TRY_PAUSE).await;
+        }
     }
 
     async fn query(
@@ -178,9 +201,12 @@ impl Coordinating {
             return Ok(ended(outcome, &answer));
         }
         if let Some(withdrawal) = waiting.withdrawal {
-            self.propose(withdrawal).await?;
+            // The wait has begun: whatever is not heard of its end, it may have ended well.
+            let unknown = |_| CoordinationError::TimedOut;
+            self.propose(withdrawal).await.map_err(unknown)?;
             // What was granted in the last moment is held.
-            let answer = self.query(&waiting.query, ReadLevel::Strong).await?;
+            let asked = self.query(&waiting.query, ReadLevel::Strong);
+            let answer = asked.await.map_err(unknown)?;
             return Ok(ended(outcome, &answer));
         }
         Ok(outcome)

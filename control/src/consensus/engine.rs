@@ -9,6 +9,7 @@ use std::time::Duration;
 use openraft::RaftMetrics;
 use openraft::async_runtime::watch::WatchReceiver;
 use quorate_crdt::NodeId;
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, timeout};
 
@@ -20,7 +21,7 @@ use super::hosted::Host;
 use super::lives::Lives;
 use super::log::{Disk, Log};
 use super::machine::GroupId;
-use super::peer::{Peer, Peers};
+use super::peer::{Beat, Peer, Peers};
 use super::types::{Runtime, Types};
 use crate::planted::WITNESS_STANDS;
 use crate::state::LogIndex;
@@ -34,6 +35,8 @@ pub(super) struct Engine {
     /// What the topology group has decided.
     pub(super) topology: watch::Receiver<Arc<Topology>>,
     peer: Peer,
+    /// Where its signs of life go.
+    beats: UnboundedSender<Beat>,
     running: watch::Sender<Option<Raft>>,
     /// Whoever leads, as far as this node knows without a part in the group.
     pub(super) hint: watch::Sender<Option<NodeId>>,
@@ -61,6 +64,7 @@ impl Engine {
         lives: Arc<Lives>,
         topology: watch::Receiver<Arc<Topology>>,
         peer: Peer,
+        beats: UnboundedSender<Beat>,
     ) -> Self {
         let log = Log {
             disk,
@@ -79,6 +83,7 @@ impl Engine {
             lives,
             topology,
             peer,
+            beats,
             running: watch::Sender::new(None),
             hint: watch::Sender::new(None),
             fresh: Freshness::default(),
@@ -203,10 +208,14 @@ impl Engine {
         let config = config.map_err(|error| OpenError::Engine(Box::new(error)))?;
         let turn = Arc::clone(&self.turn).lock_owned().await;
         let machine = StateMachine::new(self.parts.clone(), turn);
+        let peers = Peers {
+            peer: self.peer(self.me()),
+            beats: self.beats.clone(),
+        };
         let starting = Raft::new(
             self.me(),
             Arc::new(config),
-            Peers(self.peer(self.me())),
+            peers,
             self.parts.log.clone(),
             machine,
         );

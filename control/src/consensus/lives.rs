@@ -152,7 +152,7 @@ impl Lives {
             }) else {
                 continue;
             };
-            let mut metrics = raft.metrics();
+            let mut metrics = raft.server_metrics();
             let configs = {
                 let metrics = metrics.borrow_watched();
                 let membership = metrics.membership_config.membership();

@@ -14,7 +14,7 @@ use super::queue::Queue;
 use super::request::Answered;
 use super::semaphore::{PERMITS_MAX, Semaphores};
 use super::session::{SessionId, Sessions};
-use crate::planted::TOKENS_BEGIN_AGAIN;
+use crate::planted::{FLOOR_TOO_HIGH, TOKENS_BEGIN_AGAIN};
 use crate::topology::{FencingToken, LogIndex};
 
 /// How far tokens jump when a state is restored: more than the old group can have granted since the
@@ -81,7 +81,12 @@ impl Coordination {
         let permits = self.semaphores.iter();
         let permits = permits.filter_map(|(_, there)| there.held.keys().next().copied());
         let leaders = self.elections.iter().map(|(_, led)| led.token);
-        let lowest = locks.chain(permits).chain(leaders).min();
+        let held = locks.chain(permits).chain(leaders);
+        let lowest = if FLOOR_TOO_HIGH.is_planted() {
+            held.max()
+        } else {
+            held.min()
+        };
         lowest.unwrap_or(FencingToken(self.highest.0 + 1))
     }
 

@@ -51,6 +51,7 @@ fn says(leader: u64, context: u128, digest: u128) -> Option<NodeFigures> {
         keyspace: KeyspaceId(0),
         partition: Partition(0),
         rows: 5,
+        bytes: 500,
         recent: 1,
         residuals: 0,
         context,

@@ -29,6 +29,7 @@ pub(super) const DRILLS: Drills = &[
     ),
     ("different-goes-on", "states-differ", one_differs),
     ("hands-over-blindly", "leaderless-for-nothing", lagging),
+    ("one-group-beats", "elections-for-nothing", beating),
     ("pace-unmeasured", "far-and-silent", apart_in_space),
     ("leaves-before-the-others-agree", "left-too-early", drained),
 ];
@@ -66,6 +67,19 @@ fn apart() -> Verdict {
         holds(
             now == epoch,
             format!("the topology is of {now:?}, not {epoch:?}"),
+        )
+    })
+}
+
+/// While nothing happens, no group elects another leader.
+fn beating() -> Verdict {
+    group::with(3, async |group| {
+        let term = group.sums(2)?.status().term;
+        sleep(PATIENCE).await;
+        let now = group.sums(2)?.status().term;
+        holds(
+            now == term,
+            format!("term {term} of an idle group has become {now}"),
         )
     })
 }

@@ -102,6 +102,24 @@ fn the_voters_of_a_group_follow_and_whoever_leaves_forgets_it() {
 }
 
 #[test]
+fn a_node_that_leads_two_groups_gives_the_signs_of_life_of_both_at_once() {
+    run(30, async |mut world: World| {
+        grown(&mut world, 3).await;
+        let leads = (world.group(1).leader(), world.counter(1).leader());
+        assert_eq!(leads, (Some(NodeId(1)), Some(NodeId(1))));
+        let terms = (world.group(2).status().term, world.counter(2).status().term);
+        sleep(SECOND).await;
+        let before = world.trace().len();
+        sleep(10 * SECOND).await;
+        let requests = world.trace().len() - before;
+        // Every 50 ms to each of the two others, for both groups.
+        assert!((390..=410).contains(&requests), "{requests} requests");
+        let now = (world.group(2).status().term, world.counter(2).status().term);
+        assert_eq!(now, terms, "nobody stood for election");
+    });
+}
+
+#[test]
 fn both_groups_come_back_after_a_restart_of_all() {
     run(23, async |mut world: World| {
         grown(&mut world, 3).await;
