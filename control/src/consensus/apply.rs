@@ -16,7 +16,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 
 use super::hosted::{Frozen, Host};
 use super::log::{Log, SNAPSHOT};
-use super::mark::{MARK_EVERY, MARKS_MAX, Mark};
+use super::mark::{MARKS_MAX, Mark, is_marked};
 use super::types::{LogId, Membership, Snapshot, SnapshotMeta, Types};
 use crate::state::LogIndex;
 use crate::store::StoreError;
@@ -36,7 +36,7 @@ pub(super) struct Parts {
     pub(super) log: Log,
     pub(super) host: Arc<dyn Host>,
     pub(super) applied: Arc<watch::Sender<Applied>>,
-    /// The hashes of the last states at every [`MARK_EVERY`]th entry, oldest first.
+    /// The hashes of the last states at certain entries, oldest first.
     pub(super) marks: Arc<watch::Sender<Vec<Mark>>>,
     /// Held while the snapshot record is written: a slow builder must not overwrite a newer
     /// snapshot that was installed meanwhile.
@@ -45,6 +45,8 @@ pub(super) struct Parts {
 
 pub(super) struct StateMachine {
     parts: Parts,
+    /// How long the state was when it was hashed last.
+    hashed_bytes: usize,
     /// Held as long as it may be fed: the next one of the group waits for it.
     _turn: OwnedMutexGuard<()>,
 }
@@ -57,7 +59,11 @@ pub(super) struct StoredSnapshot {
 
 impl StateMachine {
     pub(super) fn new(parts: Parts, turn: OwnedMutexGuard<()>) -> Self {
-        Self { parts, _turn: turn }
+        Self {
+            parts,
+            hashed_bytes: 0,
+            _turn: turn,
+        }
     }
 }
 
@@ -95,8 +101,9 @@ impl RaftStateMachine<Types> for StateMachine {
             };
             // Only now: whoever waits for the entry looks at the state next.
             applied.send_modify(|applied| applied.last = Some(id));
-            if id.index % MARK_EVERY == 0 {
-                let hash = host.hash();
+            if is_marked(id.index, self.hashed_bytes) {
+                let (hash, bytes) = host.hash();
+                self.hashed_bytes = bytes;
                 marks.send_modify(|marks| {
                     let excess = (marks.len() + 1).saturating_sub(MARKS_MAX);
                     marks.drain(..excess);

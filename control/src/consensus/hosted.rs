@@ -30,8 +30,8 @@ pub(super) trait Host: Send + Sync {
 
     fn freeze(&self) -> Frozen;
 
-    /// The hash of the state as [`freeze`](Self::freeze) writes it.
-    fn hash(&self) -> u128;
+    /// The hash of the state as [`freeze`](Self::freeze) writes it, and how many bytes these are.
+    fn hash(&self) -> (u128, usize);
 
     /// Checks that the bytes are a state.
     fn check(&self, state: &[u8]) -> Result<(), CodecError>;
@@ -138,9 +138,9 @@ impl<M: Machine> Host for Hosted<M> {
         Box::new(move || encode(&state))
     }
 
-    fn hash(&self) -> u128 {
-        let encoded = encode(&*self.state.borrow());
-        xxh3_128(&encoded.unwrap_or_default())
+    fn hash(&self) -> (u128, usize) {
+        let encoded = encode(&*self.state.borrow()).unwrap_or_default();
+        (xxh3_128(&encoded), encoded.len())
     }
 
     fn check(&self, state: &[u8]) -> Result<(), CodecError> {
