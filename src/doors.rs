@@ -18,9 +18,12 @@ mod shortfall;
 mod status;
 pub(crate) mod waits;
 
-pub use admin::{Admin, KeyspaceChange, KeyspaceSpec, Lost, Member, RoleIn, TokenInfo, UserChange};
+pub use admin::{
+    Admin, KeyspaceChange, KeyspacePlan, KeyspaceSpec, Lost, Member, NodePlan, Plan, RoleIn,
+    TokenInfo, UserChange,
+};
 pub use consensus::{
-    FollowerView, GroupDoor, GroupView, LogEntryView, LogView, QuorumView, VoterView,
+    FollowerView, GroupDoor, GroupView, LogEntryView, LogView, QuorumView, StateView, VoterView,
 };
 pub use coordination::{CoordinationError, Coordinator};
 pub(crate) use data::TIMEOUT_MAX;
@@ -31,6 +34,7 @@ pub use pending::Pending;
 pub use refused::AdminError;
 pub use room::Room;
 pub use shortfall::Shortfall;
+pub(crate) use status::bytes;
 pub use status::{
     AccessKind, ControlView, Defaults, KeyspaceStatus, LackReason, Lacking, Levels, Load, Moving,
     NodeState, NodeStatus, Status, Unmet, WaitReason, Waiting,

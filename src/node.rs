@@ -59,6 +59,7 @@ mod hub;
 mod identity;
 mod inbox;
 mod keys;
+mod keyspaces;
 mod levels;
 mod lines;
 mod members;

@@ -20,6 +20,8 @@ quorate_crdt::bugs! {
     PLACE_BY_OWN_NUMBER = "place-by-own-number": "a newcomer that takes a dead node's place is placed like any other";
     /// A node that was drained and stopped keeps partitions moving for ever.
     DRAINED_IS_AWAITED = "drained-is-awaited": "moves wait for a node that is being drained";
+    /// A node that is cut off while it is removed goes on serving clients, and what it acknowledges is lost.
+    LEAVER_UNHEARD = "leaver-unheard": "a node that is removed with its disk intact is gone before it has heard of it";
     /// Stopping a node that was drained takes a vote away.
     DRAINED_VOTES = "drained-votes": "a node that is drained keeps its vote";
     /// What the lost voters decided meanwhile is mistaken for newer than the recovery.
@@ -48,6 +50,8 @@ quorate_crdt::bugs! {
     REPORTS_FOR_OTHERS = "reports-for-others": "a member may report for another one";
     /// While the next leader fetches what it lacks, nothing is decided.
     HANDS_OVER_BLINDLY = "hands-over-blindly": "the leadership is handed to a voter that lacks entries";
+    /// The other groups elect one leader after the other, and decide little.
+    ONE_GROUP_BEATS = "one-group-beats": "a node gives signs of life only for the first of the groups that it leads";
     /// Over a long distance nothing is ever decided.
     PACE_UNMEASURED = "pace-unmeasured": "the leader does not look how far the others are away";
     /// A holder loses its lock because the group changed its leader.
@@ -64,6 +68,8 @@ quorate_crdt::bugs! {
     HOLDS_LEFT_BEHIND = "holds-left-behind": "a session ends and keeps its locks";
     /// Whoever holds a lock later has a lower token, and is the one that is refused.
     TOKENS_BEGIN_AGAIN = "tokens-begin-again": "tokens begin anew with the log of a restored group";
+    /// The holder of an older lock is refused by all data.
+    FLOOR_TOO_HIGH = "floor-too-high": "the newest token that is held is published as the oldest";
     /// A reader and a writer are in at the same time.
     SHARED_BESIDE_EXCLUSIVE = "shared-beside-exclusive": "a lock is shared while somebody holds it exclusively";
     /// A reader becomes a writer while others read.
@@ -86,6 +92,14 @@ quorate_crdt::bugs! {
     LATCH_SET_AGAIN = "latch-set-again": "a latch that is counting is set to another number";
     /// One of two clients that have read the same value overwrites what the other has written.
     METADATA_SET_BLINDLY = "metadata-set-blindly": "metadata is replaced although it is not what was expected";
+    /// The machine that is there to vote only is asked for everything that needs the leader.
+    WITNESS_STANDS = "witness-stands": "a witness stands for election like any other voter";
+    /// Data lies on a machine without the disk for it.
+    WITNESS_HOLDS = "witness-holds": "partitions are placed on a witness";
+    /// Nobody who holds data can lead, and nothing is decided when one of them dies.
+    WITNESS_KEEPS_ALL_BACK = "witness-keeps-all-back": "a witness stands for no election, even if it alone has an entry that is decided";
+    /// A replica that has decided otherwise answers, leads and is copied.
+    DIFFERENT_GOES_ON = "different-goes-on": "a replica whose state differs from that of the others takes part as before";
     /// Two groups take each other's log for theirs.
     GROUPS_SHARE_A_LOG = "groups-share-a-log": "the records of all groups have the same keys";
     /// A leader that was cut off answers with what was replaced meanwhile.

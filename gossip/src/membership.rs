@@ -252,6 +252,10 @@ const CLIMB_PAUSE: Duration = Duration::from_secs(10);
 /// How many steps double. Guess: 2^44 milliseconds is more than any two clocks differ.
 const CLIMB_STEPS: u32 = 44;
 
+fn is_datagram(effect: &mut Effect) -> bool {
+    matches!(effect, Effect::Datagram { .. })
+}
+
 /// What the caller has been told about each peer. The keys are all peers.
 type View = BTreeMap<NodeId, Liveness>;
 
@@ -395,6 +399,10 @@ impl Membership {
         match timer.0 {
             Kind::Seek => self.seek(now, effects),
             Kind::Foca(timer) => {
+                // Probes find out who answers; a round of gossip without news tells nobody anything.
+                let idle = matches!(timer, foca::Timer::PeriodicGossip(_))
+                    && self.foca.updates_backlog() == 0;
+                let kept = effects.len();
                 let mut out = Out {
                     now,
                     view: &mut self.view,
@@ -403,6 +411,9 @@ impl Membership {
                 // Errors are timers that no longer matter, and probes that a late timer cut short;
                 // foca continues by itself.
                 let _goes_on = self.foca.handle_timer(timer, &mut out);
+                if idle {
+                    effects.extract_if(kept.., is_datagram).for_each(drop);
+                }
             }
         }
     }

@@ -13,6 +13,7 @@ use super::fail::Failure;
 use super::globals::Globals;
 use super::http;
 use super::output::{self, Output};
+use crate::doors::{Plan, bytes};
 use crate::table::Table;
 
 #[derive(Debug, Subcommand)]
@@ -60,6 +61,9 @@ pub(super) struct Create {
     /// available].
     #[arg(long, value_name = "POLICY", value_parser = split_policy())]
     split: Option<SplitPolicy>,
+    /// Change nothing, and show which nodes would hold it.
+    #[arg(long)]
+    plan: bool,
 }
 
 #[derive(Debug, Args)]
@@ -85,6 +89,9 @@ pub(super) struct Alter {
     name: String,
     #[command(flatten)]
     changes: Changes,
+    /// Change nothing, and show what would move, and how many bytes.
+    #[arg(long)]
+    plan: bool,
 }
 
 fn split_policy() -> impl TypedValueParser<Value = SplitPolicy> {
@@ -157,6 +164,10 @@ impl Create {
         }
         put_levels(&mut body, self.read, self.write);
         put_split(&mut body, self.split);
+        if self.plan {
+            let plan = http::post(globals, "/v1/keyspaces?plan=true", &body)?;
+            return print_plan(globals, plan);
+        }
         let made: Value = http::post(globals, "/v1/keyspaces", &body)?;
         match globals.output {
             Output::Table => output::line(format_args!(
@@ -171,13 +182,21 @@ impl Create {
 
 impl Alter {
     fn run(self, globals: &Globals) -> Result<(), Failure> {
-        let Self { name, changes } = self;
+        let Self {
+            name,
+            changes,
+            plan,
+        } = self;
         let mut body = json!({});
         if let Some(replication) = &changes.replication {
             body["replication"] = json!(replication);
         }
         put_levels(&mut body, changes.read, changes.write);
         put_split(&mut body, changes.split);
+        if plan {
+            let path = format!("{}?plan=true", keyspace_path(&name));
+            return print_plan(globals, http::patch_and_read(globals, &path, &body)?);
+        }
         http::patch(globals, &keyspace_path(&name), &body)?;
         done(globals, format_args!("altered keyspace {name}"))?;
         if changes.replication.is_some() {
@@ -187,6 +206,30 @@ impl Alter {
         }
         Ok(())
     }
+}
+
+fn print_plan(globals: &Globals, plan: Plan) -> Result<(), Failure> {
+    if globals.output == Output::Json {
+        return Ok(print_json(&plan)?);
+    }
+    output::line(format_args!(
+        "{} of {} partitions would move, about {} in all; nothing has changed",
+        plan.moving,
+        plan.partitions,
+        bytes(plan.bytes)
+    ))?;
+    let mut table = Table::new(["NODE", "DATACENTER", "HOLDS", "THEN", "RECEIVES", "BYTES"]);
+    for node in plan.nodes {
+        table.push([
+            node.node,
+            node.datacenter,
+            node.partitions.to_string(),
+            node.partitions_then.to_string(),
+            node.receives.to_string(),
+            bytes(node.bytes),
+        ]);
+    }
+    Ok(output::line(table.to_string().trim_end())?)
 }
 
 fn keyspace_path(name: &str) -> String {

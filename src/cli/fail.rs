@@ -115,12 +115,12 @@ pub(super) enum Failure {
     Usage(&'static str),
     /// A removal or a draining was begun and is not over.
     #[error(
-        "{name} still holds {} partitions; they move on, `quorate node list` of another node shows how far it is",
-        .partitions.map_or_else(|| "some".to_owned(), |count| count.to_string())
+        "{name} {left}; it goes on, and `quorate node list` of another node shows how far it is"
     )]
     StillMoving {
         name: Box<str>,
-        partitions: Option<u32>,
+        /// What it has not given up.
+        left: Box<str>,
     },
     /// Too few nodes for what was asked about.
     #[error("{0}")]

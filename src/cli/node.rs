@@ -76,7 +76,7 @@ pub(super) struct Drain {
 
 #[derive(Debug, Args)]
 struct Patience {
-    /// Return only when the node holds nothing any more.
+    /// Return only when the node holds nothing any more, and has no vote.
     #[arg(long)]
     wait: bool,
     /// The longest time that `--wait` waits; partitions continue to move after that.
@@ -172,6 +172,9 @@ fn list(globals: &Globals) -> Result<(), Failure> {
         } else if member.drained {
             state.push_str(", drained");
         }
+        if member.witness {
+            state.push_str(", witness");
+        }
         table.push([
             member.name,
             member.datacenter,
@@ -223,8 +226,9 @@ impl Drain {
             return done(globals, format_args!("{name} holds partitions again"));
         }
         if patience.wait {
-            let empty =
-                |member: Option<&Member>| member.is_none_or(|member| member.partitions == 0);
+            // With its vote it would still count against the majority when it is stopped.
+            let idle = |member: &Member| member.partitions == 0 && !member.voter;
+            let empty = |member: Option<&Member>| member.is_none_or(idle);
             patience.until_empty(globals, &name, empty)?;
             return done(globals, format_args!("{name} is drained"));
         }
@@ -256,7 +260,9 @@ impl Patience {
             if begun.elapsed() >= self.within {
                 return Err(Failure::StillMoving {
                     name: name.into(),
-                    partitions: told,
+                    left: told
+                        .unwrap_or_else(|| "may still hold partitions".to_owned())
+                        .into(),
                 });
             }
             // The partitions move on, whether or not this node answers just now.
@@ -274,20 +280,28 @@ impl Patience {
     }
 }
 
-/// Tells how many partitions the node holds, if that has changed.
-fn say_progress(member: &Member, told: &mut Option<u32>) {
-    if told.replace(member.partitions) == Some(member.partitions) {
-        return;
+/// Tells what the node has not given up, if that has changed.
+fn say_progress(member: &Member, told: &mut Option<String>) {
+    let now = left(member);
+    if told.as_ref() != Some(&now) {
+        output::note(format_args!("{} {now}", member.name));
+        *told = Some(now);
     }
-    let down = if member.state == NodeState::Down {
-        " and is down"
-    } else {
-        ""
+}
+
+fn left(member: &Member) -> String {
+    let held = match (member.partitions, member.voter) {
+        (0, true) => "holds no partitions and still votes".to_owned(),
+        (count, _) => format!("holds {count} partitions"),
     };
-    output::note(format_args!(
-        "{} holds {} partitions{down}",
-        member.name, member.partitions
-    ));
+    match member.state {
+        NodeState::Down if member.leaving => format!(
+            "{held} and is down: the removal waits for it; if its disk is gone, give it up with `quorate node remove {} --lost`",
+            member.name
+        ),
+        NodeState::Down => format!("{held} and is down"),
+        NodeState::Alive | NodeState::Suspect => held,
+    }
 }
 
 fn rotate_key(globals: &Globals) -> Result<(), Failure> {

@@ -32,6 +32,10 @@ pub trait Admin: Send + Sync + 'static {
     fn alter_keyspace(&self, name: &str, change: KeyspaceChange)
     -> Pending<Result<(), AdminError>>;
 
+    /// What would move if a keyspace were made or changed like this. Changes nothing, and needs no
+    /// quorum: the control group may decide something else meanwhile.
+    fn plan_keyspace(&self, plan: KeyspacePlan) -> Pending<Result<Plan, AdminError>>;
+
     /// Removes a keyspace and all that is in it.
     fn drop_keyspace(&self, name: &str) -> Pending<Result<(), AdminError>>;
 
@@ -107,6 +111,10 @@ pub enum Lost {
 /// One node as an operator sees it: `quorate node list`, `GET /v1/nodes`. Unlike the `Member` of
 /// `quorate-gossip`, it is in the topology, whether or not it can be reached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "a document, in which each is a field of its own"
+)]
 pub struct Member {
     /// The operator's name for it.
     pub name: String,
@@ -131,6 +139,9 @@ pub struct Member {
     /// Whether it is to hold nothing, and stays.
     #[serde(default)]
     pub drained: bool,
+    /// Whether it is there to vote only.
+    #[serde(default)]
+    pub witness: bool,
 }
 
 /// A token that may still admit somebody. Its secret is not told again.
@@ -155,6 +166,45 @@ pub struct KeyspaceChange {
     pub write: Option<Consistency>,
     /// What the smaller side of a split may do.
     pub split: Option<SplitPolicy>,
+}
+
+/// What is to be foreseen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyspacePlan {
+    /// The making of a keyspace.
+    Create(KeyspaceSpec),
+    /// The change of the keyspace of this name.
+    Alter(Box<str>, KeyspaceChange),
+}
+
+/// What would become of the partitions of a keyspace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// How many it has.
+    pub partitions: u32,
+    /// How many of those that exist would change their nodes.
+    pub moving: u32,
+    /// Roughly the bytes that would be sent.
+    pub bytes: u64,
+    /// Each node of the cluster.
+    pub nodes: Vec<NodePlan>,
+}
+
+/// What would become of one node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodePlan {
+    /// Its name.
+    pub node: String,
+    /// Its datacenter.
+    pub datacenter: String,
+    /// How many partitions of the keyspace it holds, or is being given already.
+    pub partitions: u32,
+    /// How many it would hold in the end.
+    pub partitions_then: u32,
+    /// How many of those would be sent to it.
+    pub receives: u32,
+    /// Roughly how many bytes they have.
+    pub bytes: u64,
 }
 
 /// A keyspace to make.

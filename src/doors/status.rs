@@ -7,6 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 mod print;
+pub(crate) use print::bytes;
 #[cfg(test)]
 mod tests;
 

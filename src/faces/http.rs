@@ -2,6 +2,7 @@
 //! that do not speak RESP.
 
 mod admin;
+mod archive;
 mod backup;
 mod consensus;
 mod coordinator;
@@ -25,7 +26,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::header::X_CONTENT_TYPE_OPTIONS;
+use axum::http::{HeaderValue, StatusCode};
+use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any, delete, get, patch, post, put};
 use hyper::service::{Service as _, service_fn};
@@ -164,7 +167,7 @@ async fn converse(
     mut stopped: watch::Receiver<bool>,
 ) {
     let asker = Arc::new(Asker::new(visitor.address));
-    let router = TowerToHyperService::new(router);
+    let router = TowerToHyperService::new(router.layer(map_response(as_it_says)));
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(Arc::clone(&asker));
         router.call(request)
@@ -188,6 +191,14 @@ async fn converse(
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection of HTTP was cut off");
     }
+}
+
+/// Tells a browser to take every answer for what its type says, and nothing else: the bytes may be
+/// anybody's.
+async fn as_it_says(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
 }
 
 /// The paths that answer even when all places are taken, so that operators and orchestrators can
@@ -250,7 +261,12 @@ fn guarded() -> Vec<(&'static str, Route)> {
         ("/v1/explain/{keyspace}/{*key}", get(kv::explain)),
         ("/v1/consensus/{group}", get(consensus::view)),
         ("/v1/consensus/{group}/quorum", get(consensus::quorum)),
+        ("/v1/consensus/{group}/state", get(consensus::state)),
         ("/v1/consensus/{group}/log", get(consensus::log)),
+        (
+            "/v1/consensus/{group}/archive",
+            get(archive::save).post(archive::restore),
+        ),
         ("/v1/consensus/{group}/leader", post(consensus::hand_over)),
         ("/v1/consensus/{group}/election", post(consensus::elect)),
         ("/v1/consensus/{group}/snapshot", post(consensus::snapshot)),

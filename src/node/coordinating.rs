@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use quorate_control::consensus::{Group, ProposeError, QueryError, ReadLevel, Role};
 use quorate_control::coordinate::{
-    Acquired, ClientId, Coordination, CoordinationAnswer, CoordinationCommand, CoordinationDeed,
-    CoordinationOutcome, CoordinationQuery, ElectionCommand, HoldRef, LockCommand, ProposalId,
-    ResourceKind, SemaphoreCommand, SessionCommand,
+    AcquireRefusal, Acquired, ClientId, Coordination, CoordinationAnswer, CoordinationCommand,
+    CoordinationDeed, CoordinationOutcome, CoordinationQuery, ElectionCommand, HoldRef,
+    LockCommand, ProposalId, ResourceKind, SemaphoreCommand, SessionCommand,
 };
 use quorate_crdt::NodeId;
 use tokio::sync::broadcast::error::RecvError;
@@ -23,8 +23,9 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
+use super::meter::HoldFigures;
 use crate::doors::waits::{
-    Awaited, Waiting, acquired, awaited, ended, goes_on, is_fulfilled, resources, waiting,
+    Awaited, Waiting, acquired, awaited, ended, goes_on, is_fulfilled, refused, resources, waiting,
 };
 use crate::doors::{CoordinationError, Coordinator, Pending};
 
@@ -49,6 +50,7 @@ pub(super) struct Coordinating {
     under_way: Mutex<UnderWay>,
     waiting: Mutex<BTreeMap<Awaited, Arc<Notify>>>,
     attending: Mutex<Option<AbortHandle>>,
+    held: Mutex<HoldFigures>,
 }
 
 /// The numbers of commands that are not answered.
@@ -72,10 +74,26 @@ impl Coordinating {
             under_way: Mutex::default(),
             waiting: Mutex::default(),
             attending: Mutex::default(),
+            held: Mutex::default(),
         });
         let attending = tokio::spawn(attend(Arc::downgrade(&coordinating)));
         *locked(&coordinating.attending) = Some(attending.abort_handle());
         coordinating
+    }
+
+    /// What became of requests to hold something.
+    pub(super) fn held(&self) -> HoldFigures {
+        *locked(&self.held)
+    }
+
+    fn count(&self, outcome: &CoordinationOutcome, waited: Duration) {
+        let mut held = locked(&self.held);
+        if let Some(Acquired::Granted { .. }) = acquired(outcome) {
+            held.granted += 1;
+            held.waited += waited;
+        } else if let Some(AcquireRefusal::WouldDeadlock { .. }) = refused(outcome) {
+            held.deadlocks += 1;
+        }
     }
 
     /// Has the group carry out a command, once, and returns what came of it.
@@ -317,9 +335,13 @@ impl Coordinator for Arc<Coordinating> {
         let (mut caller, pending) = oneshot::channel();
         let coordinating = Self::clone(self);
         tokio::spawn(async move {
+            let begun = Instant::now();
             let outcome = coordinating
                 .carry_out(deed.clone(), wait, &mut caller)
                 .await;
+            if let Ok(outcome) = &outcome {
+                coordinating.count(outcome, begun.elapsed());
+            }
             if let Err(Ok(unheard)) = caller.send(outcome) {
                 coordinating.give_back(&deed, &unheard).await;
             }

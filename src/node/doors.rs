@@ -6,14 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_control::consensus::ProposeError;
-use quorate_control::state::{
-    Alteration, Command, CommandRefusal, NewKeyspace, NewToken, Response, TokenId,
-};
-use quorate_control::topology::{
-    DEFAULT_PARTITIONS, Datacenter, KeyspaceId, Replication, Topology, is_keyspace_name,
-};
+use quorate_control::state::{Command, CommandRefusal, LogIndex, NewToken, Response, TokenId};
+use quorate_control::topology::{KeyspaceId, Replication, Topology};
 use quorate_crdt::{NodeId, PublicKey};
-use quorate_dynamo::Consistency;
 use quorate_dynamo::op::{Answer, Receipt, Request, RequestError};
 use quorate_gossip::token::JoinToken;
 use tokio::sync::oneshot;
@@ -21,14 +16,15 @@ use tokio::sync::oneshot;
 use super::coordinating::Coordinating;
 use super::groups::GroupAt;
 use super::inbox::Work;
+use super::keyspaces;
 use super::levels;
 use super::members;
 use super::meter::Readings;
 use super::shared::Shared;
 use super::users;
 use crate::doors::{
-    Admin, AdminError, Coordinator, Data, Explanation, GroupDoor, KeyspaceChange, KeyspaceSpec,
-    Lost, Member, Pending, Room, Shortfall, Status, TokenInfo, UserChange,
+    Admin, AdminError, Coordinator, Data, Explanation, GroupDoor, KeyspaceChange, KeyspacePlan,
+    KeyspaceSpec, Lost, Member, Pending, Plan, Room, Shortfall, Status, TokenInfo, UserChange,
 };
 
 /// The shortest lifetime of a join token.
@@ -151,7 +147,7 @@ impl Data for Doors {
     fn metrics(&self) -> String {
         let shared = &self.shared;
         let (commits, syncs) = shared.world.gauge.commits_and_syncs();
-        shared.hub.meter.text(&Readings {
+        let readings = Readings {
             disk_bytes: shared.world.store.stats().bytes,
             free_bytes: shared.world.gauge.free_bytes(),
             commits,
@@ -161,7 +157,8 @@ impl Data for Doors {
             raft_term: shared.control.group().status().term,
             groups: shared.control.consensus().reports(),
             process: shared.world.gauge.process(),
-        })
+        };
+        shared.hub.meter.text(&readings, self.coordinating.held())
     }
 
     fn ready(&self) -> bool {
@@ -247,77 +244,6 @@ async fn decide(shared: &Shared, command: Command) -> Result<Response, AdminErro
     }
 }
 
-/// The first datacenter that cannot hold what it should.
-fn impossible(
-    topology: &Topology,
-    withdrawn: &BTreeSet<NodeId>,
-    replication: &Replication,
-) -> Option<AdminError> {
-    let Replication::Fixed(wanted) = replication else {
-        return None;
-    };
-    wanted.iter().find_map(|(datacenter, &replicas)| {
-        let nodes = topology
-            .nodes
-            .iter()
-            .filter(|(node, info)| info.datacenter == *datacenter && !withdrawn.contains(node))
-            .count() as u32;
-        if nodes == 0 {
-            let known: Vec<&str> = topology
-                .datacenters()
-                .into_iter()
-                .map(|name| &**name)
-                .collect();
-            return Some(AdminError::UnknownDatacenter {
-                datacenter: (&**datacenter).into(),
-                known: known.join(", ").into(),
-            });
-        }
-        (nodes < u32::from(replicas)).then(|| AdminError::TooFewNodes {
-            datacenter: (&**datacenter).into(),
-            replicas,
-            nodes,
-        })
-    })
-}
-
-/// The first of these default levels, of reads and of writes, for which the keyspace would never
-/// have enough replicas.
-fn unsatisfiable(
-    topology: &Topology,
-    withdrawn: &BTreeSet<NodeId>,
-    replication: &Replication,
-    [read, write]: [Option<Consistency>; 2],
-) -> Option<AdminError> {
-    let replicas_in = |datacenter: &Datacenter| {
-        let nodes = topology
-            .nodes
-            .iter()
-            .filter(|(node, info)| info.datacenter == *datacenter && !withdrawn.contains(node));
-        replication.replicas_in(datacenter, nodes.count()) as u32
-    };
-    let replicas = topology.datacenters().into_iter().map(replicas_in).sum();
-    let needs = |level, writes| match level {
-        Consistency::Two => 2,
-        Consistency::Three => 3,
-        Consistency::Numeric { write, .. } if writes => write.into(),
-        Consistency::Numeric { read, .. } => read.into(),
-        // The others need a part of what there is.
-        _ => 1,
-    };
-    [(read, false), (write, true)]
-        .into_iter()
-        .find_map(|(level, writes)| {
-            let level = level?;
-            let required: u32 = needs(level, writes);
-            (required > replicas).then_some(AdminError::Unsatisfiable {
-                level,
-                required,
-                replicas,
-            })
-        })
-}
-
 /// What a refused command means to whoever administers the object `name`.
 fn refused(refusal: &CommandRefusal, name: &str, topology: &Topology) -> AdminError {
     let name = || Box::from(name);
@@ -375,37 +301,12 @@ impl Admin for Doors {
     }
 
     fn create_keyspace(&self, spec: KeyspaceSpec) -> Pending<Result<KeyspaceId, AdminError>> {
-        if !is_keyspace_name(&spec.name) {
-            return at_once(Err(AdminError::BadName));
-        }
         let topology = self.topology();
-        let withdrawn = self.withdrawn();
-        if let Some(error) = impossible(&topology, &withdrawn, &spec.replication).or_else(|| {
-            let levels = [spec.read, spec.write];
-            unsatisfiable(&topology, &withdrawn, &spec.replication, levels)
-        }) {
-            return at_once(Err(error));
-        }
-        let default = topology.keyspaces.get(&KeyspaceId(0));
-        let level = |given: Option<Consistency>, default: Option<&Arc<str>>| -> Arc<str> {
-            given
-                .map(|level| level.to_string().into())
-                .or_else(|| default.cloned())
-                .unwrap_or_else(|| "ONE".into())
-        };
-        let partitions = spec
-            .partitions
-            .or_else(|| topology.usual_partitions())
-            .unwrap_or(DEFAULT_PARTITIONS);
         let name = Arc::clone(&spec.name);
-        let command = Command::CreateKeyspace(NewKeyspace {
-            name: spec.name,
-            replication: spec.replication,
-            partitions,
-            read: level(spec.read, default.map(|keyspace| &keyspace.read)),
-            write: level(spec.write, default.map(|keyspace| &keyspace.write)),
-            split: spec.split.unwrap_or_default(),
-        });
+        let command = match keyspaces::creation(&topology, &self.withdrawn(), spec) {
+            Ok(command) => command,
+            Err(error) => return at_once(Err(error)),
+        };
         self.propose(command, move |response| match response {
             Response::Created { keyspace } => Ok(keyspace),
             Response::Refused(refusal) => Err(refused(&refusal, &name, &topology)),
@@ -419,36 +320,36 @@ impl Admin for Doors {
         change: KeyspaceChange,
     ) -> Pending<Result<(), AdminError>> {
         let topology = self.topology();
-        let Some((keyspace, held)) = topology.keyspace_named(name) else {
-            return at_once(Err(AdminError::UnknownKeyspace(name.into())));
-        };
-        let withdrawn = self.withdrawn();
-        let moved = change.replication.as_ref();
-        // With other replicas, the levels that stay must fit as well.
-        let kept = |text: &str| moved.and_then(|_| text.parse().ok());
-        let levels = [
-            change.read.or_else(|| kept(&held.read)),
-            change.write.or_else(|| kept(&held.write)),
-        ];
-        let replication = moved.unwrap_or(&held.replication);
-        if let Some(error) = moved
-            .and_then(|replication| impossible(&topology, &withdrawn, replication))
-            .or_else(|| unsatisfiable(&topology, &withdrawn, replication, levels))
-        {
-            return at_once(Err(error));
-        }
-        let text = |level: Option<Consistency>| level.map(|level| level.to_string().into());
-        let command = Command::AlterKeyspace {
-            keyspace,
-            change: Alteration {
-                replication: change.replication,
-                read: text(change.read),
-                write: text(change.write),
-                split: change.split,
-            },
+        let command = match keyspaces::alteration(&topology, &self.withdrawn(), name, change) {
+            Ok(command) => command,
+            Err(error) => return at_once(Err(error)),
         };
         let name = name.to_owned();
         self.propose(command, move |response| done(response, &name, &topology))
+    }
+
+    fn plan_keyspace(&self, plan: KeyspacePlan) -> Pending<Result<Plan, AdminError>> {
+        let (topology, withdrawn) = (self.topology(), self.withdrawn());
+        let (name, command) = match plan {
+            KeyspacePlan::Create(spec) => {
+                let name = spec.name.to_string();
+                (name, keyspaces::creation(&topology, &withdrawn, spec))
+            }
+            KeyspacePlan::Alter(name, change) => {
+                let command = keyspaces::alteration(&topology, &withdrawn, &name, change);
+                (name.into_string(), command)
+            }
+        };
+        let shared = Arc::clone(&self.shared);
+        self.later(async move {
+            let mut foreseen = shared.control.group().read(Clone::clone);
+            let next = LogIndex(shared.control.group().status().applied.0 + 1);
+            let before = Arc::clone(foreseen.topology());
+            match foreseen.apply(next, command?) {
+                Response::Refused(refusal) => Err(refused(&refusal, &name, &topology)),
+                _ => Ok(shared.plan(&before, foreseen.topology(), &name).await),
+            }
+        })
     }
 
     fn drop_keyspace(&self, name: &str) -> Pending<Result<(), AdminError>> {

@@ -61,7 +61,7 @@ impl Shared {
     }
 
     /// Asks every node for its figures, all at once.
-    async fn ask_all(&self, topology: &Topology) -> Answers {
+    pub(super) async fn ask_all(&self, topology: &Topology) -> Answers {
         let me = self.settings.node;
         let mut asked = JoinSet::new();
         for &node in topology.nodes.keys().filter(|&&node| node != me) {

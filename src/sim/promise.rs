@@ -38,7 +38,7 @@ pub(super) fn last_reads(kind: Kind) -> Vec<Deed> {
         Kind::Expiring => vec![Deed::Get, Deed::Ttl],
         Kind::Siblings => vec![Deed::Siblings],
         Kind::Set => vec![Deed::Members],
-        Kind::Hash | Kind::Tally => vec![Deed::Entries],
+        Kind::Hash | Kind::Tally | Kind::GuardedHash => vec![Deed::Entries],
         Kind::Turning => vec![Deed::Get, Deed::Members],
         Kind::Mixed => vec![Deed::Get, Deed::Members, Deed::Entries],
     }
@@ -100,7 +100,7 @@ pub(super) fn judge(judged: &Judged<'_>) -> Vec<Violation> {
             Kind::Hash => register::judge_fields(history),
             Kind::Tally => counter::judge_fields(history),
             Kind::Turning => turning::judge(history),
-            Kind::Guarded => guarded::judge(history),
+            Kind::Guarded | Kind::GuardedHash => guarded::judge(history),
             Kind::Mixed => Vec::new(),
         };
         let shown = shown

@@ -16,7 +16,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
-use openraft::{ChangeMembers, EmptyNode, Instant as _, RaftMetrics};
+use openraft::metrics::{RaftDataMetrics, RaftServerMetrics};
+use openraft::{ChangeMembers, EmptyNode, Instant as _};
 use quorate_crdt::NodeId;
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -94,10 +95,14 @@ pub(super) async fn reconcile(
         }) else {
             continue;
         };
-        let mut metrics = raft.metrics();
-        loop {
+        // Who leads and who is in the group; not what changes with every sign of life.
+        let mut server = raft.server_metrics();
+        let data = raft.data_metrics();
+        // What a stopped engine has published last stays; it may be started again.
+        while !running.has_changed().unwrap_or(true) {
             let wanted = attendance.wanted(&topology.borrow_and_update());
-            let change = next_change(&Seen::by(&metrics.borrow_watched()), &wanted);
+            let seen = Seen::by(&server.borrow_watched(), &data.borrow_watched());
+            let change = next_change(&seen, &wanted);
             match change {
                 Next::Change(change) => {
                     let kind = change.to_string();
@@ -116,8 +121,7 @@ pub(super) async fn reconcile(
                 Next::Settled => tokio::select! {
                     biased;
                     changed = topology.changed() => if changed.is_err() { return },
-                    // The engine has stopped; it may be started again.
-                    changed = metrics.changed() => if changed.is_err() { break },
+                    changed = server.changed() => if changed.is_err() { break },
                 },
             }
         }
@@ -149,22 +153,22 @@ struct Seen {
 }
 
 impl Seen {
-    fn by(metrics: &RaftMetrics<Types>) -> Self {
-        let membership = metrics.membership_config.membership();
+    fn by(server: &RaftServerMetrics<Types>, data: &RaftDataMetrics<Types>) -> Self {
+        let membership = server.membership_config.membership();
         let members: BTreeSet<NodeId> = membership.nodes().map(|(&node, _)| node).collect();
-        let heard = metrics.heartbeat.as_ref();
+        let heard = data.heartbeat.as_ref();
         let answers = |node: &NodeId| {
             let heard = heard.and_then(|heard| heard.get(node)?.as_ref());
-            *node == metrics.id || heard.is_some_and(|heard| heard.elapsed() < SILENCE_MAX)
+            *node == server.id || heard.is_some_and(|heard| heard.elapsed() < SILENCE_MAX)
         };
-        let progress = metrics.replication.as_ref();
-        let last = metrics.last_log_index.unwrap_or(0);
+        let progress = data.replication.as_ref();
+        let last = data.last_log.as_ref().map_or(0, |last| last.index);
         let caught_up = |node: &NodeId| {
             let matched = progress.and_then(|progress| progress.get(node)?.as_ref());
             matched.is_some_and(|matched| matched.index + LAG_MAX >= last)
         };
         Self {
-            leads: metrics.state.is_leader(),
+            leads: server.state.is_leader(),
             voters: membership.voter_ids().collect(),
             joint: membership.get_joint_config().len() > 1,
             answer: members.iter().copied().filter(answers).collect(),

@@ -10,9 +10,9 @@ use openraft::raft::{
 use quorate_crdt::NodeId;
 use serde::{Deserialize, Serialize};
 
-use super::details::GroupStatus;
 use super::error::{HandOverError, ProposeError, QueryError};
 use super::machine::{GroupId, ReadLevel};
+use super::status::GroupStatus;
 use super::types::{SnapshotMeta, Types, Vote};
 
 #[derive(Serialize, Deserialize)]
@@ -21,6 +21,8 @@ pub(super) enum Request {
     Group(GroupId, Ask),
     /// The lives that the sender's directory remembers, the present one last.
     Life { lives: Vec<u64> },
+    /// Signs of life of the sender, which leads all these groups.
+    Beats(Vec<(GroupId, AppendEntriesRequest<Types>)>),
 }
 
 /// What is asked of a group.
@@ -77,6 +79,8 @@ pub(super) enum Reply {
     Life {
         remembers: bool,
     },
+    /// What each group says to its sign of life.
+    Beats(Vec<Reply>),
 }
 
 /// Why a node did not serve a request. It has done nothing.

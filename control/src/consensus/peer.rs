@@ -14,6 +14,8 @@ use openraft::raft::{
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use quorate_crdt::NodeId;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
 
 use super::codec::{decode, encode};
 use super::link::{Link, LinkError};
@@ -32,6 +34,16 @@ pub(super) enum CallError {
     Mismatch,
 }
 
+/// A sign of life of one group for one node.
+pub(super) struct Beat {
+    pub(super) target: NodeId,
+    pub(super) group: GroupId,
+    pub(super) rpc: AppendEntriesRequest<Types>,
+    /// How long the node may take to answer.
+    pub(super) within: Duration,
+    pub(super) answer: oneshot::Sender<Result<Reply, CallError>>,
+}
+
 /// Calls one node.
 #[derive(Clone)]
 pub(super) struct Peer {
@@ -42,6 +54,14 @@ pub(super) struct Peer {
     /// How long to wait before an unreachable node is tried again: one heartbeat, so that a healed
     /// link is found as soon as it can matter.
     pub(super) retry: Duration,
+}
+
+/// The ways of one engine to one other node.
+pub(super) struct Ways {
+    peer: Peer,
+    /// For signs of life, which travel together with those of other groups; `None` for everything
+    /// else.
+    beats: Option<UnboundedSender<Beat>>,
 }
 
 impl Peer {
@@ -80,7 +100,18 @@ impl Peer {
         pick: impl FnOnce(Reply) -> Option<T>,
     ) -> Result<T, RPCError<Types>> {
         let timeout = option.soft_ttl();
-        match self.ask(ask, timeout).await {
+        self.engine_hears(self.ask(ask, timeout).await, action, timeout, pick)
+    }
+
+    /// What the engine makes of an answer.
+    fn engine_hears<T>(
+        &self,
+        answer: Result<Reply, CallError>,
+        action: RPCTypes,
+        timeout: Duration,
+        pick: impl FnOnce(Reply) -> Option<T>,
+    ) -> Result<T, RPCError<Types>> {
+        match answer {
             Ok(reply) => pick(reply).ok_or_else(|| NetworkError::new(&CallError::Mismatch).into()),
             Err(CallError::Link(LinkError::TimedOut)) => Err(Timeout {
                 action,
@@ -94,18 +125,50 @@ impl Peer {
     }
 }
 
-/// Makes a [`Peer`] for every node that openraft talks to.
-pub(super) struct Peers(pub(super) Peer);
+/// Makes the [`Ways`] to every node that openraft talks to.
+pub(super) struct Peers {
+    pub(super) peer: Peer,
+    pub(super) beats: UnboundedSender<Beat>,
+}
 
 impl RaftNetworkFactory<Types> for Peers {
-    type Network = Peer;
+    type Network = Ways;
 
-    async fn new_client(&mut self, target: NodeId, _: &openraft::EmptyNode) -> Peer {
-        self.0.to(target)
+    async fn new_client(&mut self, target: NodeId, _: &openraft::EmptyNode) -> Ways {
+        Ways {
+            peer: self.peer.to(target),
+            beats: None,
+        }
+    }
+
+    async fn new_heartbeat_client(&mut self, target: NodeId, _: &openraft::EmptyNode) -> Ways {
+        Ways {
+            peer: self.peer.to(target),
+            beats: Some(self.beats.clone()),
+        }
     }
 }
 
-impl RaftNetworkV2<Types> for Peer {
+/// Has a sign of life carried to its node.
+async fn carried(
+    peer: &Peer,
+    beats: &UnboundedSender<Beat>,
+    rpc: AppendEntriesRequest<Types>,
+) -> Result<Reply, CallError> {
+    let (answer, answered) = oneshot::channel();
+    let beat = Beat {
+        target: peer.target,
+        group: peer.group,
+        rpc,
+        within: peer.retry,
+        answer,
+    };
+    let sent = beats.send(beat);
+    sent.map_err(|_ended| ServeError::Stopping)?;
+    answered.await.map_err(|_ended| ServeError::Stopping)?
+}
+
+impl RaftNetworkV2<Types> for Ways {
     type SnapshotData = Bytes;
 
     async fn append_entries(
@@ -113,16 +176,17 @@ impl RaftNetworkV2<Types> for Peer {
         rpc: AppendEntriesRequest<Types>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
-        self.engine_asks(
-            Ask::Append(rpc),
-            RPCTypes::AppendEntries,
-            option,
-            |reply| match reply {
-                Reply::Append(reply) => Some(reply),
-                _ => None,
-            },
-        )
-        .await
+        let timeout = option.soft_ttl();
+        let answer = match &self.beats {
+            Some(beats) => carried(&self.peer, beats, rpc).await,
+            None => self.peer.ask(Ask::Append(rpc), timeout).await,
+        };
+        let pick = |reply| match reply {
+            Reply::Append(reply) => Some(reply),
+            _ => None,
+        };
+        self.peer
+            .engine_hears(answer, RPCTypes::AppendEntries, timeout, pick)
     }
 
     async fn vote(
@@ -130,7 +194,8 @@ impl RaftNetworkV2<Types> for Peer {
         rpc: VoteRequest<Types>,
         option: RPCOption,
     ) -> Result<VoteResponse<Types>, RPCError<Types>> {
-        self.engine_asks(Ask::Vote(rpc), RPCTypes::Vote, option, vote_of)
+        self.peer
+            .engine_asks(Ask::Vote(rpc), RPCTypes::Vote, option, vote_of)
             .await
     }
 
@@ -139,7 +204,8 @@ impl RaftNetworkV2<Types> for Peer {
         rpc: VoteRequest<Types>,
         option: RPCOption,
     ) -> Result<VoteResponse<Types>, RPCError<Types>> {
-        self.engine_asks(Ask::PreVote(rpc), RPCTypes::Vote, option, vote_of)
+        self.peer
+            .engine_asks(Ask::PreVote(rpc), RPCTypes::Vote, option, vote_of)
             .await
     }
 
@@ -155,7 +221,7 @@ impl RaftNetworkV2<Types> for Peer {
             meta: snapshot.meta,
             state: snapshot.snapshot,
         };
-        let sent = self.engine_asks(
+        let sent = self.peer.engine_asks(
             ask,
             RPCTypes::InstallSnapshot,
             option,
@@ -177,20 +243,21 @@ impl RaftNetworkV2<Types> for Peer {
         req: TransferLeaderRequest<Types>,
         option: RPCOption,
     ) -> Result<TransferLeaderResponse<Types>, RPCError<Types>> {
-        self.engine_asks(
-            Ask::Transfer(req),
-            RPCTypes::TransferLeader,
-            option,
-            |reply| match reply {
-                Reply::Transfer(reply) => Some(reply),
-                _ => None,
-            },
-        )
-        .await
+        self.peer
+            .engine_asks(
+                Ask::Transfer(req),
+                RPCTypes::TransferLeader,
+                option,
+                |reply| match reply {
+                    Reply::Transfer(reply) => Some(reply),
+                    _ => None,
+                },
+            )
+            .await
     }
 
     fn backoff(&self) -> Option<Backoff> {
-        Some(Backoff::new(std::iter::repeat(self.retry)))
+        Some(Backoff::new(std::iter::repeat(self.peer.retry)))
     }
 }
 

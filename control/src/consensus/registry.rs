@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use openraft::raft::AppendEntriesRequest;
 use quorate_crdt::NodeId;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -12,7 +13,7 @@ use tokio::task::AbortHandle;
 use super::attend::{FOUNDER, attend, initialize};
 use super::codec::{decode, encode};
 use super::config::{ConsensusConfig, Pace};
-use super::details::{GroupDetails, GroupStatus};
+use super::details::GroupDetails;
 use super::engine::{Engine, Purpose};
 use super::error::{FoundError, OpenError};
 use super::group::{Boxed, Group};
@@ -22,11 +23,14 @@ use super::lives::Lives;
 use super::log::Disk;
 use super::machine::{GroupId, Machine};
 use super::members::{Attendance, reconcile};
-use super::messages::{Reply, Request, ServeError};
+use super::messages::{Ask, Reply, Request, ServeError};
 use super::pace;
 use super::peer::Peer;
 use super::propose::{CommitTimes, Proposer};
+use super::pulse::Pulse;
 use super::serve::Part;
+use super::status::GroupStatus;
+use super::types::Types;
 use crate::state::{Command, ControlState, Response};
 use crate::store::{Commit, Store};
 use crate::topology::{Timing, Topology};
@@ -46,6 +50,7 @@ struct Inner {
     disk: Disk,
     link: Arc<dyn Link>,
     lives: Arc<Lives>,
+    pulse: Arc<Pulse>,
     topology: ControlGroup,
     /// How slow the groups must be at least.
     floor: watch::Receiver<Timing>,
@@ -87,6 +92,18 @@ pub struct GroupReport {
     pub timing: Timing,
     /// How long decisions took.
     pub times: CommitTimes,
+    /// How much there is of what in the state that this node has applied.
+    pub figures: Vec<(&'static str, u64)>,
+}
+
+/// What the parts of one node in all groups have in common.
+#[derive(Clone, Copy)]
+struct Common<'a> {
+    config: &'a ConsensusConfig,
+    disk: &'a Disk,
+    lives: &'a Arc<Lives>,
+    pulse: &'a Arc<Pulse>,
+    floor: &'a watch::Receiver<Timing>,
 }
 
 /// A group whose tasks do not run yet.
@@ -98,17 +115,29 @@ struct Prepared<M: Machine> {
 /// Makes this node's part in a group. `topology` is what the group's membership follows; `None` for
 /// the group that decides it.
 fn prepare<M: Machine>(
-    config: &ConsensusConfig,
-    disk: &Disk,
-    lives: &Arc<Lives>,
+    common: Common<'_>,
     peer: Peer,
-    floor: watch::Receiver<Timing>,
     topology: impl FnOnce(&Hosted<M>) -> watch::Receiver<Arc<Topology>>,
 ) -> Prepared<M> {
     let hosted = Arc::new(Hosted::<M>::new());
     let topology = topology(&hosted);
     let host: Arc<dyn Host> = Arc::clone(&hosted) as _;
-    let engine = Engine::new(config.clone(), disk.clone(), host, Arc::clone(lives), peer);
+    let Common {
+        config,
+        disk,
+        lives,
+        pulse,
+        floor,
+    } = common;
+    let engine = Engine::new(
+        config.clone(),
+        disk.clone(),
+        host,
+        Arc::clone(lives),
+        topology.clone(),
+        peer,
+        pulse.beats(),
+    );
     let engine = Arc::new(engine);
     let (proposer, proposing) = Proposer::new(Arc::clone(&engine), topology.clone());
     let attendance = Attendance::of(engine.group());
@@ -122,9 +151,12 @@ fn prepare<M: Machine>(
         Box::pin(engine.seeded(Purpose::Propose, proposing)),
         Box::pin(engine.seeded(Purpose::Reconcile, reconciling)),
         Box::pin(Arc::clone(&engine).follow_trust()),
+        Box::pin(Arc::clone(&engine).keep_back()),
+        Box::pin(Arc::clone(&engine).compare()),
+        Box::pin(Arc::clone(pulse).follow(Arc::clone(&engine))),
     ];
     if config.pace == Pace::Agreed {
-        let following = pace::follow(Arc::clone(&engine), topology.clone(), floor);
+        let following = pace::follow(Arc::clone(&engine), topology.clone(), floor.clone());
         tasks.push(Box::pin(engine.seeded(Purpose::Pace, following)));
     }
     if attendance == Attendance::Voters {
@@ -170,14 +202,17 @@ impl Consensus {
         let lives = Arc::new(lives);
         let peer = peer(&config, &link, GroupId::TOPOLOGY);
         let (raise, floor) = watch::channel(config.first_timing());
-        let Prepared { group, tasks } = prepare::<ControlState>(
-            &config,
-            &disk,
-            &lives,
-            peer.clone(),
-            floor.clone(),
-            Hosted::published,
-        );
+        let (pulse, beating) = Pulse::new(peer.clone());
+        let pulse = Arc::new(pulse);
+        let common = Common {
+            config: &config,
+            disk: &disk,
+            lives: &lives,
+            pulse: &pulse,
+            floor: &floor,
+        };
+        let Prepared { group, tasks } =
+            prepare::<ControlState>(common, peer.clone(), Hosted::published);
         let engine = &group.part.engine;
         engine.start().await?;
         let telling = Arc::clone(&lives).tell(engine.running(), peer);
@@ -188,7 +223,7 @@ impl Consensus {
             group.topology.clone(),
             raise,
         );
-        let mut more: Vec<Boxed<'static, ()>> = vec![Box::pin(telling)];
+        let mut more: Vec<Boxed<'static, ()>> = vec![Box::pin(telling), Box::pin(beating)];
         if config.pace == Pace::Agreed {
             more.push(Box::pin(measuring));
         }
@@ -199,6 +234,7 @@ impl Consensus {
                 disk,
                 link,
                 lives,
+                pulse,
                 topology: group,
                 floor,
                 tasks: watch::Sender::new(Vec::new()),
@@ -222,14 +258,14 @@ impl Consensus {
         let inner = &self.inner;
         let topology = self.topology().published();
         let peer = peer(&inner.config, &inner.link, id);
-        let Prepared { group, tasks } = prepare::<M>(
-            &inner.config,
-            &inner.disk,
-            &inner.lives,
-            peer,
-            inner.floor.clone(),
-            |_| topology,
-        );
+        let common = Common {
+            config: &inner.config,
+            disk: &inner.disk,
+            lives: &inner.lives,
+            pulse: &inner.pulse,
+            floor: &inner.floor,
+        };
+        let Prepared { group, tasks } = prepare::<M>(common, peer, |_| topology);
         let part = group.part.clone();
         inner
             .parts
@@ -252,6 +288,7 @@ impl Consensus {
             details: part.engine.details(),
             timing: part.engine.timing(),
             times: part.proposer.times(),
+            figures: part.engine.parts.host.figures(),
         };
         parts.iter().map(report).collect()
     }
@@ -283,20 +320,38 @@ impl Consensus {
         Box::pin(async move {
             let reply = match decode::<Request>(&request) {
                 Ok(Request::Life { lives }) => consensus.hear_of_life(from, &lives).await,
-                Ok(Request::Group(id, ask)) => {
-                    let part = consensus.inner.parts.borrow().get(&id).cloned();
-                    match part {
-                        Some(part) => {
-                            let serving = part.serve(from, ask);
-                            part.engine.seeded(Purpose::Serve, serving).await
-                        }
-                        None => Err(ServeError::Absent),
-                    }
-                }
+                Ok(Request::Group(id, ask)) => consensus.serve_group(from, id, ask).await,
+                Ok(Request::Beats(beats)) => Ok(consensus.serve_beats(from, beats).await),
                 Err(_codec) => Err(ServeError::Malformed),
             };
             encode(&reply.unwrap_or_else(Reply::Failed)).unwrap_or_default()
         })
+    }
+
+    async fn serve_group(&self, from: NodeId, id: GroupId, ask: Ask) -> Result<Reply, ServeError> {
+        let part = self.inner.parts.borrow().get(&id).cloned();
+        let part = part.ok_or(ServeError::Absent)?;
+        let serving = part.serve(from, ask);
+        part.engine.seeded(Purpose::Serve, serving).await
+    }
+
+    /// Lets each group answer its sign of life. None of them waits for another.
+    async fn serve_beats(
+        &self,
+        from: NodeId,
+        beats: Vec<(GroupId, AppendEntriesRequest<Types>)>,
+    ) -> Reply {
+        let serving = beats.into_iter().map(|(id, rpc)| {
+            let consensus = self.clone();
+            tokio::spawn(async move { consensus.serve_group(from, id, Ask::Append(rpc)).await })
+        });
+        let serving: Vec<_> = serving.collect();
+        let mut replies = Vec::with_capacity(serving.len());
+        for served in serving {
+            let reply = served.await.unwrap_or(Err(ServeError::Stopping));
+            replies.push(reply.unwrap_or_else(Reply::Failed));
+        }
+        Reply::Beats(replies)
     }
 
     async fn hear_of_life(&self, from: NodeId, lives: &[u64]) -> Result<Reply, ServeError> {

@@ -121,6 +121,7 @@ impl Dynamo {
             keyspace,
             partition,
             rows: replica.row_count(),
+            bytes: replica.held_bytes() as u64,
             recent: replica.recent_count() as u64,
             residuals: replica.residual_count() as u64,
             context: context_hash(replica.context()),

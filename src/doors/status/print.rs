@@ -209,7 +209,7 @@ fn millis(micros: u64) -> String {
 }
 
 /// Bytes with three digits or fewer before the unit.
-fn bytes(bytes: u64) -> String {
+pub(crate) fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
     let (mut whole, mut unit) = (bytes, 0);
     while whole >= 1024 && unit + 1 < UNITS.len() {

@@ -18,7 +18,7 @@ use serde_json::{Value, json as document};
 use super::face::{Face, Shared, json, read_body};
 use super::problem::Problem;
 use super::uri;
-use crate::doors::{AdminError, KeyspaceChange, KeyspaceSpec, Lost, Pending};
+use crate::doors::{AdminError, KeyspaceChange, KeyspacePlan, KeyspaceSpec, Lost, Pending};
 
 /// The longest administrative document; the largest real one names a few dozen datacenters.
 const DOCUMENT_BYTES_MAX: usize = 64 * 1024;
@@ -132,8 +132,11 @@ pub(super) async fn create_token(
 
 pub(super) async fn create_keyspace(
     State(face): Shared,
+    uri: Uri,
     request: HttpRequest<Body>,
 ) -> Result<Response, Problem> {
+    let [plan] = uri::parameters(&uri, ["plan"])?;
+    let only_plan = flag("plan", plan)?;
     let body: KeyspaceBody = read_document(&face, request).await?;
     let spec = KeyspaceSpec {
         name: body.name.as_str().into(),
@@ -143,6 +146,9 @@ pub(super) async fn create_keyspace(
         write: level(body.write)?,
         split: body.split,
     };
+    if only_plan {
+        return planned(&face, KeyspacePlan::Create(spec)).await;
+    }
     let id = answer(&face, face.admin.create_keyspace(spec)).await?;
     Ok(json(
         StatusCode::CREATED,
@@ -153,8 +159,11 @@ pub(super) async fn create_keyspace(
 pub(super) async fn alter_keyspace(
     State(face): Shared,
     Path(name): Path<String>,
+    uri: Uri,
     request: HttpRequest<Body>,
 ) -> Result<Response, Problem> {
+    let [plan] = uri::parameters(&uri, ["plan"])?;
+    let only_plan = flag("plan", plan)?;
     let body: ChangeBody = read_document(&face, request).await?;
     let change = KeyspaceChange {
         replication: body.replication.map(Replication::from),
@@ -162,8 +171,30 @@ pub(super) async fn alter_keyspace(
         write: level(body.write)?,
         split: body.split,
     };
+    if only_plan {
+        return planned(&face, KeyspacePlan::Alter(name.into(), change)).await;
+    }
     answer(&face, face.admin.alter_keyspace(&name, change)).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// What would move.
+async fn planned(face: &Face, plan: KeyspacePlan) -> Result<Response, Problem> {
+    let plan = answer(face, face.admin.plan_keyspace(plan)).await?;
+    Ok(json(StatusCode::OK, &plan))
+}
+
+/// A parameter that is true or false; absent, it is false.
+fn flag(name: &'static str, value: Option<String>) -> Result<bool, Problem> {
+    match value.as_deref() {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(_) => Err(Problem::new(
+            StatusCode::BAD_REQUEST,
+            "bad_parameter",
+            format!("{name} is true or false"),
+        )),
+    }
 }
 
 pub(super) async fn drop_keyspace(
@@ -235,17 +266,10 @@ pub(super) async fn remove_node(
     uri: Uri,
 ) -> Result<Response, Problem> {
     let [lost] = uri::parameters(&uri, ["lost"])?;
-    let lost = match lost.as_deref() {
-        None | Some("false") => Lost::No,
-        Some("true") => Lost::Yes,
-        Some(_) => {
-            let detail = "lost is true or false";
-            return Err(Problem::new(
-                StatusCode::BAD_REQUEST,
-                "bad_parameter",
-                detail,
-            ));
-        }
+    let lost = if flag("lost", lost)? {
+        Lost::Yes
+    } else {
+        Lost::No
     };
     answer(&face, face.admin.remove_node(&name, lost)).await?;
     Ok(json(

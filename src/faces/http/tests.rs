@@ -25,8 +25,9 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::config::Secret;
 use crate::doors::{
-    AdminError, Coordinator, Explanation, GroupDoor, KeyspaceChange, KeyspaceSpec, LoneCoordinator,
-    Lost, Member, NodeState, Pending, Printable, Room, Shortfall, Status, TokenInfo, UserChange,
+    AdminError, Coordinator, Explanation, GroupDoor, KeyspaceChange, KeyspacePlan, KeyspaceSpec,
+    LoneCoordinator, Lost, Member, NodePlan, NodeState, Pending, Plan, Printable, Room, Shortfall,
+    Status, TokenInfo, UserChange,
 };
 use crate::faces::gate::Gate;
 use crate::limits::Guests;
@@ -103,9 +104,11 @@ impl Fake {
                     expiry: None,
                     rows: Vec::new(),
                 }],
-                next: after.is_none().then(|| PageEnd {
-                    key: "k".into(),
-                    row: None,
+                next: after.is_none().then(|| {
+                    Box::new(PageEnd {
+                        key: "k".into(),
+                        row: None,
+                    })
                 }),
             }),
             Op::Mutate(_, Mutation::Restore { rows, .. }) => {
@@ -154,6 +157,7 @@ impl Data for Fake {
             key: quorate_crdt::PublicKey([0; 32]),
             next_key: None,
             voter: true,
+            witness: false,
         };
         let replication = Replication::Fixed(BTreeMap::from([("oslo".into(), 1)]));
         let keyspace = Keyspace {
@@ -239,6 +243,25 @@ impl Admin for Fake {
         now(Err(AdminError::UnknownKeyspace(name.into())))
     }
 
+    fn plan_keyspace(&self, plan: KeyspacePlan) -> Pending<Result<Plan, AdminError>> {
+        let KeyspacePlan::Alter(name, _) = plan else {
+            return now(Err(AdminError::Exists));
+        };
+        now(Ok(Plan {
+            partitions: 64,
+            moving: 43,
+            bytes: 5 << 20,
+            nodes: vec![NodePlan {
+                node: format!("of {name}"),
+                datacenter: "oslo".into(),
+                partitions: 10,
+                partitions_then: 53,
+                receives: 43,
+                bytes: 5 << 20,
+            }],
+        }))
+    }
+
     fn drop_keyspace(&self, name: &str) -> Pending<Result<(), AdminError>> {
         if name == "default" {
             return now(Err(AdminError::DefaultKeyspace));
@@ -260,6 +283,7 @@ impl Admin for Fake {
             partitions: 3,
             leaving: false,
             drained: true,
+            witness: false,
         }])
     }
 
@@ -446,6 +470,49 @@ async fn a_node_that_loads_lives_and_is_not_ready() {
     }
     stop.send(()).unwrap();
     served.await.unwrap();
+}
+
+#[tokio::test]
+async fn every_answer_is_to_be_taken_for_what_its_type_says() {
+    let server = start(None, true).await;
+    for path in [
+        "/healthz",
+        "/v1/status",
+        "/v1/kv/default/absent",
+        "/nowhere",
+    ] {
+        let head = server.get(path).await.head;
+        assert!(
+            head.contains("x-content-type-options: nosniff"),
+            "{path}: {head}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_plan_changes_nothing() {
+    let server = start(None, true).await;
+    let body = br#"{"replication": {"oslo": 3}}"#;
+    let planned = server
+        .call("PATCH", "/v1/keyspaces/carts?plan=true", "", body)
+        .await;
+    assert_eq!(planned.status, 200);
+    let plan: Plan = serde_json::from_slice(&planned.body).unwrap();
+    assert_eq!((plan.partitions, plan.moving), (64, 43));
+    assert_eq!(plan.nodes[0].node, "of carts");
+    assert!(
+        server.fake.done.lock().unwrap().is_empty(),
+        "nothing was proposed"
+    );
+    let unclear = server
+        .call("PATCH", "/v1/keyspaces/carts?plan=maybe", "", body)
+        .await;
+    assert_eq!(unclear.status, 400);
+    let taken = br#"{"name": "carts"}"#;
+    let taken = server
+        .call("POST", "/v1/keyspaces?plan=true", "", taken)
+        .await;
+    assert_eq!(taken.status, 409);
 }
 
 #[tokio::test]
@@ -739,7 +806,7 @@ async fn nodes_tokens_and_keyspaces_are_administered_by_name() {
         serde_json::json!({"nodes": [{
             "name": "a", "datacenter": "oslo", "rack": "r1", "address": "127.0.0.1:1",
             "version": null, "state": "down", "voter": true, "down_since": 7,
-            "partitions": 3, "leaving": false, "drained": true,
+            "partitions": 3, "leaving": false, "drained": true, "witness": false,
         }]})
     );
     let tokens = server.get("/v1/tokens").await.document();

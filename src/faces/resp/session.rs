@@ -335,15 +335,5 @@ pub(crate) fn writes(op: &Op) -> bool {
     matches!(op, Op::Mutate(..) | Op::Partition(_, PartitionOp::Clear))
 }
 
-/// Whether the operation must be answered before the connection's next one is submitted, because it
-/// takes two rounds and could be overtaken.
-pub(crate) fn observes(op: &Op) -> bool {
-    match op {
-        Op::Mutate(_, mutation) => mutation.observes(),
-        Op::Partition(_, what) => matches!(what, PartitionOp::Clear),
-        Op::Query(..) => false,
-    }
-}
-
 #[cfg(test)]
 mod tests;

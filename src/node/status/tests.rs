@@ -19,6 +19,7 @@ fn topology() -> Topology {
         key: quorate_crdt::PublicKey([0; 32]),
         next_key: None,
         voter: true,
+        witness: false,
     };
     let all = vec![NodeId(1), NodeId(2), NodeId(3)];
     let level: Arc<str> = "QUORUM".into();
@@ -50,6 +51,7 @@ fn says(leader: u64, context: u128, digest: u128) -> Option<NodeFigures> {
         keyspace: KeyspaceId(0),
         partition: Partition(0),
         rows: 5,
+        bytes: 500,
         recent: 1,
         residuals: 0,
         context,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quorate_control::state::{Command, ControlState, LogIndex, Response};
+use quorate_control::state::{Command, ControlState, LogIndex, NodeSpec, Response};
 use quorate_control::topology::{DEFAULT_KEYSPACE, Placement};
 use quorate_crdt::NodeId;
 
@@ -16,7 +16,9 @@ pub(super) const DRILLS: Drills = &[
     ("place-by-own-number", "others-move", others),
     ("living-taken-for-lost", "living-replaced", living),
     ("drained-is-awaited", "move-does-not-end", drained),
+    ("leaver-unheard", "removed-and-serving", unheard),
     ("drained-votes", "drained-node-votes", voteless),
+    ("witness-holds", "data-on-a-witness", witness),
 ];
 
 /// The control group's state and the length of its log.
@@ -150,11 +152,51 @@ fn drained() -> Verdict {
     )
 }
 
+/// A node that is removed with its disk intact, and is cut off, stays until it has heard of it.
+fn unheard() -> Verdict {
+    let mut decided = Decided::four();
+    let node = NodeId(3);
+    let answer = decided.apply(Command::RemoveNode { node, lost: false });
+    holds(answer == Response::Done, format!("{answer:?}"))?;
+    decided.settle(Some(node));
+    let stays = |decided: &Decided| decided.state.topology().nodes.contains_key(&node);
+    holds(stays(&decided), "a node is out and has not heard of it")?;
+    decided.settle(None);
+    holds(
+        !stays(&decided),
+        "a node that has moved everything away stays",
+    )
+}
+
 /// A drained node does not vote, so that it can be stopped.
 fn voteless() -> Verdict {
     let voters: Vec<_> = draining()?.state.topology().voters().collect();
     holds(
         !voters.contains(&NodeId(3)) && voters.len() == 3,
         format!("the voters are {voters:?}"),
+    )
+}
+
+/// A witness votes and holds nothing.
+fn witness() -> Verdict {
+    let mut decided = Decided {
+        state: ControlState::default(),
+        index: 0,
+    };
+    decided.apply(founding(1, spec(1)));
+    decided.apply(admission(spec(2)));
+    decided.apply(admission(NodeSpec {
+        witness: true,
+        ..spec(3)
+    }));
+    decided.settle(None);
+    let topology = decided.state.topology();
+    let keyspaces = topology.keyspaces.values();
+    let placements = keyspaces.flat_map(|keyspace| &keyspace.placement);
+    let held = placements.filter(|it| it.holds(NodeId(3))).count();
+    let voters = topology.voters().count();
+    holds(
+        (held, voters) == (0, 3),
+        format!("a witness holds {held} partitions, and {voters} of three nodes vote"),
     )
 }

@@ -87,13 +87,15 @@ pub enum Kind {
     Turning,
     /// A string that is set, read and deleted under a lock.
     Guarded,
+    /// A hash whose fields are set and removed under a lock, and read one by one or all at once.
+    GuardedHash,
     /// Any operation at all.
     Mixed,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Register,
         Self::Cell,
         Self::Expiring,
@@ -105,6 +107,7 @@ impl Kind {
         Self::Tally,
         Self::Turning,
         Self::Guarded,
+        Self::GuardedHash,
         Self::Mixed,
     ];
 }
@@ -255,6 +258,7 @@ impl fmt::Display for Key {
             Kind::Tally => "tally",
             Kind::Turning => "turning",
             Kind::Guarded => "guarded",
+            Kind::GuardedHash => "guarded-hash",
             Kind::Mixed => "mixed",
         };
         write!(f, "{kind}{}", self.1)
