@@ -32,6 +32,7 @@ fn topology(nodes: u64) -> Arc<Topology> {
         key: quorate_crdt::PublicKey([0; 32]),
         next_key: None,
         voter: true,
+        witness: false,
     };
     let placement = vec![Placement::stable(
         Epoch(1),

@@ -1,109 +1,24 @@
 #!/usr/bin/env python3
 """Compares Quorate with Redis and etcd in one run on one machine. Prints a Markdown table.
 
-    cargo build --release && benches/peers.py [--seconds 4] [--clients 50]
+    cargo build --release && benches/peers.py [--seconds 4] [--clients 50] [--only data|coordination]
 
 Starts every server in a temporary directory on loopback, and stops it afterwards. `quorate bench` is the client of everything that speaks
 RESP, so both sides are measured by the same program. etcd is driven through its JSON gateway by Python threads, which gives a lower bound of
-what it can do. Servers that are not installed (Debian: redis-server, etcd-server) are left out, with a note on stderr.
+what it can do. Locks, metadata and strong reads are measured by one Python program that speaks RESP to Quorate and gRPC to etcd: see
+closed_loop.py. Servers that are not installed (Debian: redis-server, etcd-server) are left out, with a note on stderr.
 Servers and client share the processors: compare rows of one run only, never with figures from elsewhere."""
-import argparse, base64, http.client, json, pathlib, shutil, socket, subprocess, sys, tempfile, threading, time
+import argparse, base64, http.client, json, pathlib, shutil, subprocess, sys, tempfile, threading, time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-QUORATE = ROOT / "target/release/quorate"
+import closed_loop
+from servers import QUORATE, etcd, quorate, redis, stop_all
+
 arguments = argparse.ArgumentParser()
 arguments.add_argument("--seconds", type=int, default=4)
 arguments.add_argument("--clients", type=int, default=50)
 arguments.add_argument("--rounds", type=int, default=3)
+arguments.add_argument("--only", choices=["data", "coordination"])
 options = arguments.parse_args()
-started = []
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def start(command, directory, **keywords):
-    log = open(directory / "log", "ab")
-    process = subprocess.Popen([str(part) for part in command], cwd=directory, stderr=log, stdin=subprocess.DEVNULL, **{"stdout": log, **keywords})
-    started.append(process)
-    return process
-
-
-def stop_all():
-    for process in started:
-        process.terminate()
-    for process in started:
-        process.wait(20)
-    started.clear()
-
-
-def wait_for(condition, what):
-    deadline = time.monotonic() + 30
-    while not condition():
-        if time.monotonic() > deadline:
-            sys.exit(f"timed out waiting for {what}")
-        time.sleep(0.05)
-
-
-def listening(port):
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def quorate(directory, nodes, storage, durability):
-    ready = []
-    for number in range(1, nodes + 1):
-        home = directory / f"n{number}"
-        home.mkdir()
-        command = [QUORATE, "start", "--data-dir", home / "data", "--node", f"n{number}", "--datacenter", f"dc{number}", "--storage", storage,
-                   "--durability", durability, "--resp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--quic", "127.0.0.1:0"]
-        if ready:
-            command += ["--join", ready[0]["quic"], "--token", ready[0]["join_token"]]
-        line = start(command, home, stdout=subprocess.PIPE).stdout.readline().decode()
-        ready.append(json.loads(line.removeprefix("ready ")))
-
-    def settled():
-        status = subprocess.run([QUORATE, "--http", ready[0]["http"], "status", "--output", "json"], capture_output=True)
-        document = json.loads(status.stdout or b"{}")
-        return document.get("converged") and all(node["state"] == "alive" for node in document["nodes"])
-
-    wait_for(settled, "the cluster")
-    return [node["resp"] for node in ready]
-
-
-def redis(directory, replicas, append_only):
-    ports = [free_port() for _ in range(replicas + 1)]
-    for port in ports:
-        home = directory / str(port)
-        home.mkdir()
-        command = ["redis-server", "--port", port, "--save", "", "--dir", home, "--appendonly", "yes" if append_only else "no", "--appendfsync", "always"]
-        if port != ports[0]:
-            command += ["--replicaof", "127.0.0.1", ports[0]]
-        start(command, home)
-        wait_for(lambda: listening(port), "redis-server")
-    if replicas:
-        def synced():
-            info = subprocess.run(["redis-cli", "-p", str(ports[0]), "info", "replication"], capture_output=True, text=True).stdout
-            return info.count("state=online") == replicas
-        wait_for(synced, "the replicas of Redis")
-    return [f"127.0.0.1:{ports[0]}"]
-
-
-def etcd(directory, members):
-    peers = [(f"m{n}", free_port(), free_port()) for n in range(members)]
-    cluster = ",".join(f"{name}=http://127.0.0.1:{peer}" for name, _, peer in peers)
-    for name, client, peer in peers:
-        home = directory / name
-        home.mkdir()
-        start(["etcd", "--name", name, "--data-dir", home / "data", "--listen-client-urls", f"http://127.0.0.1:{client}", "--advertise-client-urls",
-               f"http://127.0.0.1:{client}", "--listen-peer-urls", f"http://127.0.0.1:{peer}", "--initial-advertise-peer-urls",
-               f"http://127.0.0.1:{peer}", "--initial-cluster", cluster], home)
-    wait_for(lambda: all(listening(client) for _, client, _ in peers), "etcd")
-    time.sleep(2)
-    return [client for _, client, _ in peers]
 
 
 def bench(targets, workload, *more):
@@ -162,28 +77,62 @@ def systems():
         print(f"not run: {name} is not installed", file=sys.stderr)
 
 
-def measure(build, workloads, more):
+def coordinating():
+    """What both groups of three decide durably: systems with the clients' scripts for them."""
+    yield "Quorate", lambda d: quorate(d, 3, "fjall", "sync"), closed_loop.QUORATE
+    if shutil.which("etcd"):
+        yield "etcd", lambda d: [f"127.0.0.1:{port}" for port in etcd(d, 3)], closed_loop.ETCD
+    else:
+        print("not run: etcd is not installed", file=sys.stderr)
+
+
+def in_folder(build, run):
     with tempfile.TemporaryDirectory(prefix="quorate-peers-") as directory:
         try:
-            targets = build(pathlib.Path(directory))
-            if more is None:
-                return {"put": bench_etcd(targets)}
-            return {workload: bench(targets, workload, *more) for workload in workloads}
+            return run(build(pathlib.Path(directory)))
         finally:
             stop_all()
+
+
+def measure(targets, workloads, more):
+    if more is None:
+        return {"put": bench_etcd(targets)}
+    return {workload: bench(targets, workload, *more) for workload in workloads}
 
 
 def median(values):
     return sorted(values)[len(values) // 2]
 
 
-results = {}
-for round_number in range(options.rounds):
-    for name, build, workloads, more in systems():
-        print(f"round {round_number + 1} of {options.rounds}: {name}", file=sys.stderr)
-        for workload, figures in measure(build, workloads, more).items():
-            results.setdefault((name, workload), []).append(figures)
-print("| system | operation | per second | p50 ms | p99 ms |\n| --- | --- | ---: | ---: | ---: |")
-for (name, workload), runs in results.items():
-    rate, p50, p99 = (median([run[column] for run in runs]) for column in range(3))
-    print(f"| {name} | {workload} | {rate:,.0f} | {p50 / 1000:.2f} | {p99 / 1000:.2f} |")
+def rounds(systems, run):
+    """The medians of all rounds by system and operation."""
+    results = {}
+    for number in range(options.rounds):
+        for name, build, *how in systems():
+            print(f"round {number + 1} of {options.rounds}: {name}", file=sys.stderr)
+            for operation, figures in in_folder(build, lambda targets: run(targets, *how)).items():
+                results.setdefault((name, operation), []).append(figures)
+    return {key: [median(column) for column in zip(*runs)] for key, runs in results.items()}
+
+
+def data():
+    print("| system | operation | per second | p50 ms | p99 ms |\n| --- | --- | ---: | ---: | ---: |")
+    for (name, operation), (rate, p50, p99) in rounds(systems, measure).items():
+        print(f"| {name} | {operation} | {rate:,.0f} | {p50 / 1000:.2f} | {p99 / 1000:.2f} |")
+
+
+def coordination():
+    found = rounds(coordinating, lambda targets, scripts: closed_loop.all_of(targets, scripts, options.seconds))
+    print("| operation | clients | Quorate per second | p50 ms | p99 ms | etcd per second | p50 ms | p99 ms | ratio |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+    for operation, clients in closed_loop.OPERATIONS:
+        ours, theirs = (found.get((system, (operation, clients))) for system in ("Quorate", "etcd"))
+        cells = [f"{row[0]:,.0f} | {row[1] / 1000:.2f} | {row[2] / 1000:.2f}" if row else " | | " for row in (ours, theirs)]
+        ratio = f"{ours[0] / theirs[0]:.1f}" if ours and theirs else ""
+        print(f"| {operation} | {clients} | {' | '.join(cells)} | {ratio} |")
+
+
+if options.only != "coordination":
+    data()
+if options.only != "data":
+    coordination()

@@ -25,6 +25,7 @@
 mod converge;
 mod counter;
 mod history;
+mod lease;
 mod linear;
 mod model;
 mod operation;
@@ -33,16 +34,18 @@ mod report;
 mod set;
 mod sort;
 mod unusable;
+mod value;
 mod violation;
 
 use std::collections::BTreeMap;
 
 pub use history::{Action, Call, Event, History, Kind, Process, ReadError, read};
-use linear::Machine;
+use lease::Leases;
 pub use model::{Least, Model, Options};
 use operation::Operation;
 pub use report::{Counterexample, Report, Rule};
 pub use unusable::Unusable;
+use value::LastValue;
 use violation::Violation;
 
 /// Checks `events` against what `model` promises.
@@ -90,10 +93,12 @@ fn violations<'h>(
             .collect()
     };
     Ok(match model {
-        Model::Register if options.linearizable => {
-            whole(linear::check(Machine::Register, operations)?)
+        Model::Register if options.linearizable => whole(linear::check(&LastValue, operations)?),
+        Model::Lock => {
+            lease::check_terms(operations)?;
+            let leases = Leases { skew: options.skew };
+            whole(linear::check(&leases, operations)?)
         }
-        Model::Lock => whole(linear::check(Machine::Lock, operations)?),
         Model::Set => whole(set::check(operations)),
         Model::Counter => whole(counter::check(operations)?),
         Model::Converge => whole(converge::check(operations)),

@@ -1,5 +1,5 @@
 //! `quorate demo`: starts a cluster across several datacenters on this machine, splits it, heals it
-//! and proves that it converged.
+//! and proves that it converged. Another scene shows what fencing tokens are for.
 //!
 //! The nodes are real ([`crate::node::Node`]) and speak QUIC over loopback sockets. Only the
 //! distance between datacenters is simulated, below QUIC. The clients speak the Redis protocol and
@@ -10,6 +10,7 @@ mod audit;
 mod board;
 mod cluster;
 mod error;
+mod fencing;
 mod ledger;
 mod plan;
 mod report;
@@ -26,6 +27,7 @@ use board::Board;
 pub use board::Voice;
 use cluster::Cluster;
 pub use error::DemoError;
+pub use fencing::FencingReport;
 pub use plan::{DURATION_MIN, NODES_MAX, Plan, PlanError};
 pub use report::{Doubt, Harms, Healing, Report};
 pub use score::{Cell, LEVELS, SIDES, Side, Totals};
@@ -66,6 +68,27 @@ pub async fn run(
             result
         }
     }
+}
+
+/// Plays the scene about fencing to its end, or until `stop`. It is told as a story.
+///
+/// # Errors
+/// [`DemoError`]. A scene that ran to its end is not an error, whatever it has shown.
+pub async fn fencing(
+    plan: Plan,
+    voice: Voice,
+    stop: impl Future<Output = ()>,
+) -> Result<FencingReport, DemoError> {
+    let board = Board::new(voice, plan.datacenters);
+    let mut cluster = Cluster::plan(plan, &board)?;
+    let result = tokio::select! {
+        result = fencing::play(&mut cluster, &board) => result,
+        () = stop => Err(DemoError::Interrupted),
+    };
+    let ended = cluster.end().await;
+    let report = result?;
+    ended?;
+    Ok(report)
 }
 
 async fn run_on(

@@ -23,7 +23,7 @@ pub use admin::{
     RoleIn, TokenInfo, UserChange,
 };
 pub use consensus::{
-    FollowerView, GroupDoor, GroupView, LogEntryView, LogView, QuorumView, VoterView,
+    FollowerView, GroupDoor, GroupView, LogEntryView, LogView, QuorumView, StateView, VoterView,
 };
 pub use coordination::{CoordinationError, Coordinator};
 pub(crate) use data::TIMEOUT_MAX;

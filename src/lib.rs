@@ -3,6 +3,7 @@
 //!
 //! - [`doors`]: what a node offers, as traits
 //! - [`faces`]: the Redis and HTTP servers on top of the doors
+//! - [`client`]: guards of locks and elections, for other programs
 //! - [`node`]: a node, put together from the protocol crates
 //! - [`store`]: its storage engines and the group commit
 //! - [`tls`]: TLS between clients and faces
@@ -14,6 +15,7 @@
 
 pub mod check;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod demo;
 pub mod doors;

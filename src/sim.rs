@@ -23,7 +23,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod agreement;
 mod ask;
+mod bidder;
 pub mod campaign;
 mod client;
 mod clock;
@@ -32,6 +34,7 @@ mod direct;
 mod disk;
 mod draw;
 mod eye;
+mod grants;
 mod history;
 mod host;
 mod layout;
@@ -56,6 +59,7 @@ pub use cluster::{Seen, SimError, Simulation, run};
 pub use disk::SimDisk;
 pub use draw::Focus;
 pub use draw::incident::Incident;
+pub use grants::{Fortune, Heard};
 pub use history::{Fate, Need, Told};
 pub use layout::Layout;
 pub use network::Network;
@@ -64,6 +68,7 @@ pub use network::state::Conditions;
 pub use oracle::Violation;
 pub use panics::PANIC;
 pub use plan::action::Action;
+pub use plan::bid::{Bid, Stake, Thing, Wish};
 pub use plan::request::{Ask, Deed, Key, Kind};
 pub use plan::shape::{Knobs, Shape};
 pub use plan::{Plan, Step};

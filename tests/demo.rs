@@ -82,6 +82,39 @@ fn a_small_demo_splits_heals_crashes_and_proves_it() {
 }
 
 #[test]
+fn a_holder_that_comes_back_too_late_is_refused_and_the_story_says_so() {
+    let home = tempfile::tempdir().unwrap();
+    let output = demo(home.path(), "--scene fencing --output json")
+        .output()
+        .unwrap();
+    let (stdout, story) = (
+        String::from_utf8(output.stdout).unwrap(),
+        String::from_utf8(output.stderr).unwrap(),
+    );
+    assert_eq!(output.status.code(), Some(0), "{story}\n{stdout}");
+    let report: Value = serde_json::from_str(&stdout).unwrap();
+    let number = |field: &str| report[field].as_u64().unwrap();
+    assert!(number("second_token") > number("first_token"), "{report}");
+    assert_eq!(
+        (number("late_requests"), number("refused")),
+        (6, 6),
+        "{report}"
+    );
+    assert_eq!(
+        (number("nodes"), number("unchanged_at")),
+        (3, 3),
+        "{report}"
+    );
+    assert_eq!(
+        (&report["plain_replaced"], &report["held"]),
+        (&Value::Bool(true), &Value::Bool(true))
+    );
+    let named = format!("FENCED requests below token {},", number("second_token"));
+    assert!(story.contains(&named), "{story}");
+    assert_eq!(left_in(home.path()), 0);
+}
+
+#[test]
 fn an_interrupt_ends_all_nodes_and_leaves_nothing() {
     let home = tempfile::tempdir().unwrap();
     let mut child = demo(home.path(), "--datacenters 2 --nodes 1")

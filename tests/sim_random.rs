@@ -1,7 +1,7 @@
 //! Random histories depend on their seeds and plans, and on nothing else.
 
 use quorate::sim::scenario::{Scenario, ScenarioError};
-use quorate::sim::{Action, Ask, Deed, Key, Kind, Plan, Step, play};
+use quorate::sim::{Action, Ask, Deed, Fortune, Key, Kind, Plan, Step, play};
 use quorate_dynamo::Consistency;
 
 #[test]
@@ -16,6 +16,28 @@ fn one_seed_gives_one_history() {
         );
         assert_eq!(first.trace, second.trace, "seed {seed}: two runs differ");
     }
+}
+
+/// Locks, semaphores and elections under every fault, and writes under the granted tokens.
+#[test]
+fn random_histories_of_locks_keep_every_promise() {
+    let bids = |plan: &Plan| {
+        let steps = plan.steps.iter();
+        steps
+            .filter(|step| matches!(step.action, Action::Bid(_)))
+            .count()
+    };
+    let seeds = (100..).filter(|seed| bids(&Plan::from_seed(*seed)) > 60);
+    let mut granted = 0;
+    for seed in seeds.take(5) {
+        let outcome = play(&Plan::from_seed(seed));
+        assert_eq!(outcome.violations, [], "seed {seed}");
+        let grants = outcome.heard.iter();
+        granted += grants
+            .filter(|heard| matches!(heard.fortune, Fortune::Granted(_)))
+            .count();
+    }
+    assert!(granted > 20, "only {granted} grants");
 }
 
 #[test]

@@ -193,9 +193,10 @@ class Cluster:
         self.nodes.append(node)
         return node
 
-    def add(self, name, datacenter):
+    def add(self, name, datacenter, *flags):
         join = ["--join", self.nodes[0].ready["quic"], "--token", self.nodes[0].ready["join_token"]] if self.nodes else ["--found"]
-        self.make(name, datacenter).start(*join)
+        self.make(name, datacenter).start(*join, *flags)
+        return self.nodes[-1]
 
     def wait_complete(self, seconds=20):
         """Waits until every node sees all others alive and the default keyspace has a replica in each datacenter."""

@@ -194,6 +194,10 @@ class Site:
             if machine.node is not None and machine.node.poll() is None:
                 wait_until(f"{machine.name} reports converged", lambda: machine.status()["converged"], seconds)
 
+    def switch_port(self, port, state):
+        """Plugs the cable of a machine in (`up`) or out (`down`)."""
+        must(self.switch.inside("ip", "link", "set", port, state))
+
     def wait_down(self, name, seen_by=None, seconds=20):
         """Waits until everybody who looks takes the node for dead."""
         for machine in seen_by or [self.a]:

@@ -14,8 +14,10 @@
 //! machine           what a group decides, as its author writes it
 //! topology_machine  the topology as such a machine
 //! coordination_machine  locks and their like as such a machine
+//! status            what a node says of its part in a group
 //! messages          what nodes say to each other
 //! log               log, vote and markers in the node's store
+//! mark              the hash of a state at one entry
 //! hosted            a machine as the engine and its onlookers see it
 //! apply             committed entries into the machine; snapshots
 //! peer              calls to one other node
@@ -28,8 +30,10 @@
 //! pulse             the signs of life of all groups at once
 //! pace              heartbeats and elections as fast as the network allows
 //! hand_over         handing the leadership to another voter
+//! witness           a voter that leads only until somebody else can
 //! details           what operators want to know; the tail of the log
 //! survey            what the voters of a group say of themselves
+//! agree             whether all replicas have the same state
 //! read              queries at three strengths, here or at another node
 //! attend            a part in a group of voters, as long as the node votes
 //! serve             answers to other nodes of a group
@@ -39,6 +43,7 @@
 //!
 //! Each file uses only files above it.
 
+mod agree;
 mod apply;
 mod attend;
 mod codec;
@@ -55,6 +60,7 @@ mod link;
 mod lives;
 mod log;
 mod machine;
+mod mark;
 mod members;
 mod messages;
 mod pace;
@@ -65,20 +71,23 @@ mod read;
 mod recovery;
 mod registry;
 mod serve;
+mod status;
 mod survey;
 mod topology_machine;
 mod types;
+mod witness;
 
 pub use config::{ConsensusConfig, ConsensusConfigError, Pace};
-pub use details::{FollowerDetails, GroupDetails, GroupStatus, LogLine, LogLineKind, Role};
+pub use details::{FollowerDetails, GroupDetails, LogLine, LogLineKind};
 pub use error::{FoundError, HandOverError, OpenError, ProposeError, QueryError};
 pub use group::{Boxed, Group};
 pub use link::{Link, LinkError};
-pub use lives::VoteTrust;
 pub use machine::{GroupId, Machine, ReadLevel};
+pub use mark::Mark;
 pub use propose::CommitTimes;
 pub use recovery::{Recovery, RecoveryError};
 pub use registry::{Consensus, ControlGroup, GroupReport};
+pub use status::{GroupStatus, Role, VoteTrust};
 
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,7 @@
 //! latch         numbers that fall to 0
 //! metadata      small values under names
 //! request       which commands have been answered already
+//! restore       what may be asked to put a saved state in place of the present one
 //! command       what may be asked, and the answers
 //! state         Coordination: all of it together, and how it is numbered
 //! acquire       from a request to a grant
@@ -20,6 +21,7 @@
 //! apply         one command in, one outcome out
 //! view          looking at it: lists, chains of waiting, what a wait has come to
 //! image         the state as bytes
+//! archive       the state in a file, and back
 //! ```
 //!
 //! The first nine know only `session`. What several of them have in common happens in `acquire`
@@ -27,6 +29,7 @@
 
 mod acquire;
 mod apply;
+mod archive;
 mod barrier;
 mod command;
 mod deadlock;
@@ -38,11 +41,13 @@ mod lock;
 mod metadata;
 mod queue;
 mod request;
+mod restore;
 mod semaphore;
 mod session;
 mod state;
 mod view;
 
+pub use archive::{ArchiveError, archived, unarchived};
 pub use barrier::{
     BarrierCommand, BarrierEvent, BarrierOutcome, BarrierRefusal, PARTIES_MAX, RoundEnd,
 };
@@ -57,6 +62,7 @@ pub use metadata::{
 };
 pub use queue::{AGE_MS, WAITERS_MAX};
 pub use request::{ANSWERS_MAX, CLIENTS_MAX, ClientId, ProposalId, ProposalRefusal};
+pub use restore::{RESTORE_PART_BYTES_MAX, RestoreCommand, RestoreOutcome};
 pub use semaphore::{PERMITS_MAX, SemaphoreCommand, SemaphoreOutcome};
 pub use session::{
     AcquireRefusal, Acquired, By, DELAY_MS_MAX, Deadlocked, HOLDER_BYTES_MAX, HoldRef, Holder,
@@ -64,7 +70,7 @@ pub use session::{
     SessionCommand, SessionEnd, SessionEvent, SessionId, SessionOutcome, SessionSpec, TICK_MS_MAX,
     TTL_MS_MAX, TTL_MS_MIN, Ttl, WAIT_MS_MAX, WaitId, WordError,
 };
-pub use state::{Coordination, RESTORE_LEAP};
+pub use state::{ARCHIVE_BYTES_MAX, Coordination, RESTORE_LEAP};
 pub use view::{
     CHAIN_MAX, ChainLink, CoordinationAnswer, CoordinationQuery, LISTED_MAX, LockHolder, LockView,
     LockWaiter, WaitStanding,

@@ -68,6 +68,8 @@ quorate_crdt::bugs! {
     HOLDS_LEFT_BEHIND = "holds-left-behind": "a session ends and keeps its locks";
     /// Whoever holds a lock later has a lower token, and is the one that is refused.
     TOKENS_BEGIN_AGAIN = "tokens-begin-again": "tokens begin anew with the log of a restored group";
+    /// The holder of an older lock is refused by all data.
+    FLOOR_TOO_HIGH = "floor-too-high": "the newest token that is held is published as the oldest";
     /// A reader and a writer are in at the same time.
     SHARED_BESIDE_EXCLUSIVE = "shared-beside-exclusive": "a lock is shared while somebody holds it exclusively";
     /// A reader becomes a writer while others read.
@@ -90,6 +92,14 @@ quorate_crdt::bugs! {
     LATCH_SET_AGAIN = "latch-set-again": "a latch that is counting is set to another number";
     /// One of two clients that have read the same value overwrites what the other has written.
     METADATA_SET_BLINDLY = "metadata-set-blindly": "metadata is replaced although it is not what was expected";
+    /// The machine that is there to vote only is asked for everything that needs the leader.
+    WITNESS_STANDS = "witness-stands": "a witness stands for election like any other voter";
+    /// Data lies on a machine without the disk for it.
+    WITNESS_HOLDS = "witness-holds": "partitions are placed on a witness";
+    /// Nobody who holds data can lead, and nothing is decided when one of them dies.
+    WITNESS_KEEPS_ALL_BACK = "witness-keeps-all-back": "a witness stands for no election, even if it alone has an entry that is decided";
+    /// A replica that has decided otherwise answers, leads and is copied.
+    DIFFERENT_GOES_ON = "different-goes-on": "a replica whose state differs from that of the others takes part as before";
     /// Two groups take each other's log for theirs.
     GROUPS_SHARE_A_LOG = "groups-share-a-log": "the records of all groups have the same keys";
     /// A leader that was cut off answers with what was replaced meanwhile.

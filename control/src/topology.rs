@@ -69,6 +69,9 @@ pub struct NodeInfo {
     pub next_key: Option<PublicKey>,
     /// Whether it votes in the control group. Nodes that do not vote are learners.
     pub voter: bool,
+    /// Whether it is there to vote only: it holds no partitions and no hints, and leads a group
+    /// only until somebody else can.
+    pub witness: bool,
 }
 
 /// A named set of keys with its own replication and default levels.

@@ -64,7 +64,7 @@ use quorate_control::topology::Topology;
 use quorate_crdt::{Hlc, NodeId, Now, ReplicaId};
 
 use crate::planted;
-use crate::protocol::{Config, Effect, Input, Message, Place, Timer};
+use crate::protocol::{Config, Effect, Input, Message, Place, Refusal, Timer};
 use crate::replica::{Delta, Held, Replica, restore};
 use crate::seen::At;
 
@@ -254,13 +254,13 @@ impl Dynamo {
                 ranges,
                 digest,
                 context,
-                claim,
+                look,
             } => {
                 let asked = Asked {
                     ranges: &ranges,
                     digest,
                     context: context.as_ref(),
-                    claim,
+                    look: look.as_ref(),
                 };
                 self.on_read(from, id, place, asked, effects);
             }
@@ -399,24 +399,29 @@ impl Dynamo {
         Some(replica)
     }
 
-    /// Joins a delta from another node. Returns false if this node has no such replica. No delta is
-    /// refused for its stamps: what one replica holds must reach all of them. A stamp from the
-    /// future does not move the clock, and any write that sees it replaces it.
-    fn join(&mut self, now: Now, place: Place, delta: &Delta) -> bool {
+    /// Joins a delta from another node. No delta is refused for its stamps: what one replica holds
+    /// must reach all of them. A stamp from the future does not move the clock, and any write that
+    /// sees it replaces it.
+    ///
+    /// # Errors
+    /// `NotServing` if this node has no such replica. `OtherLives` if something is fenced here and
+    /// the node that sends it has since become another replica.
+    fn join(&mut self, now: Now, from: NodeId, place: Place, delta: &Delta) -> Result<(), Refusal> {
         let far_ahead = latest_stamp(delta)
             .is_some_and(|latest| self.clocks.hybrid.observe(now, latest).is_err());
         if far_ahead && planted::DRIFT_BLOCKS_REPAIR.is_planted() {
-            return false;
+            return Err(Refusal::NotServing);
         }
-        let joined = self.replica_mut(place).map(|replica| {
-            replica.join(delta);
-            replica.is_spent()
-        });
-        if joined == Some(true) {
+        let replica = self.replica_mut(place).ok_or(Refusal::NotServing)?;
+        if replica.is_former(from, delta.replica) {
+            return Err(Refusal::OtherLives);
+        }
+        replica.join(delta);
+        if replica.is_spent() {
             self.places.renewal.want();
         }
         self.note_remains(place.at());
-        joined.is_some()
+        Ok(())
     }
 
     /// Whether the disk has room for this delta. A full disk still takes deltas that only remove.

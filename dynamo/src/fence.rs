@@ -58,6 +58,15 @@ impl Rank {
     pub fn of(token: u64, sequence: u64) -> Self {
         Self { token, sequence }
     }
+
+    /// The lowest rank above this one.
+    #[must_use]
+    pub fn next(self) -> Self {
+        match self.sequence.checked_add(1) {
+            Some(sequence) => Self { sequence, ..self },
+            None => Self::of(self.token.saturating_add(1), 0),
+        }
+    }
 }
 
 /// Decides which of several entries of a row is read: the one with the highest rank and, among

@@ -356,8 +356,9 @@ pub enum Reply {
     Page {
         /// The keys.
         keys: Vec<SavedKey>,
-        /// What to pass as `after` for the next page; `None` after the last page.
-        next: Option<PageEnd>,
+        /// What to pass as `after` for the next page; `None` after the last page. Behind a pointer:
+        /// the largest reply decides how much is copied wherever any reply moves.
+        next: Option<Box<PageEnd>>,
     },
 }
 
@@ -459,11 +460,21 @@ pub enum RequestError {
         /// The level asked for.
         level: Consistency,
     },
-    /// Under a token only named strings, fields and elements can be read and changed, and a request
-    /// takes no name: whole collections and whole partitions have rows that may yet appear. Not
-    /// applied.
+    /// Under a token only keys can be read and changed, and a request takes no name. Not applied.
     #[error("this cannot be done under a fencing token")]
     NotUnderToken,
+    /// Under a token a whole collection is read only when nothing of an earlier holder can appear
+    /// in it any more, and these replicas have not said that they would refuse it. Its rows can be
+    /// read by name.
+    #[error(
+        "an earlier holder may still add to the collection through replicas that have not said that they refuse it"
+    )]
+    NotClosed {
+        /// The replicas that cannot be reached, have not answered, or have not reported yet.
+        missing: Vec<NodeId>,
+        /// Those that refused, with their reasons.
+        refused: Vec<(NodeId, Refusal)>,
+    },
     /// A request of a later holder of the lock has been there, or this holder has given the request
     /// up since.
     #[error("requests below token {token}, sequence {since}, are fenced off")]

@@ -250,6 +250,14 @@ quorate_crdt::bugs! {
     REFILL_FROM_ONE = "refill-from-one": "a replica that was filled by one that a later holder had not reached admits an earlier one";
     /// A write without a token does not ask whether something hides it.
     HIDDEN_UNSEEN = "hidden-unseen": "a write without a token is acknowledged, and hidden behind one under a lock that its node has missed";
+    /// A whole collection is read under a token when a majority has answered.
+    CLOSED_BY_QUORUM = "closed-by-quorum": "an element that an earlier holder has added at one replica appears in a set that a later one has read";
+    /// Lower ranks count as closed when the replica itself is fenced.
+    REAP_EARLY = "reap-early": "a row that a holder has read once is replaced by an earlier holder's write that was stuck";
+    /// What removals under locks leave is never dropped.
+    MARKS_KEPT = "marks-kept": "every key that was ever removed under a lock takes space for ever";
+    /// What a replica had sent before it lost its disk is joined.
+    FORMER_LIFE_JOINS = "former-life-joins": "an element that an earlier holder has added at a lost replica appears in a set that a later one has read";
     /// Reports to an earlier life of a replica count for the present one.
     OLD_LIFE = "old-life": "a replica counts as filled by a report from before what it had acknowledged";
 }

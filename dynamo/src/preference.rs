@@ -43,7 +43,7 @@ pub fn nearest(
 
 /// The nodes that may keep a hint for an unreachable holder of the partition, best first. Nodes in
 /// `me`'s datacenter come before others; within each group, racks without a holder come first; ties
-/// keep the order of `nearest`. Holders themselves are left out.
+/// keep the order of `nearest`. Holders themselves are left out, and so are witnesses.
 pub fn fallbacks(
     topology: &Topology,
     placement: &Placement,
@@ -57,12 +57,13 @@ pub fn fallbacks(
             .get(node)
             .map(|info| (&info.datacenter, &info.rack))
     };
+    let is_witness = |node: &NodeId| topology.nodes.get(node).is_some_and(|info| info.witness);
     let holders = placement.holders();
     let taken: BTreeSet<_> = holders.iter().filter_map(place).collect();
     let mut others: Vec<NodeId> = nearest
         .iter()
         .copied()
-        .filter(|node| !holders.contains(node))
+        .filter(|node| !holders.contains(node) && !is_witness(node))
         .collect();
     others.sort_by_cached_key(|node| {
         (

@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize};
 pub use crate::names::{FlightId, RequestId, Ticket};
 use crate::op::{Answer, Receipt, Request, RequestError};
 pub use crate::refusal::Refusal;
-pub use crate::seen::{At, Place, Seen};
+pub use crate::seen::{At, Fencing, Place, Seen};
 pub use config::{Config, RecentBounds, Removal};
-pub use message::{Answers, Ask, Attempt, Message, Piece, Purpose, Route, StreamId, Then};
+pub use message::{Answers, Ask, Attempt, Look, Message, Piece, Purpose, Route, StreamId, Then};
 
 /// What can happen to a core.
 #[derive(Clone, Debug)]

@@ -47,6 +47,10 @@ pub enum Refusal {
     /// The replica keeps as many fences as it may and does not know this lock.
     #[error("it keeps fences of too many locks")]
     FencesFull,
+    /// It has heard of other replicas of the holders than the node that asks; or what it was sent
+    /// comes from a replica that it knows to have been replaced.
+    #[error("it has heard of other lives of the replicas")]
+    OtherLives,
     /// The node has no such replica, or the answer would be too large for one message.
     #[error("it does not serve this")]
     NotServing,

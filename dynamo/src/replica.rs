@@ -11,6 +11,7 @@
 //! Residuals are an addition: see `docs/adr/0003-one-context-per-partition-replica.md`.
 
 mod admit;
+mod closed;
 mod delta;
 mod disk;
 mod erased;

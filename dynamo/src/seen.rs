@@ -72,6 +72,16 @@ pub struct Seen {
     /// The receiving node's replica, as far as the sender has heard of it. What was sent to an
     /// earlier one may be older than what that one has acknowledged.
     pub to: Option<ReplicaId>,
-    /// Below which rank it refuses requests under locks.
+    /// What it says about locks; `None` if it has heard of none.
+    pub fencing: Option<Box<Fencing>>,
+}
+
+/// What a replica says about locks.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fencing {
+    /// Below which rank it refuses requests.
     pub fences: Fences,
+    /// The replicas of the other holders, as far as it has heard of them. It takes nothing any more
+    /// from those that were there before. Empty if nothing but the lowest token is known here.
+    pub lives: Vec<ReplicaId>,
 }

@@ -169,6 +169,8 @@ pub struct JoinRequest {
     /// Whether its store promises that what it has synchronised survives a power loss. Other nodes
     /// vote only if nobody else can.
     pub durable: bool,
+    /// Whether it is there to vote only.
+    pub witness: bool,
     /// The name of the dead member whose place it takes.
     pub replaces: Option<Arc<str>>,
     /// What it could not start without.
@@ -232,6 +234,11 @@ pub enum JoinRefusal {
         "the node to be replaced is in another datacenter: join with its --datacenter, as `quorate node list` shows it"
     )]
     OtherDatacenter,
+    /// Of the newcomer and the node to be replaced one is a witness.
+    #[error(
+        "of the newcomer and the node to be replaced one is a witness and the other is not: give --witness for both or for neither"
+    )]
+    OtherKind,
     /// It was told another number of partitions than the cluster has.
     #[error(
         "the keyspaces of this cluster have {partitions} partitions, and the newcomer was told {told}: leave --partitions out, or give the same number"

@@ -11,7 +11,7 @@ use serde_json::Value;
 const NEMESIS: &str = "nemesis";
 
 /// Who a line is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "Value", into = "Value")]
 pub enum Process {
     /// A client. It has at most one operation under way.
@@ -74,9 +74,11 @@ pub enum Action {
     Increment,
     /// Sets a register from the first of two values to the second, or fails.
     Cas,
-    /// Takes a lock.
+    /// Takes a lock, permits of a semaphore, or the leadership of an election.
     Acquire,
-    /// Gives a lock back.
+    /// Holds it for longer.
+    Renew,
+    /// Gives it back.
     Release,
     /// Anything else: the name of a fault, such as `kill`.
     Other(Box<str>),
@@ -86,6 +88,11 @@ impl Action {
     /// Whether it changes nothing.
     pub fn is_read(&self) -> bool {
         matches!(self, Self::Read | Self::FinalRead)
+    }
+
+    /// Whether it is about who holds something.
+    pub fn is_about_holding(&self) -> bool {
+        matches!(self, Self::Acquire | Self::Renew | Self::Release)
     }
 
     fn name(&self) -> &str {
@@ -98,6 +105,7 @@ impl Action {
             Self::Increment => "increment",
             Self::Cas => "cas",
             Self::Acquire => "acquire",
+            Self::Renew => "renew",
             Self::Release => "release",
             Self::Other(name) => name,
         }
@@ -115,6 +123,7 @@ impl From<Box<str>> for Action {
             "increment" => Self::Increment,
             "cas" => Self::Cas,
             "acquire" => Self::Acquire,
+            "renew" => Self::Renew,
             "release" => Self::Release,
             _ => Self::Other(name),
         }
@@ -235,12 +244,13 @@ impl History {
         });
     }
 
-    /// Records that the open operation of `process` was done. `read` is the value of a read and is
-    /// ignored for anything else.
-    pub fn ok(&mut self, process: u64, read: Value, time: u64) {
+    /// Records that the open operation of `process` was done. `answer` is the value of a read, the
+    /// token of a grant, or whether what was renewed or given back was held; it is ignored for
+    /// anything else.
+    pub fn ok(&mut self, process: u64, answer: Value, time: u64) {
         self.complete(process, Kind::Ok, time, |event| {
-            if event.f.is_read() {
-                event.value = read;
+            if event.f.is_read() || event.f.is_about_holding() {
+                event.value = answer;
             }
         });
     }

@@ -8,8 +8,7 @@
 //! beginning, or never. The problem is NP-complete, so the search has a budget.
 
 use std::collections::{BTreeSet, HashSet};
-
-use serde_json::Value;
+use std::hash::Hash;
 
 use super::history::Action;
 use super::operation::Operation;
@@ -22,73 +21,31 @@ use super::violation::Violation;
 const STEPS_MAX: usize = 2_000_000;
 
 /// The sequential behaviour of a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Machine {
-    /// Holds the last value written.
-    Register,
-    /// Held by at most one process. Where grants carry a fencing token, it must rise.
-    Lock,
-}
+pub(super) trait Machine {
+    /// What a key is between two operations.
+    type State: Clone + Default + Eq + Hash;
+    /// What it means that there is no order.
+    const NO_ORDER: &'static str;
 
-/// The value of a register or the holder of a lock, and the last fencing token.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-struct State {
-    value: Option<Box<str>>,
-    token: Option<u64>,
-}
+    /// Whether the operation is one of this machine.
+    fn knows(&self, action: &Action) -> bool;
 
-fn value(of: &Value) -> Option<Box<str>> {
-    (!of.is_null()).then(|| of.to_string().into())
-}
-
-impl Machine {
     /// The state after `operation`, or `None` if it cannot happen in `state`.
-    fn step(self, state: &State, operation: &Operation<'_>) -> Option<State> {
-        match self {
-            Self::Register => Self::register(state, operation),
-            Self::Lock => Self::lock(state, operation),
-        }
-    }
+    fn step(&self, state: &Self::State, operation: &Operation<'_>) -> Option<Self::State>;
 
-    fn register(state: &State, operation: &Operation<'_>) -> Option<State> {
-        let call = &operation.call.value;
-        let next = |value| Some(State { value, token: None });
-        match operation.call.f {
-            Action::Write => next(value(call)),
-            Action::Remove => next(None),
-            Action::Cas => (value(call.get(0)?) == state.value)
-                .then_some(())
-                .and_then(|()| next(value(call.get(1)?))),
-            _ => (value(operation.answer()) == state.value).then(|| state.clone()),
-        }
-    }
-
-    fn lock(state: &State, operation: &Operation<'_>) -> Option<State> {
-        let who: Box<str> = operation.who().into();
-        match operation.call.f {
-            Action::Acquire if state.value.is_none() => {
-                let token = operation.answer().as_u64().or(state.token);
-                let rises = operation
-                    .answer()
-                    .as_u64()
-                    .is_none_or(|token| state.token.is_none_or(|before| before < token));
-                rises.then_some(State {
-                    value: Some(who),
-                    token,
-                })
-            }
-            Action::Release => (state.value.as_ref() == Some(&who)).then_some(State {
-                value: None,
-                token: state.token,
-            }),
-            _ => None,
-        }
-    }
+    /// Whether `other` can be left out of `all` only together with `chosen`. If there is an order
+    /// of all, there must be one without all of these.
+    fn goes_with(
+        &self,
+        chosen: &Operation<'_>,
+        other: &Operation<'_>,
+        all: &[Operation<'_>],
+    ) -> bool;
 }
 
 /// Searches an order of `operations`, which are in the order of their beginnings.
-pub(super) fn check<'h>(
-    machine: Machine,
+pub(super) fn check<'h, M: Machine>(
+    machine: &M,
     operations: &[Operation<'h>],
 ) -> Result<Option<Violation<'h>>, Unusable> {
     let kept: Vec<Operation<'h>> = operations
@@ -100,38 +57,31 @@ pub(super) fn check<'h>(
         return Ok(None);
     }
     let shown = shortest(machine, kept)?;
-    let who = match machine {
-        Machine::Register => "no order of these operations explains every read",
-        Machine::Lock => "no order of these operations has one holder at a time and rising tokens",
-    };
     Ok(Some(Violation::new(
         Rule::NotLinearizable,
-        who.to_owned(),
+        M::NO_ORDER.to_owned(),
         &shown,
     )))
 }
 
 /// Leaves out what cannot matter: a refused operation did not happen, and a read without an answer
 /// says nothing.
-fn relevant(machine: Machine, operation: &Operation<'_>) -> bool {
-    let mine = match machine {
-        Machine::Register => !matches!(operation.call.f, Action::Acquire | Action::Release),
-        Machine::Lock => matches!(operation.call.f, Action::Acquire | Action::Release),
-    };
-    mine && if operation.call.f.is_read() {
-        operation.done()
-    } else {
-        operation.possible()
-    }
+fn relevant<M: Machine>(machine: &M, operation: &Operation<'_>) -> bool {
+    machine.knows(&operation.call.f)
+        && if operation.call.f.is_read() {
+            operation.done()
+        } else {
+            operation.possible()
+        }
 }
 
 /// The search. The entries are beginnings and ends in their order; whatever has been put in order
 /// is taken out of the list.
-fn ordered(machine: Machine, operations: &[Operation<'_>]) -> Result<bool, Unusable> {
+fn ordered<M: Machine>(machine: &M, operations: &[Operation<'_>]) -> Result<bool, Unusable> {
     let mut search = Search::new(operations);
-    let mut state = State::default();
-    let mut stack: Vec<(usize, State)> = Vec::new();
-    let mut seen: HashSet<(Box<[u64]>, State)> = HashSet::new();
+    let mut state = M::State::default();
+    let mut stack: Vec<(usize, M::State)> = Vec::new();
+    let mut seen: HashSet<(Box<[u64]>, M::State)> = HashSet::new();
     let mut at = search.next[0];
     for _ in 0..STEPS_MAX {
         if search.left == 0 {
@@ -263,12 +213,12 @@ impl Search {
 /// everything that can be left out.
 ///
 /// If a history has an order, then it still has one without any read, without a write together with
-/// all reads of its value, and without a grant of a lock together with its return. So whatever part
-/// has no order shows what is wrong with the whole.
-fn shortest(
-    machine: Machine,
-    mut operations: Vec<Operation<'_>>,
-) -> Result<Vec<Operation<'_>>, Unusable> {
+/// all reads of its value, and without all grants of one process together with all that names them.
+/// So whatever part has no order shows what is wrong with the whole.
+fn shortest<'h, M: Machine>(
+    machine: &M,
+    mut operations: Vec<Operation<'h>>,
+) -> Result<Vec<Operation<'h>>, Unusable> {
     let ends: BTreeSet<usize> = operations
         .iter()
         .filter(|operation| operation.done())
@@ -321,19 +271,12 @@ fn until<'h>(operations: &[Operation<'h>], end: usize) -> Vec<Operation<'h>> {
 }
 
 /// Operations that can only be left out together.
-fn unit(machine: Machine, operations: &[Operation<'_>], at: usize) -> BTreeSet<usize> {
+fn unit<M: Machine>(machine: &M, operations: &[Operation<'_>], at: usize) -> BTreeSet<usize> {
     let chosen = &operations[at];
-    let same = |other: &Operation<'_>| match (machine, &chosen.call.f) {
-        (Machine::Register, Action::Write) => {
-            other.call.f.is_read() && *other.answer() == chosen.call.value
-        }
-        (Machine::Lock, _) => other.call.process == chosen.call.process,
-        _ => false,
-    };
     operations
         .iter()
         .enumerate()
-        .filter(|(number, other)| *number == at || same(other))
+        .filter(|(number, other)| *number == at || machine.goes_with(chosen, other, operations))
         .map(|(number, _)| number)
         .collect()
 }

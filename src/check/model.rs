@@ -22,7 +22,8 @@ pub enum Model {
     Session,
     /// At the end all nodes show the same.
     Converge,
-    /// At most one holder at a time: linearizable.
+    /// Held by one at a time, or by as many as may share it, under rising tokens, and not lost
+    /// before its time: linearizable.
     Lock,
 }
 

@@ -27,7 +27,7 @@ fn kind(operation: &Operation<'_>) -> Option<Model> {
         Action::Write | Action::Cas => Some(Model::Register),
         Action::Add => Some(Model::Set),
         Action::Increment => Some(Model::Counter),
-        Action::Acquire | Action::Release => Some(Model::Lock),
+        Action::Acquire | Action::Renew | Action::Release => Some(Model::Lock),
         Action::Read | Action::FinalRead | Action::Remove | Action::Other(_) => None,
     }
 }

@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::*;
 
 /// A case starts with `== name | model option… => verdict`. Its lines are `begin-end process f key
-/// value [LEVEL] [@node] [#session] [fail|info]`; without an end the operation stays open. `at
-/// nemesis f node` is a fault.
+/// value [LEVEL] [@node] [#session] [terms] [fail|info]`; without an end the operation stays open.
+/// `at nemesis f node` is a fault.
 struct Case<'t> {
     name: &'t str,
     model: Model,
@@ -102,20 +102,24 @@ fn events(line: &str) -> Vec<Event> {
         .split_once('/')
         .map_or((words[3], None), |(key, field)| (key, Some(field.into())));
     let f = Action::from(Box::from(words[2]));
-    let asked = if f.is_read() || words[2] == "acquire" {
-        Value::Null
-    } else {
-        value.clone()
-    };
+    let answered = f.is_read() || f == Action::Acquire;
+    let asked = if answered { Value::Null } else { value.clone() };
     let mut call = Call {
         field,
         ..Call::new(process, f, key, asked)
     };
     let (mut outcome, mut session) = ("ok", None);
+    let mut answer = if answered {
+        value.clone()
+    } else {
+        Value::Bool(true)
+    };
     for word in &words[5..] {
         match (word.strip_prefix('@'), word.strip_prefix('#')) {
             (Some(node), _) => call.node = Some(node.into()),
             (_, Some(number)) => session = Some(number.parse().unwrap()),
+            _ if word.starts_with('{') => call.value = serde_json::from_str(word).unwrap(),
+            _ if *word == "lost" => (outcome, answer) = ("ok", Value::Bool(false)),
             _ if word.chars().all(char::is_uppercase) => call.level = Some((*word).into()),
             _ => outcome = word,
         }
@@ -123,7 +127,7 @@ fn events(line: &str) -> Vec<Event> {
     history.invoke(call, begin.parse().unwrap());
     if let Ok(end) = end.parse() {
         match outcome {
-            "ok" => history.ok(process, value.clone(), end),
+            "ok" => history.ok(process, answer, end),
             "fail" => history.fail(process, "NOTQUORATE", end),
             _ => history.info(process, "TIMEOUT", end),
         }
@@ -131,12 +135,6 @@ fn events(line: &str) -> Vec<Event> {
     let mut events = history.events().to_vec();
     for event in &mut events {
         event.session = session;
-    }
-    // The number of a grant comes with its answer.
-    if let [call, last] = &mut events[..]
-        && call.f == Action::Acquire
-    {
-        last.value = value;
     }
     events
 }

@@ -38,6 +38,14 @@ pub enum Unusable {
         /// The value in the history.
         value: Box<str>,
     },
+    /// A request to hold something does not say how.
+    #[error("key {key}: an acquire takes {{ttl, shared, permits, of}}: {cause}")]
+    BadTerms {
+        /// The key.
+        key: Box<str>,
+        /// What is wrong with its value.
+        cause: Box<str>,
+    },
     /// A process began an operation before its previous one had ended.
     #[error("line {line}: the process already has an operation under way")]
     TwoAtOnce {

@@ -1,9 +1,12 @@
 //! `quorate consensus`: who decides, whether there are enough of them, and what follows from that
 //! for reads and writes. Over HTTP.
 
+mod entry;
 mod judge;
 mod read;
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -16,8 +19,9 @@ use super::fail::Failure;
 use super::globals::Globals;
 use super::http::{self, Client};
 use super::output::{self, Output};
-use crate::doors::{AccessKind, GroupView, LogEntryView, QuorumView, Status};
+use crate::doors::{AccessKind, GroupView, LogEntryView, QuorumView, StateView, Status};
 use crate::table::Table;
+use entry::{AddNode, Enter, Init};
 use judge::Finding;
 use read::Read;
 
@@ -64,6 +68,14 @@ enum Verb {
     VerifyQuorum(Verify),
     /// Set the default levels of a keyspace, and say what they give up.
     SetQuorum(Set),
+    /// Say how to begin a cluster: it begins with its first node.
+    Init(Init),
+    /// Make a token for one node, and say how to start the node with it.
+    Join(Enter),
+    /// As join. The cluster chooses which of its nodes vote.
+    AddNode(AddNode),
+    /// As join, for a node that is there to vote only.
+    AddWitness(Enter),
     /// Take a node out of the cluster. Its data moves to the others first.
     RemoveNode(Remove),
     /// Say what is amiss with a node. The exit code is 1 if something is.
@@ -105,9 +117,28 @@ enum Verb {
         /// Show up to where the present one goes.
         #[arg(long, group = "what")]
         list: bool,
+        /// Put the state in a file in place of the present one: locks, sessions, elections,
+        /// metadata. Tokens go on above those of both.
+        #[arg(long, group = "what", requires = "from")]
+        restore: bool,
+        /// Save the state of the coordination group in this file as well.
+        #[arg(long, value_name = "FILE", requires = "create")]
+        to: Option<PathBuf>,
+        /// The file to restore.
+        #[arg(long, value_name = "FILE", requires = "restore")]
+        from: Option<PathBuf>,
+        /// The file may be of another cluster.
+        #[arg(long, requires = "restore")]
+        foreign: bool,
     },
     /// Read what the coordination group has decided: a value of metadata, an election, locks.
     Read(Read),
+    /// Show how much the state of the node that is asked has of what, and its hashes.
+    Debug {
+        /// Does nothing: it is shown in any case.
+        #[arg(long)]
+        show_state_machine: bool,
+    },
     /// Print the metrics about consensus.
     Metrics {
         /// Does nothing: they are in the text form of Prometheus in any case.
@@ -194,6 +225,10 @@ impl Consensus {
             Verb::Quorum(quorum) => quorum.run(globals, &of_group),
             Verb::VerifyQuorum(verify) => verify.run(globals),
             Verb::SetQuorum(set) => set.run(globals),
+            Verb::Init(init) => init.run(globals),
+            Verb::Join(enter) => enter.run(globals),
+            Verb::AddNode(add) => add.run(globals),
+            Verb::AddWitness(enter) => enter.run_as_witness(globals),
             Verb::RemoveNode(remove) => remove.run(globals, &of_group),
             Verb::Diagnose { node } => diagnose(globals, &of_group, &node),
             Verb::TransferLeader { to_node } => {
@@ -214,7 +249,15 @@ impl Consensus {
                     format!("the log begins with entry {first}")
                 })
             }
-            Verb::Snapshot { create, list: _ } => {
+            Verb::Snapshot {
+                from: Some(from),
+                foreign,
+                ..
+            } => restore(globals, &of_group, &from, foreign),
+            Verb::Snapshot { create, to, .. } => {
+                if let Some(to) = to {
+                    save(globals, &of_group, &to)?;
+                }
                 let made: Value = if create {
                     http::post(globals, &format!("{of_group}/snapshot"), &json!({}))?
                 } else {
@@ -227,6 +270,9 @@ impl Consensus {
                 })
             }
             Verb::Read(read) => read.run(globals),
+            Verb::Debug {
+                show_state_machine: _,
+            } => state(globals, &of_group),
             Verb::Metrics { prometheus: _ } => metrics(globals),
         }
     }
@@ -325,6 +371,41 @@ fn status(globals: &Globals, of_group: &str, detailed: bool) -> Result<(), Failu
         "\n{}",
         table.to_string().trim_end()
     ))?)
+}
+
+fn save(globals: &Globals, of_group: &str, to: &Path) -> Result<(), Failure> {
+    let client = Client::open(globals, globals.patience())?;
+    let archive = client.bytes(&format!("{of_group}/archive"))?;
+    Ok(fs::write(to, archive)?)
+}
+
+fn restore(globals: &Globals, of_group: &str, from: &Path, foreign: bool) -> Result<(), Failure> {
+    let archive = fs::read(from)?;
+    let client = Client::open(globals, globals.patience())?;
+    let path = format!("{of_group}/archive?foreign={foreign}");
+    let restored: Value = client.send(&path, archive)?;
+    told(globals, &restored, "tokens_above", |above| {
+        format!("restored; tokens from now on are above {above}")
+    })
+}
+
+fn state(globals: &Globals, of_group: &str) -> Result<(), Failure> {
+    let state: StateView = http::get(globals, &format!("{of_group}/state"))?;
+    if globals.output == Output::Json {
+        return Ok(print_json(&state)?);
+    }
+    let StateView { group, node, .. } = &state;
+    output::line(format_args!(
+        "{group}: {node} has applied everything up to entry {}",
+        state.applied
+    ))?;
+    for (what, figure) in &state.figures {
+        output::line(format_args!("{what:<18} {figure}"))?;
+    }
+    for (entry, hash) in &state.hashes {
+        output::line(format_args!("hash after entry {entry}: {hash}"))?;
+    }
+    Ok(())
 }
 
 fn leader(globals: &Globals, of_group: &str) -> Result<(), Failure> {

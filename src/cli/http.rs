@@ -113,8 +113,8 @@ enum Method {
     Send(Vec<u8>),
 }
 
-/// The longest answer that is taken, in bytes: a page of a backup, or a document.
-const ANSWER_BYTES_MAX: u64 = 32 * 1024 * 1024;
+/// The longest answer that is taken, in bytes: a page of a backup, a saved state, or a document.
+const ANSWER_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 fn call<T: DeserializeOwned>(
     globals: &Globals,
@@ -159,7 +159,12 @@ impl Client {
 
     /// Gets text.
     pub(super) fn text(&self, path: &str) -> Result<String, Failure> {
-        String::from_utf8(self.call(path, Method::Get)?).map_err(|_not_text| self.strange())
+        String::from_utf8(self.bytes(path)?).map_err(|_not_text| self.strange())
+    }
+
+    /// Gets bytes.
+    pub(super) fn bytes(&self, path: &str) -> Result<Vec<u8>, Failure> {
+        self.call(path, Method::Get)
     }
 
     /// Sends a document and returns the one that is answered.

@@ -172,6 +172,9 @@ fn list(globals: &Globals) -> Result<(), Failure> {
         } else if member.drained {
             state.push_str(", drained");
         }
+        if member.witness {
+            state.push_str(", witness");
+        }
         table.push([
             member.name,
             member.datacenter,

@@ -115,6 +115,10 @@ struct Entrance {
     /// node is filled with what it held. Refused while any member reaches it.
     #[arg(long, value_name = "NAME")]
     replace: Option<String>,
+    /// Join to vote only: the node holds no data, and leads only until another voter can. It makes
+    /// two nodes with data three voters.
+    #[arg(long)]
+    witness: bool,
 }
 
 /// Who may come in as a client.
@@ -244,6 +248,7 @@ impl Start {
             ("token", self.entrance.token),
             ("token_file", self.entrance.token_file),
             ("replace", self.entrance.replace),
+            ("witness", self.entrance.witness.then(|| "true".to_owned())),
             ("password", globals.password.clone()),
             ("tls_cert", path(globals.tls_cert.clone())),
             ("tls_key", path(globals.tls_key.clone())),

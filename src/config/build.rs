@@ -90,23 +90,23 @@ fn join(given: &Given) -> Result<Option<Join>, ConfigError> {
         text.split(',').map(str::trim).map(parse_host).collect()
     })?;
     let replace = given.take("replace", parse_name)?;
+    let witness = given.take("witness", parse_switch)?.unwrap_or(false);
+    let alone = |key| ConfigError::Alone {
+        origin: given.origin(key),
+        key,
+        other: "join",
+    };
     match (addresses, token(given)?) {
         (Some(addresses), token) => Ok(Some(Join {
             addresses,
             token: token.map(|(_, token)| token),
             replace,
+            witness,
         })),
-        (None, None) if replace.is_some() => Err(ConfigError::Alone {
-            origin: given.origin("replace"),
-            key: "replace",
-            other: "join",
-        }),
+        (None, None) if replace.is_some() => Err(alone("replace")),
+        (None, None) if witness => Err(alone("witness")),
         (None, None) => Ok(None),
-        (None, Some((key, _))) => Err(ConfigError::Alone {
-            origin: given.origin(key),
-            key,
-            other: "join",
-        }),
+        (None, Some((key, _))) => Err(alone(key)),
     }
 }
 

@@ -104,6 +104,8 @@ pub struct Join {
     pub token: Option<TokenSource>,
     /// The name of the dead member whose place a newcomer takes.
     pub replace: Option<String>,
+    /// Whether a newcomer is there to vote only.
+    pub witness: bool,
 }
 
 /// Where the join token is. It is looked for only by a node that has yet to join, so its file may

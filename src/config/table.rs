@@ -36,7 +36,7 @@ const ADDRESS: &str = "a string with an IP address and a port, such as \"127.0.0
 
 const FILE: &str = "a string with the path of a PEM file";
 
-pub(super) const KEYS: [Key; 29] = [
+pub(super) const KEYS: [Key; 30] = [
     key("data_dir", "a string with a path"),
     key("node", text::NAME),
     key("datacenter", text::NAME),
@@ -61,6 +61,11 @@ pub(super) const KEYS: [Key; 29] = [
         "a string with the path of a file that holds a join token",
     ),
     key("replace", "a string with the name of a dead member"),
+    Key {
+        name: "witness",
+        expected: "true or false",
+        kind: Kind::Switch,
+    },
     key("storage", "\"fjall\", \"sled\" or \"memory\""),
     key("durability", "\"sync\", \"interval\" or \"none\""),
     key("durability_interval", text::DURATION),

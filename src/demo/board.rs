@@ -170,7 +170,12 @@ impl Board {
             picture.phase = phase;
             picture.waiting.clear();
         });
-        let title = format!("{}. {}", phase as usize + 1, phase.title());
+        self.chapter(phase as usize + 1, phase.title());
+    }
+
+    /// Tells a heading.
+    pub(super) fn chapter(&self, number: usize, title: &str) {
+        let title = format!("{number}. {title}");
         self.tell(&format!("{title}\n{}", "-".repeat(title.len())));
     }
 

@@ -121,6 +121,7 @@ impl Cluster {
                 addresses: vec![node.quic().to_owned()],
                 token: Some(TokenSource::Given(Secret::new(node.join_token()?))),
                 replace: None,
+                witness: false,
             })
         });
         for (index, member) in self.members.iter().enumerate().skip(1) {

@@ -111,6 +111,10 @@ pub enum Lost {
 /// One node as an operator sees it: `quorate node list`, `GET /v1/nodes`. Unlike the `Member` of
 /// `quorate-gossip`, it is in the topology, whether or not it can be reached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "a document, in which each is a field of its own"
+)]
 pub struct Member {
     /// The operator's name for it.
     pub name: String,
@@ -135,6 +139,9 @@ pub struct Member {
     /// Whether it is to hold nothing, and stays.
     #[serde(default)]
     pub drained: bool,
+    /// Whether it is there to vote only.
+    #[serde(default)]
+    pub witness: bool,
 }
 
 /// A token that may still admit somebody. Its secret is not told again.

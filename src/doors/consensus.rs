@@ -1,6 +1,7 @@
 //! The door to one Raft group, and the documents about it: `quorate consensus` and
 //! `/v1/consensus`.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -118,6 +119,9 @@ pub struct VoterView {
     pub applied: u64,
     /// Whether it may not vote, because its directory may be older than one that it has run on.
     pub distrusted: bool,
+    /// The entry at which its state differed from that of a majority; it takes no part any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub differs: Option<u64>,
 }
 
 impl QuorumView {
@@ -178,10 +182,29 @@ impl fmt::Display for QuorumView {
     }
 }
 
+/// The state of a group as one node has applied it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateView {
+    /// The group.
+    pub group: String,
+    /// The node that answers.
+    pub node: String,
+    /// The last entry that it has applied.
+    pub applied: u64,
+    /// How much there is of what.
+    pub figures: BTreeMap<String, u64>,
+    /// The hashes of its last states at certain entries, in hexadecimal. All replicas have the
+    /// same.
+    pub hashes: BTreeMap<u64, String>,
+}
+
 /// What operators ask of one Raft group, through one node.
 pub trait GroupDoor: Send + Sync {
     /// What the node knows of the group.
     fn view(&self) -> GroupView;
+
+    /// The state as the node has applied it.
+    fn state(&self) -> StateView;
 
     /// Who decides in the group, as its voters say.
     fn quorum(&self) -> Pending<QuorumView>;

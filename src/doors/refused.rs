@@ -101,6 +101,9 @@ pub enum AdminError {
     /// Only a voter can lead.
     #[error("{0} does not vote, and only a voter can lead")]
     NotAVoter(Box<str>),
+    /// A witness leads only until somebody else can.
+    #[error("{0} is a witness: it votes, and leads only until somebody else can")]
+    Witness(Box<str>),
     /// A voter lacks entries: until it had them nobody could decide.
     #[error("{node} is {entries} entries behind the leader; try again when it has caught up")]
     Behind {

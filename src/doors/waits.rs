@@ -1,10 +1,11 @@
 //! What a wait in the coordination group ends with, and what is told then.
 
 use quorate_control::coordinate::{
-    Acquired, BarrierCommand, BarrierOutcome, By, CoordinationAnswer, CoordinationDeed,
-    CoordinationEvent, CoordinationOutcome, CoordinationQuery, ElectionCommand, ElectionOutcome,
-    LatchCommand, LatchOutcome, LockCommand, LockOutcome, Name, Resource, ResourceKind, RoundEnd,
-    SemaphoreCommand, SemaphoreOutcome, SessionCommand, SessionId, WaitId, WaitStanding,
+    AcquireRefusal, Acquired, BarrierCommand, BarrierOutcome, By, CoordinationAnswer,
+    CoordinationDeed, CoordinationEvent, CoordinationOutcome, CoordinationQuery, ElectionCommand,
+    ElectionOutcome, LatchCommand, LatchOutcome, LockCommand, LockOutcome, Name, Resource,
+    ResourceKind, RoundEnd, SemaphoreCommand, SemaphoreOutcome, SessionCommand, SessionId, WaitId,
+    WaitStanding,
 };
 
 /// What an event ends.
@@ -65,6 +66,16 @@ pub(crate) fn acquired(outcome: &CoordinationOutcome) -> Option<&Acquired> {
         CoordinationOutcome::Lock(LockOutcome::Acquired(acquired))
         | CoordinationOutcome::Semaphore(SemaphoreOutcome::Acquired(acquired))
         | CoordinationOutcome::Election(ElectionOutcome::Acquired(acquired)) => Some(acquired),
+        _ => None,
+    }
+}
+
+/// Why a request to hold something was refused, if it was.
+pub(crate) fn refused(outcome: &CoordinationOutcome) -> Option<&AcquireRefusal> {
+    match outcome {
+        CoordinationOutcome::Lock(LockOutcome::Refused(refusal))
+        | CoordinationOutcome::Semaphore(SemaphoreOutcome::Refused(refusal))
+        | CoordinationOutcome::Election(ElectionOutcome::Refused(refusal)) => Some(refusal),
         _ => None,
     }
 }

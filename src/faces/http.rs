@@ -2,6 +2,7 @@
 //! that do not speak RESP.
 
 mod admin;
+mod archive;
 mod backup;
 mod consensus;
 mod coordinator;
@@ -260,7 +261,12 @@ fn guarded() -> Vec<(&'static str, Route)> {
         ("/v1/explain/{keyspace}/{*key}", get(kv::explain)),
         ("/v1/consensus/{group}", get(consensus::view)),
         ("/v1/consensus/{group}/quorum", get(consensus::quorum)),
+        ("/v1/consensus/{group}/state", get(consensus::state)),
         ("/v1/consensus/{group}/log", get(consensus::log)),
+        (
+            "/v1/consensus/{group}/archive",
+            get(archive::save).post(archive::restore),
+        ),
         ("/v1/consensus/{group}/leader", post(consensus::hand_over)),
         ("/v1/consensus/{group}/election", post(consensus::elect)),
         ("/v1/consensus/{group}/snapshot", post(consensus::snapshot)),

@@ -12,6 +12,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use quorate_control::consensus::{GroupStatus, ProposeError};
+use quorate_control::coordinate::Coordination;
 use quorate_control::state::{Command, CommandRefusal, Response};
 use quorate_control::store::StoreError;
 use quorate_control::topology::Topology;
@@ -319,6 +320,11 @@ impl Started {
     /// How the coordination group looks from this node.
     pub(crate) fn coordination(&self) -> GroupStatus {
         self.shared().control.coordination().status()
+    }
+
+    /// Looks at what this node has applied in the coordination group.
+    pub(crate) fn coordinated<R>(&self, read: impl FnOnce(&Coordination) -> R) -> R {
+        self.shared().control.coordination().read(read)
     }
 
     /// Ends this node's part in the Raft groups.

@@ -140,6 +140,7 @@ impl Control {
             quic: request.quic,
             key,
             durable: request.durable,
+            witness: request.witness,
         };
         let foreseen = self.group().read(|state| state.may_enter(&asked, &node));
         if let Err(refusal) = foreseen
@@ -233,6 +234,7 @@ fn refused(refusal: &CommandRefusal) -> JoinRefusal {
         CommandRefusal::UnknownToken => JoinRefusal::UnknownToken,
         CommandRefusal::UnknownNode { .. } => JoinRefusal::NothingToReplace,
         CommandRefusal::OtherDatacenter { .. } => JoinRefusal::OtherDatacenter,
+        CommandRefusal::OtherKind { .. } => JoinRefusal::OtherKind,
         _ => JoinRefusal::NotReady,
     }
 }

@@ -13,23 +13,26 @@ use std::time::Duration;
 
 use quorate_control::consensus::{Group, ProposeError, QueryError, ReadLevel, Role};
 use quorate_control::coordinate::{
-    Acquired, ClientId, Coordination, CoordinationAnswer, CoordinationCommand, CoordinationDeed,
-    CoordinationOutcome, CoordinationQuery, ElectionCommand, HoldRef, LockCommand, ProposalId,
-    ResourceKind, SemaphoreCommand, SessionCommand,
+    AcquireRefusal, Acquired, ClientId, Coordination, CoordinationAnswer, CoordinationCommand,
+    CoordinationDeed, CoordinationOutcome, CoordinationQuery, ElectionCommand, HoldRef,
+    LockCommand, ProposalId, ResourceKind, SemaphoreCommand, SessionCommand,
 };
+use quorate_crdt::NodeId;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
+use super::meter::HoldFigures;
 use crate::doors::waits::{
-    Awaited, Waiting, acquired, awaited, ended, goes_on, is_fulfilled, resources, waiting,
+    Awaited, Waiting, acquired, awaited, ended, goes_on, is_fulfilled, refused, resources, waiting,
 };
 use crate::doors::{CoordinationError, Coordinator, Pending};
 
 /// How long a command may take: enough for several elections.
 const DECIDE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long one try may take. A leader that died silently is given up after it.
+/// How long one try may take. A leader that died silently is given up after it, or as soon as
+/// another one leads.
 const TRY_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long to wait after a try that may have succeeded.
 const TRY_PAUSE: Duration = Duration::from_millis(20);
@@ -47,6 +50,7 @@ pub(super) struct Coordinating {
     under_way: Mutex<UnderWay>,
     waiting: Mutex<BTreeMap<Awaited, Arc<Notify>>>,
     attending: Mutex<Option<AbortHandle>>,
+    held: Mutex<HoldFigures>,
 }
 
 /// The numbers of commands that are not answered.
@@ -70,10 +74,26 @@ impl Coordinating {
             under_way: Mutex::default(),
             waiting: Mutex::default(),
             attending: Mutex::default(),
+            held: Mutex::default(),
         });
         let attending = tokio::spawn(attend(Arc::downgrade(&coordinating)));
         *locked(&coordinating.attending) = Some(attending.abort_handle());
         coordinating
+    }
+
+    /// What became of requests to hold something.
+    pub(super) fn held(&self) -> HoldFigures {
+        *locked(&self.held)
+    }
+
+    fn count(&self, outcome: &CoordinationOutcome, waited: Duration) {
+        let mut held = locked(&self.held);
+        if let Some(Acquired::Granted { .. }) = acquired(outcome) {
+            held.granted += 1;
+            held.waited += waited;
+        } else if let Some(AcquireRefusal::WouldDeadlock { .. }) = refused(outcome) {
+            held.deadlocks += 1;
+        }
     }
 
     /// Has the group carry out a command, once, and returns what came of it.
@@ -110,16 +130,24 @@ impl Coordinating {
         let command = CoordinationCommand { id, deed };
         let mut may_be_done = false;
         while let Some(left) = until.checked_duration_since(Instant::now()) {
-            match self.group.propose(&command, left.min(TRY_TIMEOUT)).await {
-                Ok(outcome) => return Ok(outcome),
-                Err(
+            let asked = self.group.leader();
+            let tried = self.group.propose(&command, left.min(TRY_TIMEOUT));
+            let tried = tokio::select! {
+                // So that two runs of one seed are equal.
+                biased;
+                tried = tried => Some(tried),
+                () = self.is_replaced(asked) => None,
+            };
+            match tried {
+                Some(Ok(outcome)) => return Ok(outcome),
+                Some(Err(
                     ProposeError::NoLeader
                     | ProposeError::TimedOut {
                         may_be_applied: false,
                     },
-                ) => {}
-                Err(ProposeError::Malformed) => return Err(CoordinationError::Malformed),
-                Err(_) => may_be_done = true,
+                )) => {}
+                Some(Err(ProposeError::Malformed)) => return Err(CoordinationError::Malformed),
+                Some(Err(_)) | None => may_be_done = true,
             }
             sleep(TRY_PAUSE).await;
         }
@@ -128,6 +156,19 @@ impl Coordinating {
         } else {
             CoordinationError::NoQuorum
         })
+    }
+
+    /// Waits until another node leads than the one that was asked: a leader that was killed answers
+    /// no more, and does not say so. The next one is asked the same under the same number.
+    async fn is_replaced(&self, asked: Option<NodeId>) {
+        let replaced = || {
+            self.group
+                .leader()
+                .is_some_and(|leads| asked != Some(leads))
+        };
+        while asked.is_none() || !replaced() {
+            sleep(TRY_PAUSE).await;
+        }
     }
 
     async fn query(
@@ -160,9 +201,12 @@ impl Coordinating {
             return Ok(ended(outcome, &answer));
         }
         if let Some(withdrawal) = waiting.withdrawal {
-            self.propose(withdrawal).await?;
+            // The wait has begun: whatever is not heard of its end, it may have ended well.
+            let unknown = |_| CoordinationError::TimedOut;
+            self.propose(withdrawal).await.map_err(unknown)?;
             // What was granted in the last moment is held.
-            let answer = self.query(&waiting.query, ReadLevel::Strong).await?;
+            let asked = self.query(&waiting.query, ReadLevel::Strong);
+            let answer = asked.await.map_err(unknown)?;
             return Ok(ended(outcome, &answer));
         }
         Ok(outcome)
@@ -291,9 +335,13 @@ impl Coordinator for Arc<Coordinating> {
         let (mut caller, pending) = oneshot::channel();
         let coordinating = Self::clone(self);
         tokio::spawn(async move {
+            let begun = Instant::now();
             let outcome = coordinating
                 .carry_out(deed.clone(), wait, &mut caller)
                 .await;
+            if let Ok(outcome) = &outcome {
+                coordinating.count(outcome, begun.elapsed());
+            }
             if let Err(Ok(unheard)) = caller.send(outcome) {
                 coordinating.give_back(&deed, &unheard).await;
             }

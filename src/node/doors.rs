@@ -148,7 +148,7 @@ impl Data for Doors {
     fn metrics(&self) -> String {
         let shared = &self.shared;
         let (commits, syncs) = shared.world.gauge.commits_and_syncs();
-        shared.hub.meter.text(&Readings {
+        let readings = Readings {
             disk_bytes: shared.world.store.stats().bytes,
             free_bytes: shared.world.gauge.free_bytes(),
             commits,
@@ -158,7 +158,8 @@ impl Data for Doors {
             raft_term: shared.control.group().status().term,
             groups: shared.control.consensus().reports(),
             process: shared.world.gauge.process(),
-        })
+        };
+        shared.hub.meter.text(&readings, self.coordinating.held())
     }
 
     fn ready(&self) -> bool {

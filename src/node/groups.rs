@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_control::consensus::{
-    FollowerDetails, Group, HandOverError, LogLine, Machine, ProposeError, Role, VoteTrust,
+    FollowerDetails, Group, GroupStatus, HandOverError, LogLine, Machine, ProposeError, Role,
+    VoteTrust,
 };
 use quorate_control::state::LogIndex;
 use quorate_crdt::NodeId;
@@ -15,7 +16,7 @@ use tokio::time::{Instant, sleep};
 use super::shared::Shared;
 use crate::doors::{
     AdminError, FollowerView, GroupDoor, GroupView, LogEntryView, LogView, Pending, QuorumView,
-    VoterView, short_name_of,
+    StateView, VoterView, short_name_of,
 };
 
 /// How often a snapshot or a compaction that was begun is looked for.
@@ -70,6 +71,7 @@ impl<M: Machine> GroupAt<M> {
         let name = |node| short_name_of(node, &shared.hub.topology()).into();
         match error {
             HandOverError::NoLeader => AdminError::NoQuorum,
+            HandOverError::Witness { node } => AdminError::Witness(name(node)),
             HandOverError::NotAVoter { node } => AdminError::NotAVoter(name(node)),
             HandOverError::Behind { node, entries } => AdminError::Behind {
                 node: name(node),
@@ -148,6 +150,23 @@ impl<M: Machine> GroupDoor for GroupAt<M> {
         }
     }
 
+    fn state(&self) -> StateView {
+        let figures = self.group.figures().into_iter();
+        let GroupStatus { applied, marks, .. } = self.group.status();
+        StateView {
+            group: self.group.id().to_string(),
+            node: self.name(self.group.node()),
+            applied: applied.0,
+            figures: figures
+                .map(|(what, figure)| (what.to_owned(), figure))
+                .collect(),
+            hashes: marks
+                .iter()
+                .map(|mark| (mark.index.0, format!("{:032x}", mark.hash)))
+                .collect(),
+        }
+    }
+
     fn quorum(&self) -> Pending<QuorumView> {
         let (group, shared) = (self.group.clone(), Arc::clone(&self.shared));
         let (sender, pending) = oneshot::channel();
@@ -164,6 +183,7 @@ impl<M: Machine> GroupDoor for GroupAt<M> {
                     last_log: said.last_log.0,
                     applied: said.applied.0,
                     distrusted: said.standing == VoteTrust::Forgetful,
+                    differs: said.differs.map(|index| index.0),
                 })
             });
             let voters = survey.keys().map(|&voter| name(voter)).collect();

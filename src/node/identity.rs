@@ -106,6 +106,7 @@ impl StartAs {
             rack: config.rack.as_str().into(),
             quic,
             durable: config.storage.keeps_what_is_synced(),
+            witness: entrance.witness,
             replaces: entrance.replace.as_deref().map(Into::into),
             expects: Expected {
                 partitions: config.partitions,
@@ -383,6 +384,7 @@ impl Founding {
             quic,
             key,
             durable: config.storage.keeps_what_is_synced(),
+            witness: false,
         };
         let life = u64::try_from(FIRST_TOKEN_LIFE.as_millis()).unwrap_or(u64::MAX);
         Command::Found {

@@ -143,6 +143,7 @@ mod tests {
             key,
             next_key,
             voter: false,
+            witness: false,
         };
         for (key, offered, shown, drawn, step) in [
             (old, None, old, None, None),

@@ -48,6 +48,7 @@ pub(super) async fn list(shared: &Arc<Shared>) -> Vec<Member> {
             partitions: held.get(node).copied().unwrap_or(0),
             leaving: leaving.contains(node),
             drained: drained.contains(node),
+            witness: info.witness,
         }
     };
     topology.nodes.iter().map(member).collect()

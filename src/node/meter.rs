@@ -1,5 +1,6 @@
 //! The metrics of a node, in Prometheus form. No label ever holds a key.
 
+mod locks;
 mod requests;
 mod state;
 
@@ -18,6 +19,8 @@ use quorate_dynamo::Counters;
 use quorate_dynamo::op::{Answer, Request, RequestError};
 use quorate_dynamo::protocol::{Purpose, ReplicaSummary};
 
+pub(super) use locks::HoldFigures;
+use locks::Locks;
 use requests::Requests;
 pub(super) use requests::Sample;
 pub(super) use state::Readings;
@@ -99,6 +102,7 @@ pub(super) struct Meter {
     traffic: Traffic,
     healing: Healing,
     state: State,
+    locks: Locks,
     garbage: Counter,
     shed: Counter,
 }
@@ -119,6 +123,7 @@ impl Meter {
             Healing::register(&mut registry),
             State::register(&mut registry),
         );
+        let locks = Locks::register(&mut registry);
         if let Some(seconds) = sync_seconds {
             registry.register(
                 "quorate_store_sync_duration_seconds",
@@ -143,6 +148,7 @@ impl Meter {
             traffic,
             healing,
             state,
+            locks,
             garbage,
             shed,
         }
@@ -242,9 +248,10 @@ impl Meter {
         self.state.summarised(summaries, topology);
     }
 
-    /// The metrics as `OpenMetrics` text, with `readings` taken just now.
-    pub(super) fn text(&self, readings: &Readings) -> String {
+    /// The metrics as `OpenMetrics` text, with `readings` and `held` taken just now.
+    pub(super) fn text(&self, readings: &Readings, held: HoldFigures) -> String {
         self.state.read(readings);
+        self.locks.read(held);
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)
             .expect("invariant: writing to a string does not fail");

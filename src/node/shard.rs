@@ -515,6 +515,7 @@ fn tells_no_change(error: &RequestError) -> bool {
             | RequestError::DiskSlow { .. }
             | RequestError::Refused { .. }
             | RequestError::Unavailable { .. }
+            | RequestError::NotClosed { .. }
             | RequestError::ClockUnconfirmed
             | RequestError::Overloaded
     )

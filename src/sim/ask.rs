@@ -17,10 +17,11 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::clock::START_UNIX_MILLIS;
+use super::grants::Grants;
 use super::history::{Need, Record, Told};
 use super::host::Door;
 use super::oracle::Oracle;
-use super::plan::request::{Ask, Deed, Key, LAST, name, request_of};
+use super::plan::request::{Ask, Deed, GRANTED, Key, LAST, name, request_of};
 use crate::doors::Data;
 
 /// What all clients share.
@@ -31,6 +32,7 @@ pub(super) struct Shared {
     /// When the simulation's wall clocks started.
     pub(super) epoch: Instant,
     pub(super) record: Record,
+    pub(super) grants: Grants,
     pub(super) oracle: Oracle,
     /// Set when clients must not start anything more.
     pub(super) dismissed: Arc<AtomicBool>,
@@ -116,10 +118,20 @@ impl Asker {
                 self.shared.record.push(second);
                 continue;
             }
-            let told = if ask.token > 0 {
-                self.ask_under_lock(ask.clone(), &errand).await
-            } else {
-                self.ask(ask.clone(), &errand).await
+            let told = match ask.token {
+                0 => self.ask(ask.clone(), &errand).await,
+                GRANTED => match self.shared.grants.token(ask.client, ask.key.1) {
+                    Some(token) => {
+                        let ask = Ask {
+                            token,
+                            ..ask.clone()
+                        };
+                        self.ask_under_lock(ask, &errand).await
+                    }
+                    // It has never had the lock.
+                    None => continue,
+                },
+                _ => self.ask_under_lock(ask.clone(), &errand).await,
             };
             if let (Ok(Reply::Siblings { token, values }), Deed::Siblings) =
                 (&told.result, &told.ask.deed)

@@ -180,6 +180,7 @@ impl Simulation {
                 rack,
                 quic: Arc::clone(&quic),
                 durable: true,
+                witness: false,
                 replaces: None,
                 expects: Expected::default(),
             };
@@ -193,6 +194,7 @@ impl Simulation {
                 quic: Arc::clone(&quic),
                 key,
                 durable: true,
+                witness: false,
             };
             (NodeId(1), None, Some(founding(self.seed, spec)))
         };

@@ -11,6 +11,7 @@ use super::plan::request::Kind;
 use super::plan::shape::{Knobs, Shape};
 use crate::node::Queues;
 
+mod bid;
 mod dice;
 pub(super) mod incident;
 mod request;
@@ -43,6 +44,9 @@ impl Plan {
         steps.extend(request::steps(rng, &shape, until, focus.kinds, &steps));
         removals(rng, &mut knobs);
         answers(rng, &mut queues);
+        if focus.kinds.is_empty() || focus.kinds.contains(&Kind::Guarded) {
+            bid::add(seed, &shape, until, &mut steps);
+        }
         steps.sort_by_key(|step| step.at);
         Self {
             seed,

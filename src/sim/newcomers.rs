@@ -36,6 +36,7 @@ impl Simulation {
             rack: "rack1".into(),
             quic: Arc::clone(&quic),
             durable: true,
+            witness: false,
             replaces,
             expects: Expected::default(),
         };

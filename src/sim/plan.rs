@@ -11,6 +11,7 @@ use super::layout::Layout;
 use crate::node::Queues;
 
 pub(super) mod action;
+pub(super) mod bid;
 pub(super) mod request;
 pub(super) mod shape;
 
@@ -50,7 +51,7 @@ impl Plan {
     pub fn operations(&self) -> usize {
         self.steps
             .iter()
-            .filter(|step| matches!(step.action, Action::Ask(_)))
+            .filter(|step| step.action.is_request())
             .count()
     }
 

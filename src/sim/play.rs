@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::ask::keyspace_of;
 use super::cluster::{self, Simulation};
+use super::grants::{Fortune, Heard};
 use super::history::{Fate, Told};
 use super::host::Host;
 use super::oracle::Violation;
@@ -42,6 +43,8 @@ const DISMISSED_WITHIN: Duration = Duration::from_secs(30);
 pub struct Outcome {
     /// Every request with its answer.
     pub history: Vec<Told>,
+    /// Every bid with its answer.
+    pub heard: Vec<Heard>,
     /// Everything else that happened, with its time in milliseconds.
     pub events: Vec<(u64, String)>,
     /// Faults that took effect, by kind.
@@ -57,10 +60,12 @@ pub struct Outcome {
 impl Outcome {
     /// Requests that were acknowledged.
     pub fn acknowledged(&self) -> usize {
-        self.history
-            .iter()
-            .filter(|told| told.fate() == Fate::Done && told.ask.id < LAST)
-            .count()
+        let done = |told: &&Told| told.fate() == Fate::Done && told.ask.id < LAST;
+        let heard = |heard: &&Heard| {
+            let vain = matches!(heard.fortune, Fortune::Refused | Fortune::Open);
+            !vain && heard.bid.id < LAST
+        };
+        self.history.iter().filter(done).count() + self.heard.iter().filter(heard).count()
     }
 }
 
@@ -93,6 +98,7 @@ pub fn play(plan: &Plan) -> Outcome {
         }
         Err(error) => Outcome {
             history: Vec::new(),
+            heard: Vec::new(),
             events: Vec::new(),
             faults: BTreeMap::new(),
             violations: vec![Violation {
@@ -141,7 +147,9 @@ fn fingerprint(outcome: &Outcome, trace: Trace) -> u64 {
             told.ask.id, told.from, told.to, told.result
         )
     });
-    xxhash_rust::xxh3::xxh3_64_with_seed(told.collect::<String>().as_bytes(), trace.hash)
+    let heard = outcome.heard.iter().map(|heard| format!("{heard:?}\n"));
+    let all = told.chain(heard).collect::<String>();
+    xxhash_rust::xxh3::xxh3_64_with_seed(all.as_bytes(), trace.hash)
 }
 
 impl Stage<'_> {
@@ -162,13 +170,17 @@ impl Stage<'_> {
             self.rest().await;
         }
         let last = self.last_words().await;
-        self.oracle().look();
+        self.last_bids().await;
+        self.look();
         let history = self.shared.record.take();
+        let (heard, of_holds) = self.shared.grants.take();
         let spread = clocks::spread(plan);
         let judged = promise::key::Judged {
             plan,
             history: &history,
             last: &last,
+            heard: &heard,
+            of_holds: of_holds.events(),
             destroyed: &self.oracle().destructions(),
             spread,
         };
@@ -179,6 +191,7 @@ impl Stage<'_> {
         let trace = 0;
         Outcome {
             history: history.into_iter().chain(last).collect(),
+            heard,
             events,
             faults,
             violations,
@@ -193,7 +206,7 @@ impl Stage<'_> {
             sleep_until(look).await;
             self.cluster.take_newcomers(&self.shared.oracle).await;
             self.bury();
-            self.oracle().look();
+            self.look();
             look += LOOK_EVERY;
         }
         sleep_until(due).await;
@@ -212,9 +225,10 @@ impl Stage<'_> {
     }
 
     fn act(&mut self, action: &Action) {
-        if let Action::Ask(ask) = action {
-            self.send(ask.clone());
-            return;
+        match action {
+            Action::Ask(ask) => return self.send(ask.clone()),
+            Action::Bid(bid) => return self.bid(bid.clone()),
+            _ => {}
         }
         if self.fault(action) {
             self.note(action.to_string());
@@ -229,8 +243,13 @@ impl Stage<'_> {
     async fn dismiss_clients(&mut self) -> bool {
         let since = Instant::now();
         self.shared.dismissed.store(true, Ordering::Relaxed);
-        for (client, (errands, work)) in std::mem::take(&mut self.clients) {
-            drop(errands);
+        let askers = std::mem::take(&mut self.clients);
+        let bidders = std::mem::take(&mut self.bidders);
+        let askers = askers.into_iter().map(|(client, (_, work))| (client, work));
+        let bidders = bidders
+            .into_iter()
+            .map(|(client, (_, work))| (client, work));
+        for (client, work) in askers.chain(bidders).collect::<Vec<_>>() {
             if tokio::time::timeout(DISMISSED_WITHIN, work).await.is_err() {
                 let what = format!(
                     "client {client} was still waiting {} s after it was dismissed",
@@ -254,7 +273,7 @@ impl Stage<'_> {
             }
             self.cluster.take_newcomers(&self.shared.oracle).await;
             self.start_again();
-            self.oracle().look();
+            self.look();
             let mut unrest = rest::unrest(self.cluster).await;
             unrest.extend(self.commands().then(|| {
                 (

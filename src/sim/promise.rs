@@ -15,6 +15,7 @@ use super::plan::request::{Deed, Key, Kind};
 mod counter;
 mod expiring;
 mod guarded;
+mod held;
 pub(super) mod key;
 mod register;
 mod set;
@@ -37,7 +38,7 @@ pub(super) fn last_reads(kind: Kind) -> Vec<Deed> {
         Kind::Expiring => vec![Deed::Get, Deed::Ttl],
         Kind::Siblings => vec![Deed::Siblings],
         Kind::Set => vec![Deed::Members],
-        Kind::Hash | Kind::Tally => vec![Deed::Entries],
+        Kind::Hash | Kind::Tally | Kind::GuardedHash => vec![Deed::Entries],
         Kind::Turning => vec![Deed::Get, Deed::Members],
         Kind::Mixed => vec![Deed::Get, Deed::Members, Deed::Entries],
     }
@@ -99,7 +100,7 @@ pub(super) fn judge(judged: &Judged<'_>) -> Vec<Violation> {
             Kind::Hash => register::judge_fields(history),
             Kind::Tally => counter::judge_fields(history),
             Kind::Turning => turning::judge(history),
-            Kind::Guarded => guarded::judge(history),
+            Kind::Guarded | Kind::GuardedHash => guarded::judge(history),
             Kind::Mixed => Vec::new(),
         };
         let shown = shown
@@ -113,6 +114,7 @@ pub(super) fn judge(judged: &Judged<'_>) -> Vec<Violation> {
         }
     }
     found.extend(timed_out(judged));
+    found.extend(held::judge(judged));
     found
 }
 
@@ -120,10 +122,7 @@ pub(super) fn judge(judged: &Judged<'_>) -> Vec<Violation> {
 /// reason, not left to time out.
 fn timed_out(judged: &Judged<'_>) -> Option<Violation> {
     let Plan { steps, shape, .. } = judged.plan;
-    let calm = shape.loss == 0.0
-        && steps
-            .iter()
-            .all(|step| matches!(step.action, Action::Ask(_)));
+    let calm = shape.loss == 0.0 && steps.iter().all(|step| step.action.is_request());
     let in_vain = |told: &&Told| {
         told.ask.timeout >= LONG_ENOUGH_MS
             && matches!(told.result, Err(RequestError::TimedOut { .. }))

@@ -8,7 +8,6 @@ use super::campaign::{Failure, Totals};
 use super::history::Told;
 use super::oracle::Violation;
 use super::plan::Plan;
-use super::plan::action::Action;
 use super::planted::Hunt;
 use super::play::Outcome;
 use crate::table::Table;
@@ -56,6 +55,11 @@ pub fn timeline(plan: &Plan, outcome: &Outcome) -> String {
         lines.push((asked, format!("   {}", told.ask)));
         lines.push((told.to.as_millis() as u64, format!("   {}", answer(told))));
     }
+    for heard in &outcome.heard {
+        lines.push((heard.from.as_millis() as u64, format!("   {}", heard.bid)));
+        let answer = format!("   #b{} -> {:?}", heard.bid.id, heard.fortune);
+        lines.push((heard.to.as_millis() as u64, answer));
+    }
     lines.extend(outcome.violations.iter().map(|violation| {
         (
             violation.at,
@@ -92,11 +96,7 @@ fn answer(told: &Told) -> String {
 /// The steps of a plan, without their results.
 pub fn steps(plan: &Plan) -> String {
     plan.steps.iter().fold(String::new(), |mut text, step| {
-        let mark = if matches!(step.action, Action::Ask(_)) {
-            "  "
-        } else {
-            "**"
-        };
+        let mark = if step.action.is_request() { "  " } else { "**" };
         let _ = writeln!(
             text,
             "{:>8.3} s {mark} {}",

@@ -12,7 +12,8 @@ use quorate_crdt::{CausalContext, Hlc, NodeId, PublicKey, ReplicaId, Secret};
 use quorate_dynamo::fence::{Claim, LockId, Rank, Stamp};
 use quorate_dynamo::op::{Op, Query, Reply};
 use quorate_dynamo::protocol::{
-    Answers, Ask, Attempt, FlightId, Message, Piece, Place, Refusal, Seen, StreamId, Then,
+    Answers, Ask, Attempt, Fencing, FlightId, Look, Message, Piece, Place, Refusal, Seen, StreamId,
+    Then,
 };
 use quorate_dynamo::replica::{
     Cut, Delta, Fact, Fences, Guarded, Part, Payload, Range, Residual, Row, RowKey, RowKind, Within,
@@ -140,6 +141,7 @@ pub(crate) fn topology() -> Topology {
         key: PublicKey([7; 32]),
         next_key: Some(PublicKey([8; 32])),
         voter: true,
+        witness: false,
     };
     let moving = Placement {
         epoch: Epoch(9),
@@ -219,7 +221,10 @@ fn after(message: Option<&Message>) -> Option<Message> {
             ],
             digest: 1 << 100,
             context: Some(context()),
-            claim: Some(claim),
+            look: Some(Look {
+                claim,
+                lives: vec![replica],
+            }),
         },
         Some(Message::Read { .. }) => Message::Same { id },
         Some(Message::Same { .. }) => Message::Different {
@@ -254,7 +259,10 @@ fn after(message: Option<&Message>) -> Option<Message> {
             waking: false,
             former: context(),
             to: Some(replica),
-            fences: Fences::default(),
+            fencing: Some(Box::new(Fencing {
+                fences: Fences::default(),
+                lives: vec![replica],
+            })),
         }]),
         Some(Message::Seen(_)) => Message::Ask {
             place,

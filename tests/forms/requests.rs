@@ -165,7 +165,7 @@ fn reply_after(reply: Option<&Reply>) -> Option<Reply> {
         },
         Some(Reply::Keys { .. }) => Reply::Page {
             keys: vec![saved()],
-            next: Some(end()),
+            next: Some(Box::new(end())),
         },
         Some(Reply::Page { .. }) => return None,
     })

@@ -90,6 +90,7 @@ impl Fake {
             key: quorate_crdt::PublicKey([0; 32]),
             next_key: None,
             voter: true,
+            witness: false,
         };
         let keyspace = |name: &str| Keyspace {
             name: Arc::from(name),

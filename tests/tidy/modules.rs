@@ -7,7 +7,7 @@ use crate::rust::{Token, Use};
 use crate::tree::{File, Tree};
 
 /// The rooms of `src` with the rooms that each may name besides itself. Crates are free to all.
-const ROOMS: [(&str, &[&str]); 15] = [
+const ROOMS: [(&str, &[&str]); 16] = [
     ("planted", &[]),
     ("table", &[]),
     ("limits", &[]),
@@ -26,7 +26,8 @@ const ROOMS: [(&str, &[&str]); 15] = [
         "node",
         &["config", "doors", "password", "planted", "process", "store"],
     ),
-    ("sim", &["config", "doors", "node", "table"]),
+    ("client", &["faces"]),
+    ("sim", &["check", "config", "doors", "node", "table"]),
     ("demo", &["config", "doors", "faces", "node", "table"]),
     (
         "cli",

@@ -1,8 +1,12 @@
 """`quorate consensus`: what it says, and its exit codes, while nodes fail one after the other."""
 
 import json
+import pathlib
+import signal
+import tempfile
 
 from cluster import Cluster, quorate, wait_until
+from resp import ReplyError
 
 
 def asked(node, *words):
@@ -126,3 +130,101 @@ def check_reads_are_as_fresh_as_they_say():
         assert read(c, "--key", "k", "--level", "stale") == (0, "15\n")
         for level in ("strong", "lease"):
             assert read(c, "--key", "k", "--level", level, "--timeout", "20s")[0] == 3, level
+
+
+def check_a_witness_breaks_the_tie():
+    """Two nodes with data and a witness: whichever node is killed, decisions and locks go on; the witness holds nothing."""
+    with Cluster(2) as cluster:
+        a, b = cluster.nodes
+        code, made = asked(a, "add-witness", "--node", "w")
+        assert code == 0 and "--witness" in made["command"] and " --node w " in made["command"], made
+        w = cluster.add("w", "dc3", "--witness")
+        voters = lambda: sorted(asked(a, "quorum")[1]["group"]["voters"])
+        wait_until("all three vote", lambda: voters() == ["a", "b", "w"] and asked(a, "--group", "coordination", "quorum")[1]["group"]["spare"] == 1, 20)
+        listed = quorate("node", "list", "--http", a.ready["http"], "--output", "json")
+        members = {member["name"]: member for member in json.loads(listed.stdout)["nodes"]}
+        assert members["w"]["witness"] and members["w"]["partitions"] == 0 and members["a"]["partitions"] > 0, members
+        # It serves clients as any node does.
+        w.call("CL", "QUORUM", "SET", "k", "v")
+        code, text = said(a, "transfer-leader", "--to-node", "w")
+        assert code == 1 and "witness" in text, text
+        for dies, left in ((a, b), (b, a)):
+            dies.kill()
+            wait_until("a lock is granted", lambda: granted(left), 20)
+            code, led = asked(left, "--group", "coordination", "leader")
+            assert code == 0 and led["leader"] == left.name, led
+            left.call("META.SET", "by", left.name)
+            dies.start()
+            wait_until("all answer again", lambda: asked(left, "quorum")[1]["group"]["spare"] == 1, 30)
+            assert dies.call("META.GET", "by")[0] == left.name.encode()
+
+
+def granted(node):
+    try:
+        return node.call("LOCK.ACQUIRE", "k", "TTL", 10) is not None
+    except (OSError, ReplyError):
+        return False
+
+
+def check_locks_are_saved_and_restored():
+    """A saved state comes back in the same cluster and in another one, and tokens only rise; what is no archive is refused."""
+    coordination = ("--group", "coordination", "snapshot")
+    with Cluster(3) as cluster, tempfile.TemporaryDirectory() as folder:
+        a, b, _ = cluster.nodes
+        file = pathlib.Path(folder) / "state.qrca"
+        token = int(a.call("LOCK.ACQUIRE", "held", "TTL", 3_600_000)[0])
+        a.call("META.SET", "m", "saved")
+        code, text = said(a, *coordination, "--create", "--to", str(file))
+        assert code == 0, text
+        b.call("META.SET", "m", "later")
+        later = int(b.call("LOCK.ACQUIRE", "later", "TTL", 3_600_000)[0])
+        code, restored = asked(b, *coordination, "--restore", "--from", str(file))
+        assert code == 0 and restored["tokens_above"] > later, restored
+        assert a.call("META.GET", "m")[0] == b"saved"
+        assert a.call("LOCK.RENEW", "held", token) == 1 and a.call("LOCK.RENEW", "later", later) == 0
+        assert int(a.call("LOCK.ACQUIRE", "later", "TTL", 10)[0]) > restored["tokens_above"]
+        whole = file.read_bytes()
+        for broken in (whole[:-1], whole[: len(whole) // 2], whole[:30] + bytes([whole[30] ^ 4]) + whole[31:], b"QRCA", b"", b"x" * 100):
+            file.write_bytes(broken)
+            code, refused = asked(a, *coordination, "--restore", "--from", str(file))
+            assert code == 1 and refused["error"]["code"] == "bad_archive", refused
+        assert a.call("META.GET", "m")[0] == b"saved"
+        file.write_bytes(whole)
+        with Cluster(1) as other:
+            node = other[0]
+            code, refused = asked(node, *coordination, "--restore", "--from", str(file))
+            assert code == 1 and refused["error"]["code"] == "foreign_archive", refused
+            code, restored = asked(node, *coordination, "--restore", "--from", str(file), "--foreign")
+            assert code == 0 and restored["tokens_above"] > token, restored
+            assert node.call("META.GET", "m")[0] == b"saved" and node.call("LOCK.RENEW", "held", token) == 1
+
+
+def check_a_leader_that_was_stopped_answers_no_old_read():
+    """The leader is stopped five times until others have decided. When it goes on, no lease read through it is old."""
+    with Cluster(3) as cluster:
+        cluster[0].call("META.SET", "k", "-")
+        for turn in range(5):
+            leads = lambda: asked(cluster[0], "--group", "coordination", "leader")[1].get("leader")
+            name = wait_until("somebody leads", leads, 20)
+            leader = next(node for node in cluster.nodes if node.name == name)
+            other = next(node for node in cluster.nodes if node is not leader)
+            assert leader.call("META.GET", "k", "LEASE") is not None
+            leader.process.send_signal(signal.SIGSTOP)
+            try:
+                wait_until("others decide", lambda: decided(other, turn), 20)
+            finally:
+                leader.process.send_signal(signal.SIGCONT)
+            for _ in range(50):
+                for level in ("LEASE", "STRONG"):
+                    try:
+                        value = leader.call("META.GET", "k", level)[0]
+                    except (OSError, ReplyError):
+                        continue
+                    assert value == str(turn).encode(), (turn, level, value)
+
+
+def decided(node, turn):
+    try:
+        return node.call("META.SET", "k", str(turn), timeout=10) > 0
+    except (OSError, ReplyError):
+        return False

@@ -35,9 +35,9 @@ def write_for_ever(address, token, told=None):
                 told.put((sequence, answer))
 
 
-def over_http(node, method, fence, body=None):
+def over_http(node, method, fence, body=None, path="/v1/kv/default/k"):
     connection = http.client.HTTPConnection(node.ready["http"], timeout=15)
-    connection.request(method, "/v1/kv/default/k", body=body, headers={"Quorate-Fence": fence})
+    connection.request(method, path, body=body, headers={"Quorate-Fence": fence})
     response = connection.getresponse()
     return response.status, response.read()
 
@@ -82,6 +82,58 @@ def check_a_holder_that_was_paused_is_fenced_off():
         assert over_http(a, "PUT", "job=3", b"next") == (204, b"")
         assert over_http(c, "GET", "job=3")[1] == b"next"
         assert fenced(ask(c, "FENCE", "job", 2, "GET", "k"), 3)
+
+
+def add_for_ever(address, token, told):
+    """A holder that changes a set and a hash."""
+    with contextlib.suppress(ConnectionError), Connection(address) as connection:
+        sequence = 0
+        while True:
+            for command in (("SADD", "set", f"{token}.{sequence}"), ("HSET", "hash", sequence % 5, f"{token}.{sequence}")):
+                sequence += 1
+                connection.send(("FENCE", "job", token, "SEQ", sequence, "SINCE", 1, *command))
+                told.put(str(connection.receive()))
+
+
+def check_a_paused_holder_changes_no_collection():
+    with Cluster(3) as cluster:
+        a, b, c = cluster.nodes
+        told = multiprocessing.SimpleQueue()
+        holder = multiprocessing.Process(target=add_for_ever, args=(a.resp, 1, told), daemon=True)
+        holder.start()
+        looks = (("SMEMBERS", "set"), ("SCARD", "set"), ("HGETALL", "hash"), ("HLEN", "hash"), ("TYPE", "hash"), ("EXISTS", "set"), ("TTL", "set"))
+
+        def look(node, token, sequence):
+            answers = [ask(node, "FENCE", "job", token, "SEQ", sequence, *command) for command in looks]
+            return [sorted(answer) if isinstance(answer, list) else answer for answer in answers]
+
+        try:
+            answers = [told.get() for _ in range(50)]
+            assert all(text in "01" for text in answers), answers[0]
+            os.kill(holder.pid, signal.SIGSTOP)
+            found = look(b, 2, 1)
+            assert not any(isinstance(answer, ReplyError) for answer in found), found
+            assert len(found[0]) == found[1] > 20 and found[3] == 5 and found[4:] == ["hash", 1, -1], found[1:]
+            os.kill(holder.pid, signal.SIGCONT)
+            wait_until("the paused holder is refused", lambda: told.get().startswith("FENCED requests below token 2,"), 10)
+            for node in cluster.nodes:
+                assert look(node, 2, 2) == found, node.name
+        finally:
+            holder.kill()
+        # All have told each other that they refuse token 1: then one of them may be missing.
+        time.sleep(3)
+        c.kill()
+        assert look(a, 2, 3) == found
+        refused = ask(a, "FENCE", "job", 3, "SEQ", 1, "SMEMBERS", "set")
+        assert isinstance(refused, ReplyError) and str(refused).startswith("NOTCLOSED ") and c.name in str(refused), refused
+        assert ask(a, "FENCE", "job", 3, "SEQ", 2, "SISMEMBER", "set", "1.0") == 1
+        status, text = over_http(a, "GET", "job=2;seq=9", path="/v1/kv/default/set?typed=true")
+        assert status == 412 and b'"code":"fenced"' in text, (status, text)
+        c.start()
+        cluster.wait_complete()
+        assert look(b, 3, 3) == found
+        assert ask(b, "FENCE", "job", 3, "SEQ", 4, "DEL", "set") == 1
+        assert ask(c, "FENCE", "job", 3, "SEQ", 5, "SMEMBERS", "set") == []
 
 
 def check_what_a_holder_reads_does_not_change_under_it(seconds=15):

@@ -483,6 +483,15 @@ def check_another_node_should_lead(section, site):
     assert led == "b leads\n" and "b leads in term" in status, (led, status)
 
 
+@procedure("There are two machines")
+def check_there_are_two_machines(section, site):
+    site.found(2)
+    site.follow_all(section.block(0))
+    wait_until("all three vote", lambda: site.a.status()["control"]["following"] == 3, 20)
+    witness = site.a.nodes()["w"]
+    assert witness["witness"] and witness["partitions"] == 0, witness
+
+
 @procedure("A keyspace changes")
 def check_a_keyspace_changes(section, site):
     site.found()

@@ -16,6 +16,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 
 use super::hosted::{Frozen, Host};
 use super::log::{Log, SNAPSHOT};
+use super::mark::{MARK_EVERY, MARKS_MAX, Mark};
 use super::types::{LogId, Membership, Snapshot, SnapshotMeta, Types};
 use crate::state::LogIndex;
 use crate::store::StoreError;
@@ -35,6 +36,8 @@ pub(super) struct Parts {
     pub(super) log: Log,
     pub(super) host: Arc<dyn Host>,
     pub(super) applied: Arc<watch::Sender<Applied>>,
+    /// The hashes of the last states at every [`MARK_EVERY`]th entry, oldest first.
+    pub(super) marks: Arc<watch::Sender<Vec<Mark>>>,
     /// Held while the snapshot record is written: a slow builder must not overwrite a newer
     /// snapshot that was installed meanwhile.
     pub(super) writing: Arc<Mutex<()>>,
@@ -71,7 +74,12 @@ impl RaftStateMachine<Types> for StateMachine {
     where
         S: Stream<Item = io::Result<EntryResponder<Types>>> + Unpin + OptionalSend,
     {
-        let Parts { host, applied, .. } = &self.parts;
+        let Parts {
+            host,
+            applied,
+            marks,
+            ..
+        } = &self.parts;
         while let Some(next) = poll_fn(|context| Pin::new(&mut entries).poll_next(context)).await {
             let (entry, responder) = next?;
             let id = entry.log_id();
@@ -87,6 +95,14 @@ impl RaftStateMachine<Types> for StateMachine {
             };
             // Only now: whoever waits for the entry looks at the state next.
             applied.send_modify(|applied| applied.last = Some(id));
+            if id.index % MARK_EVERY == 0 {
+                let hash = host.hash();
+                marks.send_modify(|marks| {
+                    let excess = (marks.len() + 1).saturating_sub(MARKS_MAX);
+                    marks.drain(..excess);
+                    marks.push(Mark { index, hash });
+                });
+            }
             if let Some(responder) = responder {
                 responder.send(outcome);
             }
@@ -114,6 +130,7 @@ impl RaftStateMachine<Types> for StateMachine {
             host,
             applied,
             writing,
+            ..
         } = &self.parts;
         let unreadable = |error| io::Error::new(io::ErrorKind::InvalidData, error);
         host.check(&snapshot).map_err(unreadable)?;

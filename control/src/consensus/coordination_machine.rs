@@ -43,5 +43,9 @@ impl Machine for Coordination {
         self.answer(query)
     }
 
+    fn figures(&self) -> Vec<(&'static str, u64)> {
+        self.figures()
+    }
+
     fn published(&self) {}
 }

@@ -8,52 +8,12 @@ use openraft::entry::RaftEntry;
 use openraft::vote::RaftLeaderId;
 use openraft::{EntryPayload, Instant as _, ServerState};
 use quorate_crdt::NodeId;
-use serde::{Deserialize, Serialize};
 
 use super::engine::Engine;
-use super::lives::VoteTrust;
+use super::status::{GroupStatus, Role};
 use super::types::{Entry, LogId, Proposal};
 use crate::state::LogIndex;
 use crate::store::StoreError;
-
-/// What a node does in a group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Role {
-    /// Decides, as long as a majority of the voters follows it.
-    Leader,
-    /// Votes and follows the leader.
-    Follower,
-    /// Asks the voters to elect it.
-    Candidate,
-    /// Follows the leader without a vote.
-    Learner,
-    /// Has no part in the group and keeps nothing of it, or has stopped.
-    Absent,
-}
-
-/// A group as this node sees it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GroupStatus {
-    /// The number of the current leadership; it never falls.
-    pub term: u64,
-    /// The last entry of this node's log, committed or not.
-    pub last_log: LogIndex,
-    /// The last entry that this node has applied.
-    pub applied: LogIndex,
-    /// The leader, as far as this node knows.
-    pub leader: Option<NodeId>,
-    /// What this node does.
-    pub role: Role,
-    /// The voters, in ascending order; during a change, those of both sets.
-    pub voters: Vec<NodeId>,
-    /// Whether the voters are being changed. Decisions then need a majority of the old ones and one
-    /// of the new ones.
-    pub joint: bool,
-    /// The nodes that follow without a vote, in ascending order.
-    pub learners: Vec<NodeId>,
-    /// Whether this node's directory is trusted with a vote.
-    pub standing: VoteTrust,
-}
 
 /// A group in detail, as one node knows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -127,6 +87,8 @@ impl fmt::Display for LogLineKind {
 impl Engine {
     pub(super) fn status(&self) -> GroupStatus {
         let standing = self.lives.standing();
+        let marks = self.parts.marks.borrow().clone();
+        let differs = *self.differs.borrow();
         let Some(raft) = self.raft() else {
             return GroupStatus {
                 term: 0,
@@ -138,6 +100,8 @@ impl Engine {
                 joint: false,
                 learners: Vec::new(),
                 standing,
+                marks,
+                differs,
             };
         };
         let receiver = raft.metrics();
@@ -159,6 +123,8 @@ impl Engine {
             joint: membership.get_joint_config().len() > 1,
             learners: membership.learner_ids().collect(),
             standing,
+            marks,
+            differs,
         }
     }
 

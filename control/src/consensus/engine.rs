@@ -11,7 +11,7 @@ use openraft::async_runtime::watch::WatchReceiver;
 use quorate_crdt::NodeId;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{Mutex, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::apply::{Applied, Parts, Raft, StateMachine};
 use super::config::ConsensusConfig;
@@ -23,6 +23,8 @@ use super::log::{Disk, Log};
 use super::machine::GroupId;
 use super::peer::{Beat, Peer, Peers};
 use super::types::{Runtime, Types};
+use crate::planted::WITNESS_STANDS;
+use crate::state::LogIndex;
 use crate::topology::{Timing, Topology};
 
 /// One group's engine.
@@ -30,6 +32,8 @@ pub(super) struct Engine {
     pub(super) config: ConsensusConfig,
     pub(super) parts: Parts,
     pub(super) lives: Arc<Lives>,
+    /// What the topology group has decided.
+    pub(super) topology: watch::Receiver<Arc<Topology>>,
     peer: Peer,
     /// Where its signs of life go.
     beats: UnboundedSender<Beat>,
@@ -38,6 +42,10 @@ pub(super) struct Engine {
     pub(super) hint: watch::Sender<Option<NodeId>>,
     /// How complete this node's state is known to be.
     pub(super) fresh: Freshness,
+    /// When a leader last sent something.
+    pub(super) heard: watch::Sender<Instant>,
+    /// Where this node's state differs from that of the others: then it does not run again.
+    pub(super) differs: watch::Sender<Option<LogIndex>>,
     timing: watch::Sender<Timing>,
     /// How often one of the voters was asked because nobody was known to lead.
     asked: AtomicUsize,
@@ -54,6 +62,7 @@ impl Engine {
         disk: Disk,
         host: Arc<dyn Host>,
         lives: Arc<Lives>,
+        topology: watch::Receiver<Arc<Topology>>,
         peer: Peer,
         beats: UnboundedSender<Beat>,
     ) -> Self {
@@ -67,15 +76,19 @@ impl Engine {
                 log,
                 host,
                 applied: Arc::new(watch::Sender::new(Applied::default())),
+                marks: Arc::default(),
                 writing: Arc::default(),
             },
             config,
             lives,
+            topology,
             peer,
             beats,
             running: watch::Sender::new(None),
             hint: watch::Sender::new(None),
             fresh: Freshness::default(),
+            differs: watch::Sender::new(None),
+            heard: watch::Sender::new(Instant::now()),
             asked: AtomicUsize::new(0),
             orders: Mutex::default(),
             turn: Arc::default(),
@@ -130,7 +143,7 @@ impl Engine {
     /// follows.
     async fn step_aside(&self) {
         let Some(raft) = self.raft() else { return };
-        let Some(heir) = heir(&raft.metrics().borrow_watched()) else {
+        let Some(heir) = self.heir(&raft.metrics().borrow_watched()) else {
             return;
         };
         if raft.trigger().transfer_leader(heir).await.is_err() {
@@ -182,7 +195,7 @@ impl Engine {
     /// [`OpenError`]; then it does not run.
     pub(super) async fn start(&self) -> Result<(), OpenError> {
         let _alone = self.orders.lock().await;
-        if self.raft().is_some() {
+        if self.raft().is_some() || self.differs.borrow().is_some() {
             return Ok(());
         }
         self.start_now().await
@@ -210,7 +223,7 @@ impl Engine {
             .seeded(Purpose::Engine, starting)
             .await
             .map_err(failed)?;
-        raft.runtime_config().elect(self.lives.may_vote());
+        raft.runtime_config().elect(self.may_stand());
         self.running.send_replace(Some(raft));
         Ok(())
     }
@@ -247,9 +260,36 @@ impl Engine {
         while standings.changed().await.is_ok() {
             standings.mark_unchanged();
             if let Some(raft) = self.raft() {
-                raft.runtime_config().elect(self.lives.may_vote());
+                raft.runtime_config().elect(self.may_stand());
             }
         }
+    }
+
+    /// Whether the node is there to vote only.
+    pub(super) fn is_witness(&self, node: NodeId) -> bool {
+        let topology = self.topology.borrow();
+        topology.nodes.get(&node).is_some_and(|info| info.witness) && !WITNESS_STANDS.is_planted()
+    }
+
+    /// Whether the engine may stand for election whenever it hears from no leader.
+    fn may_stand(&self) -> bool {
+        self.lives.may_vote() && !self.is_witness(self.me())
+    }
+
+    /// The voter to lead next if this node, which leads, stops: one that has all entries and is
+    /// there for more than voting.
+    pub(super) fn heir(&self, metrics: &RaftMetrics<Types>) -> Option<NodeId> {
+        let progress = metrics
+            .replication
+            .as_ref()
+            .filter(|_| metrics.state.is_leader())?;
+        let last = metrics.last_log_index?;
+        let has_all = |node: &NodeId| {
+            let matched = progress.get(node).and_then(Option::as_ref);
+            matched.is_some_and(|matched| matched.index >= last)
+        };
+        let mut voters = metrics.membership_config.membership().voter_ids();
+        voters.find(|node| *node != metrics.id && has_all(node) && !self.is_witness(*node))
     }
 
     /// Runs a future with its own sequence of random numbers, which openraft takes from its task.
@@ -262,21 +302,6 @@ impl Engine {
         let seed = self.config.seed ^ self.config.node.0.rotate_left(32) ^ purpose.rotate_left(48);
         Runtime::scope(seed, future)
     }
-}
-
-/// The voter to lead next if this node, which leads, stops: one that has all entries.
-pub(super) fn heir(metrics: &RaftMetrics<Types>) -> Option<NodeId> {
-    let progress = metrics
-        .replication
-        .as_ref()
-        .filter(|_| metrics.state.is_leader())?;
-    let last = metrics.last_log_index?;
-    let has_all = |node: &NodeId| {
-        let matched = progress.get(node).and_then(Option::as_ref);
-        matched.is_some_and(|matched| matched.index >= last)
-    };
-    let mut voters = metrics.membership_config.membership().voter_ids();
-    voters.find(|node| *node != metrics.id && has_all(node))
 }
 
 /// What a task of a group is for. Each purpose draws from its own sequence of random numbers.

@@ -107,6 +107,12 @@ pub enum HandOverError {
         /// The node.
         node: NodeId,
     },
+    /// A witness leads only until somebody else can. Nothing has changed.
+    #[error("node {node} is a witness, and leads only until somebody else can")]
+    Witness {
+        /// The node.
+        node: NodeId,
+    },
     /// The voter lacks entries: until it had them nobody could decide. Nothing has changed.
     #[error("node {node} is {entries} entries behind")]
     Behind {

@@ -11,12 +11,13 @@ use quorate_crdt::NodeId;
 use tokio::sync::{broadcast, watch};
 
 use super::codec::{decode, encode};
-use super::details::{GroupDetails, GroupStatus, LogLine};
+use super::details::{GroupDetails, LogLine};
 use super::error::{HandOverError, ProposeError, QueryError};
 use super::hosted::Hosted;
 use super::machine::{GroupId, Machine, ReadLevel};
 use super::propose::CommitTimes;
 use super::serve::Part;
+use super::status::GroupStatus;
 use crate::state::LogIndex;
 use crate::store::StoreError;
 use crate::topology::{Timing, Topology};
@@ -174,6 +175,11 @@ impl<M: Machine> Group<M> {
     /// [`StoreError`].
     pub fn log_tail(&self, entries: u64) -> Result<Vec<LogLine>, StoreError> {
         self.part.engine.tail(entries)
+    }
+
+    /// How much there is of what in the state that this node has applied.
+    pub fn figures(&self) -> Vec<(&'static str, u64)> {
+        self.hosted.read(Machine::figures)
     }
 
     /// What this node has had the group decide, and how long it took.

@@ -8,7 +8,7 @@ use quorate_crdt::NodeId;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::apply::Raft;
-use super::engine::{Engine, heir};
+use super::engine::Engine;
 use super::error::HandOverError;
 use super::link::LinkError;
 use super::messages::{Ask, Reply};
@@ -56,11 +56,13 @@ impl Engine {
     ) -> Result<NodeId, HandOverError> {
         loop {
             let raft = self.raft().ok_or(HandOverError::NoLeader)?;
-            let chosen = choose(&raft.metrics().borrow_watched(), to);
+            let chosen = self.choose(&raft.metrics().borrow_watched(), to);
             match chosen {
                 Ok(heir) if heir == self.me() => return Ok(heir),
                 Ok(heir) => return offer(&raft, heir, until).await,
-                Err(error @ HandOverError::NotAVoter { .. }) => return Err(error),
+                Err(error @ (HandOverError::NotAVoter { .. } | HandOverError::Witness { .. })) => {
+                    return Err(error);
+                }
                 Err(error) => {
                     let pause = self.timing().heartbeat();
                     if Instant::now() + pause >= until {
@@ -71,28 +73,35 @@ impl Engine {
             }
         }
     }
-}
 
-/// Who is to lead next.
-fn choose(metrics: &RaftMetrics<Types>, to: Option<NodeId>) -> Result<NodeId, HandOverError> {
-    let Some(node) = to else {
-        return heir(metrics).ok_or(HandOverError::Nobody);
-    };
-    let mut voters = metrics.membership_config.membership().voter_ids();
-    if !voters.any(|voter| voter == node) {
-        return Err(HandOverError::NotAVoter { node });
-    }
-    if node == metrics.id || HANDS_OVER_BLINDLY.is_planted() {
-        return Ok(node);
-    }
-    let progress = metrics.replication.as_ref();
-    let matched = progress.and_then(|progress| progress.get(&node)?.as_ref());
-    let last = metrics.last_log_index.unwrap_or(0);
-    let entries = last.saturating_sub(matched.map_or(0, |matched| matched.index));
-    if entries == 0 {
-        Ok(node)
-    } else {
-        Err(HandOverError::Behind { node, entries })
+    /// Who is to lead next.
+    fn choose(
+        &self,
+        metrics: &RaftMetrics<Types>,
+        to: Option<NodeId>,
+    ) -> Result<NodeId, HandOverError> {
+        let Some(node) = to else {
+            return self.heir(metrics).ok_or(HandOverError::Nobody);
+        };
+        let mut voters = metrics.membership_config.membership().voter_ids();
+        if !voters.any(|voter| voter == node) {
+            return Err(HandOverError::NotAVoter { node });
+        }
+        if self.is_witness(node) {
+            return Err(HandOverError::Witness { node });
+        }
+        if node == metrics.id || HANDS_OVER_BLINDLY.is_planted() {
+            return Ok(node);
+        }
+        let progress = metrics.replication.as_ref();
+        let matched = progress.and_then(|progress| progress.get(&node)?.as_ref());
+        let last = metrics.last_log_index.unwrap_or(0);
+        let entries = last.saturating_sub(matched.map_or(0, |matched| matched.index));
+        if entries == 0 {
+            Ok(node)
+        } else {
+            Err(HandOverError::Behind { node, entries })
+        }
     }
 }
 

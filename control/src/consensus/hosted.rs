@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use quorate_crdt::NodeId;
 use tokio::sync::{broadcast, watch};
+use xxhash_rust::xxh3::xxh3_128;
 
 use super::codec::{CodecError, decode, encode};
 use super::machine::Machine;
@@ -29,6 +30,9 @@ pub(super) trait Host: Send + Sync {
 
     fn freeze(&self) -> Frozen;
 
+    /// The hash of the state as [`freeze`](Self::freeze) writes it.
+    fn hash(&self) -> u128;
+
     /// Checks that the bytes are a state.
     fn check(&self, state: &[u8]) -> Result<(), CodecError>;
 
@@ -46,6 +50,9 @@ pub(super) trait Host: Send + Sync {
     fn in_words(&self, command: &[u8]) -> Result<String, CodecError>;
 
     fn awaits_time(&self) -> bool;
+
+    /// How much there is of what.
+    fn figures(&self) -> Vec<(&'static str, u64)>;
 }
 
 /// A machine with those who look at it.
@@ -131,6 +138,11 @@ impl<M: Machine> Host for Hosted<M> {
         Box::new(move || encode(&state))
     }
 
+    fn hash(&self) -> u128 {
+        let encoded = encode(&*self.state.borrow());
+        xxh3_128(&encoded.unwrap_or_default())
+    }
+
     fn check(&self, state: &[u8]) -> Result<(), CodecError> {
         decode::<M>(state).map(drop)
     }
@@ -159,5 +171,9 @@ impl<M: Machine> Host for Hosted<M> {
 
     fn awaits_time(&self) -> bool {
         self.state.borrow().awaits_time()
+    }
+
+    fn figures(&self) -> Vec<(&'static str, u64)> {
+        self.state.borrow().figures()
     }
 }

@@ -32,6 +32,7 @@ use super::codec::seal;
 use super::log::Disk;
 use super::messages::{Reply, Request};
 use super::peer::Peer;
+use super::status::VoteTrust;
 use crate::planted::OLD_DISK_VOTES;
 use crate::quorum::majority;
 use crate::store::StoreError;
@@ -47,17 +48,6 @@ const REMEMBERED_MAX: usize = 1000;
 const PAUSE: Duration = Duration::from_millis(50);
 /// How long a voter may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
-
-/// What others think of this node's directory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum VoteTrust {
-    /// Too few voters have been told yet. The node does not vote.
-    InDoubt,
-    /// A majority of the voters knows this life, and nobody objects.
-    Trusted,
-    /// Somebody knows a later life than the directory remembers. The node does not vote any more.
-    Forgetful,
-}
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Record {

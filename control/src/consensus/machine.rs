@@ -38,9 +38,9 @@ pub enum ReadLevel {
     /// up to where the log goes, who asks a majority whether it still leads (Raft dissertation,
     /// §6.4). Queries at the same time share the questions.
     Strong,
-    /// As strong, without a round trip to others than the leader, while a majority has answered the leader within nine tenths
-    /// of the longest election timeout. It relies on clocks whose rates differ by less than a
-    /// tenth.
+    /// As strong, without a round trip to others than the leader, while a majority has answered the
+    /// leader within nine tenths of the longest election timeout. It relies on clocks whose rates
+    /// differ by less than a tenth.
     Lease,
     /// What the member that answers has applied.
     Stale {
@@ -103,6 +103,11 @@ pub trait Machine: Clone + Default + Serialize + DeserializeOwned + Send + Sync 
 
     /// Answers a query from the state as it is.
     fn answer(&self, query: &Self::Query) -> Self::Answer;
+
+    /// How much there is of what, for operators.
+    fn figures(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
 
     /// The only node that may propose the command; `None` if any may.
     fn speaks_for(_command: &Self::Command) -> Option<NodeId> {

@@ -10,9 +10,9 @@ use openraft::raft::{
 use quorate_crdt::NodeId;
 use serde::{Deserialize, Serialize};
 
-use super::details::GroupStatus;
 use super::error::{HandOverError, ProposeError, QueryError};
 use super::machine::{GroupId, ReadLevel};
+use super::status::GroupStatus;
 use super::types::{SnapshotMeta, Types, Vote};
 
 #[derive(Serialize, Deserialize)]

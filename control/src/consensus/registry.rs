@@ -13,7 +13,7 @@ use tokio::task::AbortHandle;
 use super::attend::{FOUNDER, attend, initialize};
 use super::codec::{decode, encode};
 use super::config::{ConsensusConfig, Pace};
-use super::details::{GroupDetails, GroupStatus};
+use super::details::GroupDetails;
 use super::engine::{Engine, Purpose};
 use super::error::{FoundError, OpenError};
 use super::group::{Boxed, Group};
@@ -29,6 +29,7 @@ use super::peer::Peer;
 use super::propose::{CommitTimes, Proposer};
 use super::pulse::Pulse;
 use super::serve::Part;
+use super::status::GroupStatus;
 use super::types::Types;
 use crate::state::{Command, ControlState, Response};
 use crate::store::{Commit, Store};
@@ -91,6 +92,8 @@ pub struct GroupReport {
     pub timing: Timing,
     /// How long decisions took.
     pub times: CommitTimes,
+    /// How much there is of what in the state that this node has applied.
+    pub figures: Vec<(&'static str, u64)>,
 }
 
 /// What the parts of one node in all groups have in common.
@@ -131,6 +134,7 @@ fn prepare<M: Machine>(
         disk.clone(),
         host,
         Arc::clone(lives),
+        topology.clone(),
         peer,
         pulse.beats(),
     );
@@ -147,6 +151,8 @@ fn prepare<M: Machine>(
         Box::pin(engine.seeded(Purpose::Propose, proposing)),
         Box::pin(engine.seeded(Purpose::Reconcile, reconciling)),
         Box::pin(Arc::clone(&engine).follow_trust()),
+        Box::pin(Arc::clone(&engine).keep_back()),
+        Box::pin(Arc::clone(&engine).compare()),
         Box::pin(Arc::clone(pulse).follow(Arc::clone(&engine))),
     ];
     if config.pace == Pace::Agreed {
@@ -282,6 +288,7 @@ impl Consensus {
             details: part.engine.details(),
             timing: part.engine.timing(),
             times: part.proposer.times(),
+            figures: part.engine.parts.host.figures(),
         };
         parts.iter().map(report).collect()
     }

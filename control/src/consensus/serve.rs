@@ -73,6 +73,9 @@ impl Part {
         if asks_for_a_vote && !self.engine.lives.may_vote() {
             return Err(ServeError::InDoubt);
         }
+        if matches!(ask, Ask::Append(_) | Ask::Snapshot { .. }) {
+            self.engine.heard.send_replace(Instant::now());
+        }
         let reply = match ask {
             Ask::Append(rpc) => raft.append_entries(rpc).await.map(Reply::Append),
             Ask::Vote(rpc) => raft.vote(rpc).await.map(Reply::Vote),

@@ -6,9 +6,9 @@ use std::time::Duration;
 use quorate_crdt::NodeId;
 use tokio::task::JoinSet;
 
-use super::details::GroupStatus;
 use super::engine::Engine;
 use super::messages::{Ask, Reply};
+use super::status::GroupStatus;
 use crate::topology::Topology;
 
 impl Engine {

@@ -25,6 +25,20 @@ impl Machine for ControlState {
         self.topology().epoch
     }
 
+    fn figures(&self) -> Vec<(&'static str, u64)> {
+        let topology = self.topology();
+        let placements = || topology.keyspaces.values().flat_map(|it| &it.placement);
+        let moving = placements().filter(|placement| placement.transition.is_some());
+        vec![
+            ("nodes", topology.nodes.len() as u64),
+            ("keyspaces", topology.keyspaces.len() as u64),
+            ("partitions", placements().count() as u64),
+            ("moving_partitions", moving.count() as u64),
+            ("users", topology.users.len() as u64),
+            ("tokens", self.tokens().len() as u64),
+        ]
+    }
+
     fn speaks_for(command: &Command) -> Option<NodeId> {
         command.speaks_for()
     }

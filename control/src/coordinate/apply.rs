@@ -70,6 +70,9 @@ impl Coordination {
                 let number = self.number();
                 CoordinationOutcome::Metadata(self.metadata.apply(number, command))
             }
+            CoordinationDeed::Restore(command) => {
+                CoordinationOutcome::Restore(self.about_restoring(command))
+            }
             CoordinationDeed::Cancel(wait) => {
                 CoordinationOutcome::Cancelled(self.withdraw(wait, events))
             }

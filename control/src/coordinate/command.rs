@@ -10,6 +10,7 @@ use super::latch::{LatchCommand, LatchEvent, LatchOutcome};
 use super::lock::{LockCommand, LockOutcome};
 use super::metadata::{MetadataCommand, MetadataOutcome};
 use super::request::{ProposalId, ProposalRefusal};
+use super::restore::{RestoreCommand, RestoreOutcome};
 use super::semaphore::{SemaphoreCommand, SemaphoreOutcome};
 use super::session::{Resource, SessionCommand, SessionEvent, SessionId, SessionOutcome, WaitId};
 use crate::topology::FencingToken;
@@ -43,6 +44,7 @@ impl fmt::Display for CoordinationCommand {
             CoordinationDeed::Barrier(command) => write!(f, "{command}"),
             CoordinationDeed::Latch(command) => write!(f, "{command}"),
             CoordinationDeed::Metadata(command) => write!(f, "{command}"),
+            CoordinationDeed::Restore(command) => write!(f, "{command}"),
             CoordinationDeed::Cancel(wait) => write!(f, "cancel wait {}", wait.0),
         }
     }
@@ -65,6 +67,8 @@ pub enum CoordinationDeed {
     Latch(LatchCommand),
     /// About metadata.
     Metadata(MetadataCommand),
+    /// About restoring a saved state.
+    Restore(RestoreCommand),
     /// Ends a wait. Whoever was granted what it waited for meanwhile keeps it. Answer:
     /// [`CoordinationOutcome::Cancelled`].
     Cancel(WaitId),
@@ -87,6 +91,8 @@ pub enum CoordinationOutcome {
     Latch(LatchOutcome),
     /// About metadata.
     Metadata(MetadataOutcome),
+    /// About restoring a saved state.
+    Restore(RestoreOutcome),
     /// Whether there was such a wait.
     Cancelled(bool),
     /// The command was not even looked at.

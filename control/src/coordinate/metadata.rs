@@ -142,6 +142,16 @@ impl Metadata {
         self.entries.get(name)
     }
 
+    /// How many values there are.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// What they take, as [`METADATA_BYTES_MAX`] counts.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Carries out a command with this number.
     pub(super) fn apply(&mut self, number: u64, command: MetadataCommand) -> MetadataOutcome {
         let (name, expected) = match &command {

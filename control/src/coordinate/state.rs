@@ -14,12 +14,15 @@ use super::queue::Queue;
 use super::request::Answered;
 use super::semaphore::{PERMITS_MAX, Semaphores};
 use super::session::{SessionId, Sessions};
-use crate::planted::TOKENS_BEGIN_AGAIN;
+use crate::planted::{FLOOR_TOO_HIGH, TOKENS_BEGIN_AGAIN};
 use crate::topology::{FencingToken, LogIndex};
 
 /// How far tokens jump when a state is restored: more than the old group can have granted since the
 /// state was saved.
 pub const RESTORE_LEAP: u64 = 1 << 40;
+
+/// The longest state in bytes that can be restored. Guess: one that fits into a snapshot message.
+pub const ARCHIVE_BYTES_MAX: usize = 48 * 1024 * 1024;
 
 /// The highest number that there can be: no sum of it and a log index overflows.
 const NUMBER_MAX: u64 = 1 << 62;
@@ -61,6 +64,8 @@ pub struct Coordination {
     pub(super) latches: Latches,
     pub(super) metadata: Metadata,
     pub(super) queue: Queue<Wanted>,
+    /// The parts of a saved state that are there so far.
+    pub(super) restoring: Vec<u8>,
 }
 
 impl Coordination {
@@ -76,7 +81,12 @@ impl Coordination {
         let permits = self.semaphores.iter();
         let permits = permits.filter_map(|(_, there)| there.held.keys().next().copied());
         let leaders = self.elections.iter().map(|(_, led)| led.token);
-        let lowest = locks.chain(permits).chain(leaders).min();
+        let held = locks.chain(permits).chain(leaders);
+        let lowest = if FLOOR_TOO_HIGH.is_planted() {
+            held.max()
+        } else {
+            held.min()
+        };
         lowest.unwrap_or(FencingToken(self.highest.0 + 1))
     }
 
@@ -85,14 +95,35 @@ impl Coordination {
     /// everything that was.
     #[must_use]
     pub fn restored(mut self) -> Self {
-        let numbered = self.position().max(self.number).max(self.highest.0);
+        let numbered = self.numbered();
+        self.go_on_above(numbered);
+        self.last = LogIndex(0);
+        self
+    }
+
+    /// Puts a saved state in place of this one, in the same log. What has been answered stays so.
+    /// Returns the number above which everything is numbered from now on.
+    pub(super) fn replace_with(&mut self, saved: Self) -> u64 {
+        let numbered = self.numbered().max(saved.numbered());
+        let present = std::mem::replace(self, saved);
+        self.answered = present.answered;
+        self.last = present.last;
+        self.restoring = Vec::new();
+        self.go_on_above(numbered);
+        self.base
+    }
+
+    /// The highest number that was given to anything.
+    fn numbered(&self) -> u64 {
+        self.position().max(self.number).max(self.highest.0)
+    }
+
+    fn go_on_above(&mut self, numbered: u64) {
         self.base = numbered.saturating_add(RESTORE_LEAP);
         if TOKENS_BEGIN_AGAIN.is_planted() {
             self.base = 0;
         }
-        self.last = LogIndex(0);
         self.sessions.forget_leader();
-        self
     }
 
     /// Goes on to this position.
@@ -152,6 +183,7 @@ impl Coordination {
             && self.latches.are_right()
             && self.metadata.rebuild()
             && self.answered.are_right()
+            && self.restoring.len() <= ARCHIVE_BYTES_MAX
     }
 }
 
@@ -171,6 +203,7 @@ struct Unchecked {
     latches: Latches,
     metadata: Metadata,
     queue: Queue<Wanted>,
+    restoring: Vec<u8>,
 }
 
 /// The bytes are those of a state that no commands lead to.
@@ -196,6 +229,7 @@ impl TryFrom<Unchecked> for Coordination {
             latches: read.latches,
             metadata: read.metadata,
             queue: read.queue,
+            restoring: read.restoring,
         };
         if state.rebuild() {
             Ok(state)

@@ -161,3 +161,101 @@ fn sessions_and_waiters_are_bounded_by_refusals() {
     };
     assert_eq!(locks[0].waiters.len(), LISTED_MAX);
 }
+
+/// Has the group restore a state, in parts.
+fn restore(group: &mut Group, saved: &Bytes) -> RestoreOutcome {
+    let mut send = |command| match group.ask(CoordinationDeed::Restore(command)) {
+        CoordinationOutcome::Restore(outcome) => outcome,
+        other => panic!("a state was restored: {other:?}"),
+    };
+    assert_eq!(send(RestoreCommand::Begin), RestoreOutcome::Taken(0));
+    let mut at = 0;
+    while at < saved.len() {
+        let end = saved.len().min(at + 100);
+        let part = RestoreCommand::Part {
+            at: at as u64,
+            bytes: saved.slice(at..end),
+        };
+        assert_eq!(send(part), RestoreOutcome::Taken(end as u64));
+        at = end;
+    }
+    let sum = xxhash_rust::xxh3::xxh3_128(saved);
+    send(RestoreCommand::Finish(sum))
+}
+
+#[test]
+fn a_saved_state_comes_back_and_tokens_go_on_above_those_of_both() {
+    let mut group = Group::new();
+    let LockOutcome::Acquired(Acquired::Granted { token: kept, .. }) = group.lock("kept", 0) else {
+        panic!("a free lock is granted");
+    };
+    let saved = group.state.encode();
+    group.ask(CoordinationDeed::Lock(LockCommand::Release(hold(
+        "kept", kept,
+    ))));
+    let LockOutcome::Acquired(Acquired::Granted { token: later, .. }) = group.lock("later", 0)
+    else {
+        panic!("a free lock is granted");
+    };
+    let RestoreOutcome::Restored { above } = restore(&mut group, &saved) else {
+        panic!("what was saved is restored");
+    };
+    assert!(above > later.0);
+    group.tick(0);
+    // It is held as it was, for its whole time; what came later is gone, and its token is passed.
+    group.tick(900);
+    let renewed = group.ask(CoordinationDeed::Lock(LockCommand::Renew(hold(
+        "kept", kept,
+    ))));
+    let holds = 1;
+    assert_eq!(
+        renewed,
+        CoordinationOutcome::Lock(LockOutcome::Kept { holds })
+    );
+    let LockOutcome::Acquired(Acquired::Granted { token, .. }) = group.lock("later", 0) else {
+        panic!("nobody holds it");
+    };
+    assert!(token.0 > above);
+}
+
+#[test]
+fn parts_out_of_order_or_damaged_change_nothing() {
+    let mut group = Group::new();
+    group.lock("k", 0);
+    let before = group.state.clone();
+    let saved = Coordination::default().encode();
+    let part = |at: usize, bytes: Bytes| RestoreCommand::Part {
+        at: at as u64,
+        bytes,
+    };
+    for commands in [
+        vec![RestoreCommand::Begin, part(1, saved.clone())],
+        vec![
+            RestoreCommand::Begin,
+            part(0, vec![0; RESTORE_PART_BYTES_MAX + 1].into()),
+        ],
+        vec![
+            RestoreCommand::Begin,
+            part(0, saved.clone()),
+            RestoreCommand::Finish(7),
+        ],
+        vec![
+            RestoreCommand::Begin,
+            RestoreCommand::Finish(xxhash_rust::xxh3::xxh3_128(b"")),
+        ],
+    ] {
+        let mut last = None;
+        for command in commands {
+            last = Some(group.ask(CoordinationDeed::Restore(command)));
+        }
+        let refused = CoordinationOutcome::Restore(RestoreOutcome::Refused);
+        assert_eq!(last, Some(refused));
+        let locks =
+            |state: &Coordination| state.answer(&CoordinationQuery::Locks { held_by: None });
+        assert_eq!(locks(&group.state), locks(&before));
+        assert!(
+            group.state.restoring.is_empty(),
+            "what was sent is forgotten"
+        );
+    }
+}

@@ -1,5 +1,6 @@
 //! Looking at the state: who holds what, who waits where and for whom, and what a wait has come to.
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::barrier::RoundEnd;
@@ -120,6 +121,8 @@ pub enum CoordinationQuery {
     },
     /// The value of metadata under a name.
     Metadata(Name),
+    /// The whole state, to be saved.
+    State,
     /// Which tokens may still be held.
     Floor,
 }
@@ -141,6 +144,8 @@ pub enum CoordinationAnswer {
     Latch(bool),
     /// The value; `None` if there is none.
     Metadata(Option<MetadataEntry>),
+    /// The encoded state.
+    State(Bytes),
     /// The lowest token that is held or will be granted.
     Floor(FencingToken),
 }
@@ -171,8 +176,22 @@ impl Coordination {
             CoordinationQuery::Metadata(name) => {
                 CoordinationAnswer::Metadata(self.metadata.get(name).cloned())
             }
+            CoordinationQuery::State => CoordinationAnswer::State(self.encode()),
             CoordinationQuery::Floor => CoordinationAnswer::Floor(self.floor()),
         }
+    }
+
+    /// How much there is of what.
+    pub fn figures(&self) -> Vec<(&'static str, u64)> {
+        vec![
+            ("sessions", self.sessions.iter().len() as u64),
+            ("locks", self.locks.iter().len() as u64),
+            ("waits", self.queue.len() as u64),
+            ("semaphores", self.semaphores.iter().len() as u64),
+            ("elections", self.elections.iter().len() as u64),
+            ("metadata", self.metadata.len() as u64),
+            ("metadata_bytes", self.metadata.bytes() as u64),
+        ]
     }
 
     fn list(&self, held_by: Option<&Holder>) -> Vec<LockView> {

@@ -35,6 +35,8 @@ pub struct NodeSpec {
     /// Whether its store promises that what it has synchronised survives a power loss. A node that
     /// cannot promise it could vote twice in one term, so it votes only if nobody else can.
     pub durable: bool,
+    /// Whether it is there to vote only.
+    pub witness: bool,
 }
 
 /// A join token to record.
@@ -379,6 +381,17 @@ pub enum CommandRefusal {
         /// Its datacenter.
         datacenter: Datacenter,
     },
+    /// A witness takes the place of a witness, and another node that of another.
+    #[error("node {node} {} a witness, and the newcomer {}", if *.witness { "is" } else { "is not" }, if *.witness { "is not" } else { "is" })]
+    OtherKind {
+        /// The node to be replaced.
+        node: NodeId,
+        /// Whether it is a witness.
+        witness: bool,
+    },
+    /// A cluster begins with a node that can hold data.
+    #[error("a witness holds no data, so it cannot be the first node")]
+    Witness,
     /// A key belongs to one node.
     #[error("the key belongs to node {node}")]
     KeyTaken {

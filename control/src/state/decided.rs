@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::command::{CommandRefusal, TokenId};
 use super::placement::place;
-use crate::planted::PLACE_BY_OWN_NUMBER;
+use crate::planted::{PLACE_BY_OWN_NUMBER, WITNESS_HOLDS};
 use crate::topology::{
     ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Partition, Placement, Replication, Timing,
     Topology,
@@ -135,7 +135,13 @@ impl ControlState {
         Arc::make_mut(&mut self.topology)
     }
 
-    /// Nodes that partitions may be placed on.
+    /// Nodes that partitions may be placed on: a witness holds none.
+    pub(super) fn housing(&self) -> impl Iterator<Item = (NodeId, &NodeInfo)> + Clone {
+        let holds = |info: &NodeInfo| !info.witness || WITNESS_HOLDS.is_planted();
+        self.staying().filter(move |(_, info)| holds(info))
+    }
+
+    /// Nodes that are to stay, and to do what they are there for.
     pub(super) fn staying(&self) -> impl Iterator<Item = (NodeId, &NodeInfo)> + Clone {
         self.topology
             .nodes
@@ -156,8 +162,8 @@ impl ControlState {
             Some(&seat) if !PLACE_BY_OWN_NUMBER.is_planted() => seat,
             _ => node,
         };
-        let seated: BTreeMap<_, _> = self.staying().map(|(node, _)| (seat(node), node)).collect();
-        let nodes = self.staying().map(|(node, info)| (seat(node), info));
+        let seated: BTreeMap<_, _> = self.housing().map(|(node, _)| (seat(node), node)).collect();
+        let nodes = self.housing().map(|(node, info)| (seat(node), info));
         let chosen = place(nodes, replication, keyspace, partition);
         chosen
             .iter()

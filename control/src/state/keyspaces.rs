@@ -36,7 +36,7 @@ impl ControlState {
             return Err(CommandRefusal::NameTaken);
         }
         let keyspace = KeyspaceId(self.next_keyspace.ok_or(CommandRefusal::Exhausted)?);
-        if place(self.staying(), &new.replication, keyspace, Partition(0)).is_empty() {
+        if place(self.housing(), &new.replication, keyspace, Partition(0)).is_empty() {
             return Err(CommandRefusal::NoReplicas { keyspace });
         }
         self.next_keyspace = keyspace.0.checked_add(1);
@@ -69,7 +69,7 @@ impl ControlState {
     ) -> Result<Response, CommandRefusal> {
         self.keyspace(id)?;
         if let Some(replication) = &change.replication
-            && place(self.staying(), replication, id, Partition(0)).is_empty()
+            && place(self.housing(), replication, id, Partition(0)).is_empty()
         {
             return Err(CommandRefusal::NoReplicas { keyspace: id });
         }
@@ -106,7 +106,7 @@ impl ControlState {
 
     /// The first keyspace that would be left without a replica if `node` were gone.
     pub(super) fn bare_without(&self, node: NodeId) -> Option<KeyspaceId> {
-        let rest = self.staying().filter(|&(other, _)| other != node);
+        let rest = self.housing().filter(|&(other, _)| other != node);
         let bare = |(id, keyspace): &(&KeyspaceId, &Keyspace)| {
             place(rest.clone(), &keyspace.replication, **id, Partition(0)).is_empty()
         };

@@ -38,6 +38,9 @@ impl ControlState {
             return Err(CommandRefusal::AlreadyFounded);
         }
         check_spec(node)?;
+        if node.witness {
+            return Err(CommandRefusal::Witness);
+        }
         check_partitions(partitions)?;
         self.topology_mut().cluster = cluster;
         self.create_token(token)?;
@@ -107,11 +110,17 @@ impl ControlState {
             return Err(CommandRefusal::UsedUp);
         }
         if let Some(dead) = asked.replaces {
-            let datacenter = &self.known(dead)?.datacenter;
-            if *datacenter != node.datacenter {
+            let place = self.known(dead)?;
+            if place.datacenter != node.datacenter {
                 return Err(CommandRefusal::OtherDatacenter {
                     node: dead,
-                    datacenter: datacenter.clone(),
+                    datacenter: place.datacenter.clone(),
+                });
+            }
+            if place.witness != node.witness {
+                return Err(CommandRefusal::OtherKind {
+                    node: dead,
+                    witness: place.witness,
                 });
             }
         }
@@ -172,6 +181,7 @@ impl ControlState {
             key: spec.key,
             next_key: None,
             voter: false,
+            witness: spec.witness,
         };
         self.topology_mut().nodes.insert(node, info);
         if !spec.durable {
@@ -235,7 +245,7 @@ impl ControlState {
     /// Whether the others can hold everything.
     fn dispensable(&self, node: NodeId) -> Result<(), CommandRefusal> {
         self.known(node)?;
-        if !self.staying().any(|(other, _)| other != node) {
+        if !self.housing().any(|(other, _)| other != node) {
             return Err(CommandRefusal::LastNode);
         }
         match self.bare_without(node) {

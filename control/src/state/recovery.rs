@@ -52,6 +52,10 @@ impl ControlState {
         // Before anything is placed: a survivor that was being drained or removed is needed now.
         self.drained.clear();
         self.leaving.clear();
+        if let Some(info) = self.topology_mut().nodes.get_mut(&survivor) {
+            // Also one that was there to vote only: somebody has to hold the data.
+            info.witness = false;
+        }
         for &node in &others {
             if let Some(info) = self.topology.nodes.get(&node) {
                 given_up.nodes.push(Arc::clone(&info.name));
@@ -75,7 +79,7 @@ impl ControlState {
     /// Lets keyspaces that no node may hold any more be held by all. Returns their names.
     fn rehouse(&mut self) -> Vec<Arc<str>> {
         let homeless = |(&id, keyspace): (&KeyspaceId, &crate::topology::Keyspace)| {
-            place(self.staying(), &keyspace.replication, id, Partition(0))
+            place(self.housing(), &keyspace.replication, id, Partition(0))
                 .is_empty()
                 .then_some(id)
         };

@@ -29,6 +29,7 @@ fn spec(name: &str, datacenter: &str) -> NodeSpec {
         quic: "127.0.0.1:7381".into(),
         key: PublicKey(key),
         durable: true,
+        witness: false,
     }
 }
 

@@ -1,5 +1,5 @@
 //! Which nodes vote in the control group: an odd number of those that keep their votes, spread over
-//! datacenters and racks.
+//! datacenters and racks. Witnesses make an even number odd; they are always fewer than the others.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -97,6 +97,12 @@ impl ControlState {
         if nodes.keys().any(keeps) {
             nodes.retain(|node, _| keeps(node));
         }
+        let witnesses = nodes.iter().filter(|(_, info)| info.witness);
+        let witnesses: Vec<_> = witnesses.map(|(&node, _)| node).collect();
+        let others = nodes.len() - witnesses.len();
+        for surplus in witnesses.iter().skip(others.saturating_sub(1)) {
+            nodes.remove(surplus);
+        }
         Roll { nodes }
     }
 }
@@ -135,7 +141,7 @@ impl Roll {
     }
 
     /// The node to vote next: the oldest one in the datacenter, and then the rack, with the fewest
-    /// voters.
+    /// voters; a witness only where there is no other.
     fn candidate(&self) -> Option<NodeId> {
         let others = self.nodes.iter().filter(|(_, info)| !info.voter);
         others
@@ -143,6 +149,7 @@ impl Roll {
                 (
                     self.in_datacenter(&info.datacenter),
                     self.in_rack(info),
+                    info.witness,
                     **node,
                 )
             })
@@ -150,7 +157,7 @@ impl Roll {
     }
 
     /// The voter to stop first: the newest one in the datacenter, and then the rack, with the most
-    /// voters.
+    /// voters; a witness before others.
     fn dispensable(&self) -> Option<NodeId> {
         let voters = self.nodes.iter().filter(|(_, info)| info.voter);
         voters
@@ -158,6 +165,7 @@ impl Roll {
                 (
                     Reverse(self.in_datacenter(&info.datacenter)),
                     Reverse(self.in_rack(info)),
+                    !info.witness,
                     Reverse(**node),
                 )
             })

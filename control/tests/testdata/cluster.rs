@@ -3,7 +3,8 @@
 //! ```text
 //! found NAME DC/RACK               founds the cluster
 //! join NAME DC/RACK                a second time it is a retry; NAME* is another node of that
-//!                                  name, and NAME~ one whose store may forget what it synchronised
+//!                                  name, NAME~ one whose store may forget what it synchronised,
+//!                                  and NAME! a witness
 //! replace N by NAME DC/RACK        NAME joins in the place of N, which is dead
 //! remove N | lose N                removes a node; `lose`: its disk will not come back
 //! drain N | undrain N              N holds nothing and stays; N holds partitions again
@@ -242,16 +243,17 @@ impl Cluster {
 }
 
 /// A name with a `*` is that name with another data directory, one with a `~` has a store that may
-/// forget.
+/// forget, one with a `!` is a witness.
 fn spec(name: &str, place: &str) -> NodeSpec {
     let (datacenter, rack) = place.split_once('/').unwrap();
     NodeSpec {
-        name: name.trim_end_matches(['*', '~']).into(),
+        name: name.trim_end_matches(['*', '~', '!']).into(),
         datacenter: datacenter.into(),
         rack: rack.into(),
         quic: "127.0.0.1:7381".into(),
         key: key(name),
         durable: !name.ends_with('~'),
+        witness: name.ends_with('!'),
     }
 }
 

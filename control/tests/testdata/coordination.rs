@@ -378,6 +378,7 @@ impl Group {
             Of::Metadata(MetadataOutcome::Differs(Revision::NONE)) => "there is none".to_owned(),
             Of::Metadata(MetadataOutcome::Differs(there)) => format!("it is at revision {there}"),
             Of::Metadata(MetadataOutcome::Refused(refusal)) => format!("refused: {refusal}"),
+            Of::Restore(outcome) => format!("{outcome:?}"),
             Of::Cancelled(was) => if was { "cancelled" } else { "it did not wait" }.to_owned(),
             Of::Refused(refusal) => format!("refused: {refusal}"),
             Of::Session(SessionOutcome::Refused(refusal))

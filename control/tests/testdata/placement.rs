@@ -151,6 +151,7 @@ fn standing(place: &str) -> NodeInfo {
         key: quorate_crdt::PublicKey([0; 32]),
         next_key: None,
         voter: false,
+        witness: false,
     }
 }
 

@@ -36,11 +36,12 @@ impl Dynamo {
             ranges,
             digest,
             context,
-            claim,
+            look,
         } = asked;
         self.serving(place)?;
-        if let Some(claim) = claim {
-            self.admit_asked(place, &claim)?;
+        if let Some(look) = look {
+            self.admit_asked(place, &look.claim)?;
+            self.agrees_on_lives(place, &look.lives)?;
         }
         let replica = self.replica(place).ok_or(Refusal::NotServing)?;
         if replica.filling() || self.is_waking(place) {
@@ -127,9 +128,7 @@ impl Dynamo {
             self.counters.drift_refused += 1;
             return Err(Refusal::Clock { offset_ms });
         }
-        if !self.join(now, place, delta) {
-            return Err(Refusal::NotServing);
-        }
+        self.join(now, from, place, delta)?;
         let replica = self.replica_mut(place).ok_or(Refusal::NotServing)?;
         replica.overheard(from, delta);
         Ok(Message::Written {

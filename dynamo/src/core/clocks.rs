@@ -7,6 +7,9 @@
 //! it continues at once. If only two nodes disagree, nobody can say which one is wrong, unless one
 //! of them jumped.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

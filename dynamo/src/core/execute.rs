@@ -7,7 +7,7 @@ use quorate_crdt::{Dot, Now};
 
 use super::Dynamo;
 use super::fencing::looks_in;
-use super::flight::{Flight, Next, Stage, Until};
+use super::flight::{Beside, Flight, Next, Stage, Until};
 use super::ledger::Ledger;
 use crate::consistency::Consistency;
 use crate::op::{Answer, Mutation, Op, Receipt, Reply, Request, RequestError};
@@ -39,7 +39,8 @@ impl Dynamo {
         if let Some(ranges) = self.must_see(now, flight) {
             let ledger = self.ledger(flight, observing(flight.level), looks_in(flight))?;
             if ledger.verdict() != Verdict::Reached {
-                return self.ask(now, flight, ranges, None, ledger, None, effects);
+                let beside = Beside::Nobody;
+                return self.ask(now, flight, ranges, None, ledger, beside, effects);
             }
         }
         if self.is_behind(flight) {
@@ -156,8 +157,7 @@ impl Dynamo {
             (Some((mut delta, dot)), known) => {
                 flight.executed = Some(dot);
                 if let Some(known) = known {
-                    delta.parts.extend(known.parts);
-                    delta.residuals.extend(known.residuals);
+                    delta.add(known);
                 }
                 (written(reply, flight.place, dot), delta)
             }

@@ -1,14 +1,18 @@
 //! What happens to requests that do not get what they wait for: refusals, unreachable nodes,
 //! deadlines, and changes of the topology.
 
+#[cfg(test)]
+mod tests;
+
 use quorate_control::quorum::Verdict;
 use quorate_control::topology::Epoch;
 use quorate_crdt::{CausalContext, NodeId, Now};
 
 use super::Dynamo;
-use super::flight::{Flight, Next, Reading, Stage, Told, Until};
+use super::flight::{Beside, Flight, Next, Reading, Stage, Told, Until};
 use super::flights::Debt;
 use super::ledger::{Blame, Ledger};
+use crate::consistency::Consistency;
 use crate::fence::Rank;
 use crate::op::RequestError;
 use crate::planted;
@@ -40,7 +44,7 @@ impl Dynamo {
             }
             // If this replica remembers the request from an earlier try, it has been applied here,
             // whatever becomes of this one.
-            Stage::Reading(reading) => reading.blamed().failure(level, self.remembers(flight)),
+            Stage::Reading(reading) => reading.failure(level, self.remembers(flight)),
             Stage::Repairing(repairing) => repairing.ledger.failure(level, false),
             Stage::Forwarded(handed) => {
                 let may_be_applied = flight.request.op.writes();
@@ -102,8 +106,8 @@ impl Dynamo {
                 match &mut stage {
                     Stage::Reading(reading) => {
                         reading.ledger.lost(node);
-                        if let Some(later) = &mut reading.later {
-                            later.lost(node);
+                        if let Some(beside) = reading.beside.ledger_mut() {
+                            beside.lost(node);
                         }
                     }
                     Stage::Repairing(repairing) => repairing.ledger.lost(node),
@@ -293,8 +297,8 @@ impl Reading {
     pub(super) fn verdict(&self) -> Verdict {
         match (
             self.ledger.verdict(),
-            self.later
-                .as_ref()
+            self.beside
+                .ledger()
                 .map_or(Verdict::Reached, Ledger::verdict),
         ) {
             (Verdict::Impossible, _) | (_, Verdict::Impossible) => Verdict::Impossible,
@@ -303,37 +307,47 @@ impl Reading {
         }
     }
 
-    /// The ledger that explains why the read fails.
-    fn blamed(&self) -> &Ledger {
-        match &self.later {
-            Some(later) if self.ledger.verdict() == Verdict::Reached => later,
-            _ => &self.ledger,
+    /// Why the read fails.
+    fn failure(&self, level: Consistency, may_be_applied: bool) -> RequestError {
+        match &self.beside {
+            Beside::Open(open) if open.verdict() != Verdict::Reached => open.not_closed(),
+            Beside::Later(later) if self.ledger.verdict() == Verdict::Reached => {
+                later.failure(level, may_be_applied)
+            }
+            _ => self.ledger.failure(level, may_be_applied),
         }
     }
 
     pub(super) fn asked(&self, node: NodeId) -> bool {
         self.ledger.was_asked(node)
             || self
-                .later
-                .as_ref()
-                .is_some_and(|later| later.was_asked(node))
+                .beside
+                .ledger()
+                .is_some_and(|beside| beside.was_asked(node))
     }
 
     fn owes(&self, node: NodeId) -> bool {
-        self.ledger.owes(node) || self.later.as_ref().is_some_and(|later| later.owes(node))
+        self.ledger.owes(node) || self.beside.ledger().is_some_and(|beside| beside.owes(node))
     }
 
     fn postponed(&mut self, node: NodeId, reason: Refusal) {
         self.ledger.postponed(node, reason);
-        if let Some(later) = &mut self.later {
-            later.postponed(node, reason);
+        if let Some(beside) = self.beside.ledger_mut() {
+            beside.postponed(node, reason);
         }
     }
 
     /// A replica that is being filled cannot be read, but it can still be given what is returned.
     fn refused(&mut self, node: NodeId, blame: Blame) {
         self.ledger.refused(node, blame);
-        let Some(later) = &mut self.later else { return };
+        let later = match &mut self.beside {
+            Beside::Nobody => return,
+            Beside::Open(open) => {
+                open.refused(node, blame);
+                return;
+            }
+            Beside::Later(later) => later,
+        };
         if blame.reason != Refusal::Filling {
             later.refused(node, blame);
         } else if later.answered(node) {

@@ -9,16 +9,18 @@
 //!
 //! A replica that has lost its memory, or is not sure of it, takes no part: its fence may be lost.
 
-use quorate_crdt::Now;
+use quorate_control::quorum::{Group, majority};
+use quorate_crdt::{NodeId, Now, ReplicaId};
 
 use super::Dynamo;
-use super::flight::{Flight, Next, Reading, Stage, Until};
+use super::flight::{Beside, Flight, Next, Reading, Stage, Until};
+use super::ledger::Ledger;
 use crate::consistency::Consistency;
 use crate::fence::{Claim, Rank};
-use crate::op::{Answer, Op, Query, Request, RequestError};
+use crate::op::{Answer, Op, Request, RequestError};
 use crate::planted;
 use crate::preference::Access;
-use crate::protocol::{Effect, FlightId, Place, Refusal};
+use crate::protocol::{Effect, FlightId, Look, Place, Refusal};
 use crate::value::{self, Clocked};
 
 /// Refuses what cannot be done under a token.
@@ -32,15 +34,7 @@ pub(super) fn check_claim(request: &Request, level: Consistency) -> Result<(), R
     if !level.needs_majority() {
         return Err(RequestError::BelowQuorum { level });
     }
-    let whole = matches!(
-        request.op,
-        Op::Partition(..)
-            | Op::Query(
-                _,
-                Query::Members | Query::Cardinality | Query::Entries | Query::FieldCount
-            )
-    );
-    if whole || request.id.is_some() {
+    if matches!(request.op, Op::Partition(..)) || request.id.is_some() {
         return Err(RequestError::NotUnderToken);
     }
     Ok(())
@@ -54,14 +48,6 @@ pub(super) fn looks_in(flight: &Flight) -> Access {
     } else {
         Access::Read
     }
-}
-
-/// What the replicas are told that are asked what they have.
-pub(super) fn claim_told(flight: &Flight) -> Option<Claim> {
-    flight
-        .request
-        .claim
-        .filter(|_| !planted::READ_BEFORE_ANNOUNCE.is_planted())
 }
 
 impl Dynamo {
@@ -130,6 +116,73 @@ impl Dynamo {
         }
     }
 
+    /// The holders that must answer a look at a whole collection under a token, because they have
+    /// not said yet that they admit nothing lower. Nobody, if the request looks at named rows.
+    ///
+    /// # Errors
+    /// `NotClosed` if one of them cannot be reached or has not reported yet.
+    pub(super) fn open_holders(&self, flight: &Flight) -> Result<Beside, RequestError> {
+        let place = flight.place;
+        let replica = self.replica(place).ok_or(RequestError::Moving)?;
+        let (Op::Query(key, query), Some(claim)) = (&flight.request.op, &flight.request.claim)
+        else {
+            return Ok(Beside::Nobody);
+        };
+        if !value::reads_whole_collection(replica, key, query) {
+            return Ok(Beside::Nobody);
+        }
+        let others = self.others(place.at());
+        let mut members = replica.open_at(claim.lock, claim.lowest(), &others, place.epoch);
+        let by_quorum = planted::CLOSED_BY_QUORUM.is_planted();
+        let absent =
+            |node: &NodeId| !self.routes.reachable(*node) || replica.heard_of(*node).is_none();
+        let missing: Vec<NodeId> = members.iter().copied().filter(absent).collect();
+        if !missing.is_empty() && !by_quorum {
+            let refused = Vec::new();
+            return Err(RequestError::NotClosed { missing, refused });
+        }
+        members.push(self.seat.me);
+        let needed = if by_quorum {
+            majority(members.len())
+        } else {
+            members.len()
+        };
+        let group = Group { members, needed };
+        let mut ledger = Ledger::new(vec![group]).map_err(|_changed| RequestError::Moving)?;
+        ledger.has(self.seat.me);
+        Ok(Beside::Open(ledger))
+    }
+
+    /// What the replicas are told that are asked what they have.
+    pub(super) fn look_of(&self, flight: &Flight, beside: &Beside) -> Option<Look> {
+        let claim = flight
+            .request
+            .claim
+            .filter(|_| !planted::READ_BEFORE_ANNOUNCE.is_planted())?;
+        let others = || self.others(flight.place.at());
+        let lives = match beside {
+            Beside::Open(_) => self
+                .replica(flight.place)
+                .and_then(|replica| replica.lives(&others())),
+            Beside::Nobody | Beside::Later(_) => None,
+        };
+        let lives = lives.unwrap_or_default();
+        Some(Look { claim, lives })
+    }
+
+    /// Whether this node's replica has heard of the same lives of all holders, if any are named.
+    pub(super) fn agrees_on_lives(&self, place: Place, lives: &[ReplicaId]) -> Result<(), Refusal> {
+        if lives.is_empty() || planted::FORMER_LIFE_JOINS.is_planted() {
+            return Ok(());
+        }
+        let replica = self.replica(place).ok_or(Refusal::NotServing)?;
+        if replica.has_lives(lives, &self.others(place.at()), None) {
+            Ok(())
+        } else {
+            Err(Refusal::OtherLives)
+        }
+    }
+
     /// Another node asks for something under a token.
     pub(super) fn admit_asked(&mut self, place: Place, claim: &Claim) -> Result<(), Refusal> {
         let waking = self.is_waking(place);
@@ -152,21 +205,30 @@ impl Dynamo {
     ) -> Result<Next, RequestError> {
         self.is_free(now, flight)?;
         let at = flight.place.at();
+        let others = self.others(at);
         let replica = self.replicas.get_mut(&at).ok_or(RequestError::Moving)?;
         let (Op::Query(key, query), Some(claim)) = (&flight.request.op, flight.request.claim)
         else {
             return Err(RequestError::Moving);
         };
-        if value::reads_whole_collection(replica, key, query) {
-            return Err(RequestError::NotUnderToken);
+        let whole = value::reads_whole_collection(replica, key, query);
+        if whole && !matches!(reading.beside, Beside::Open(_)) {
+            // This node has just learned that it is one.
+            return self.start_query(now, flight, effects);
         }
+        let (lock, lowest) = (claim.lock, claim.lowest());
+        let closed = whole || replica.is_closed(lock, lowest, &others, flight.place.epoch);
         let reply = value::query(replica, key, query, now.unix_millis)?;
         let clocked = Clocked {
             clock: &mut self.clocks.hybrid,
             now,
             limits: self.config.limits,
         };
-        let restated = value::restate(replica, key, query, clocked, claim);
+        let restated = if closed {
+            None
+        } else {
+            value::restate(replica, key, query, clocked, claim)
+        };
         let alike = |told: Option<u128>| told == Some(reading.digest);
         let all_alike = reading.told.iter().all(|(_, told)| alike(told.digest));
         let Some((mut delta, _)) = restated else {
@@ -178,8 +240,7 @@ impl Dynamo {
         if !all_alike {
             let known = replica.difference(&reading.ranges, None);
             let known = known.ok_or_else(|| reading.ledger.failure(flight.level, false))?;
-            delta.parts.extend(known.parts);
-            delta.residuals.extend(known.residuals);
+            delta.add(known);
         }
         let ledger = self.ledger(flight, flight.level, Access::Write)?;
         if planted::RESTATE_AT_ONE.is_planted() {

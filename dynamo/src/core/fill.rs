@@ -206,7 +206,7 @@ impl Dynamo {
         if let (Some(mend), Some(held)) = (mend, self.replica_mut(place)) {
             held.take_mending(&piece.delta, mend);
             self.note_remains(at);
-        } else if !self.join(now, place, &piece.delta) {
+        } else if self.join(now, from, place, &piece.delta).is_err() {
             self.healing.pulls.remove(&at);
             return;
         }

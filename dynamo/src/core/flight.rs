@@ -9,7 +9,7 @@ use super::ledger::Ledger;
 use crate::consistency::Consistency;
 use crate::fence::Claim;
 use crate::op::{Answer, Reply, Request, RequestError};
-use crate::protocol::{FlightId, Place, Refusal, Ticket};
+use crate::protocol::{FlightId, Look, Place, Refusal, Ticket};
 use crate::replica::{Delta, Range};
 use crate::seen::At;
 
@@ -142,11 +142,39 @@ pub(super) struct Reading {
     pub(super) eager: Option<Result<Reply, RequestError>>,
     /// Counts the answers for the level.
     pub(super) ledger: Ledger,
-    /// While the partition is copied: counts the replicas that later reads will ask. They, too,
-    /// must have what is returned.
-    pub(super) later: Option<Ledger>,
+    /// Counts the answers of those that must answer as well.
+    pub(super) beside: Beside,
     /// What each replica that answered has.
     pub(super) told: Vec<(NodeId, Told)>,
+}
+
+/// Who must answer a read beside the replicas of its level.
+#[derive(Debug, Default)]
+pub(super) enum Beside {
+    #[default]
+    Nobody,
+    /// While the partition is copied: the replicas that later reads will ask. They, too, must have
+    /// what is returned.
+    Later(Ledger),
+    /// For a whole collection under a token: the holders that have not said that they admit nothing
+    /// lower. See [`Replica::open_at`](crate::replica::Replica::open_at).
+    Open(Ledger),
+}
+
+impl Beside {
+    pub(super) fn ledger(&self) -> Option<&Ledger> {
+        match self {
+            Self::Nobody => None,
+            Self::Later(ledger) | Self::Open(ledger) => Some(ledger),
+        }
+    }
+
+    pub(super) fn ledger_mut(&mut self) -> Option<&mut Ledger> {
+        match self {
+            Self::Nobody => None,
+            Self::Later(ledger) | Self::Open(ledger) => Some(ledger),
+        }
+    }
 }
 
 /// What a replica said it has.
@@ -198,5 +226,5 @@ pub(super) struct Asked<'a> {
     pub(super) ranges: &'a [Range],
     pub(super) digest: u128,
     pub(super) context: Option<&'a CausalContext>,
-    pub(super) claim: Option<Claim>,
+    pub(super) look: Option<&'a Look>,
 }

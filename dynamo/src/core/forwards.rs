@@ -280,6 +280,31 @@ mod tests {
         );
     }
 
+    /// A repeat of a write whose answer was long gets none: only short ones are kept.
+    #[test]
+    fn short_answers_are_given_again() {
+        let value = |length: usize| Reply::Value(vec![b'x'; length].into());
+        for (reply, kept) in [
+            (Reply::Done, true),
+            (Reply::Integer(7), true),
+            (value(ANSWER_BYTES_MAX), true),
+            (value(ANSWER_BYTES_MAX + 1), false),
+            (Reply::List(Vec::new()), false),
+        ] {
+            let mut forwards = Forwards::default();
+            forwards.arrive(FROM, id(1, 1), Delivery::First);
+            let message = Message::Forwarded {
+                id: id(1, 1),
+                result: Ok(reply.clone().into()),
+            };
+            forwards.told(FROM, id(1, 1), &message);
+            let Arrival::Repeat(again) = forwards.arrive(FROM, id(1, 1), Delivery::Again) else {
+                panic!("it is no news: {reply:?}")
+            };
+            assert_eq!(again.is_some(), kept, "{reply:?}");
+        }
+    }
+
     #[test]
     fn what_is_remembered_of_forwards_is_bounded() {
         let mut forwards = Forwards::default();

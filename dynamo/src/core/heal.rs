@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use quorate_control::topology::{Epoch, KeyspaceId, Partition, Phase};
+use quorate_control::topology::{Epoch, KeyspaceId, Partition, Phase, Placement};
 use quorate_crdt::{NodeId, Now};
 
 use super::Dynamo;
+use super::healing::Report;
 use super::wake::former_lives;
 use crate::planted;
 use crate::protocol::{Effect, Message, Place, Seen};
@@ -16,6 +17,10 @@ use crate::seen::At;
 /// After this many ticks a replica repeats its report even if there is nothing new, for nodes that
 /// missed it.
 const TICKS_BETWEEN_REMINDERS: u64 = 10;
+
+/// How many rows of a partition, in which removals under locks have left something, a tick looks
+/// at. Guess: a removed key costs some microseconds.
+const MARKS_AT_ONCE: usize = 256;
 
 impl Dynamo {
     /// Each tick: forgets what all holders know, reports what has been seen, continues what is
@@ -45,6 +50,7 @@ impl Dynamo {
             let mut helped = false;
             if !leaving {
                 self.settle_lost(at, &others, placement.epoch);
+                self.forget_marks(at, &placement, &others);
                 self.go_on_streaming(at, effects);
                 self.go_on_mending(at, effects);
                 self.go_on_filling(at, &placement, effects);
@@ -106,6 +112,27 @@ impl Dynamo {
         }
     }
 
+    /// Drops what removals under locks have left. The first holder that can be reached does it for
+    /// all.
+    fn forget_marks(&mut self, at: At, placement: &Placement, others: &[NodeId]) {
+        let guarded = self.replicas.get(&at).is_some_and(Replica::is_guarded);
+        if !guarded || planted::MARKS_KEPT.is_planted() {
+            return;
+        }
+        let mut near = placement.readers().flatten();
+        let first = near.find(|node| self.routes.reachable(**node));
+        let able = first == Some(&self.seat.me) && !self.healing.waking.contains(at);
+        if !able || !self.may_issue(at) {
+            return;
+        }
+        if let Some(replica) = self.replicas.get_mut(&at).filter(|held| held.vouches())
+            && replica.forget_marks(others, placement.epoch, MARKS_AT_ONCE)
+        {
+            self.dirty.insert(at);
+            self.note_remains(at);
+        }
+    }
+
     /// Adds a replica's report for `to`, unless it was told exactly this and needs no reminder.
     fn tell(
         &mut self,
@@ -118,12 +145,18 @@ impl Dynamo {
         let Some(replica) = self.replicas.get(&at) else {
             return;
         };
-        let state = (
-            replica.context().event_count(),
+        let raised = if replica.is_fenced() {
+            replica.fences().raised()
+        } else {
+            0
+        };
+        let state = Report {
+            events: replica.context().event_count(),
             epoch,
-            replica.filling(),
-            replica.is_partial(),
-        );
+            filling: replica.filling(),
+            partial: replica.is_partial(),
+            raised,
+        };
         let told = self.healing.told.insert((to, at), state);
         if remind || told != Some(state) {
             reports.entry(to).or_default().push(Seen {
@@ -138,7 +171,7 @@ impl Dynamo {
                 waking: self.healing.waking.awaits(at, to),
                 former: replica.former().clone(),
                 to: replica.heard_of(to),
-                fences: replica.fences().clone(),
+                fencing: replica.fencing(),
             });
         }
     }
@@ -158,6 +191,9 @@ impl Dynamo {
             let Some(replica) = self.replicas.get_mut(&at) else {
                 continue;
             };
+            if replica.is_former(from, seen.replica) {
+                continue;
+            }
             let new = replica.is_new(from, seen.replica);
             let filling = replica.filling();
             let lost = if self.seat.restarted {
@@ -165,7 +201,8 @@ impl Dynamo {
             } else {
                 planted::STREAM_LOSES_FENCE.is_planted()
             };
-            if !lost && replica.join_fences(&seen.fences) {
+            let fencing = seen.fencing.as_ref().filter(|_| !lost);
+            if fencing.is_some_and(|fencing| replica.join_fences(&fencing.fences)) {
                 self.dirty.insert(at);
             }
             let former = replica.hear(from, &seen);

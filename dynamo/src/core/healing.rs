@@ -29,9 +29,8 @@ pub(super) const STREAMS_AT_ONCE: usize = 8;
 #[derive(Debug, Default)]
 pub(super) struct Healing {
     pub(super) ticks: u64,
-    /// What each node was last told about each replica: the number of events seen, the placement,
-    /// and whether it was being filled or partial.
-    pub(super) told: BTreeMap<(NodeId, At), (u64, Epoch, bool, bool)>,
+    /// What each node was last told about each replica.
+    pub(super) told: BTreeMap<(NodeId, At), Report>,
     /// Streams to this node, by partition.
     pub(super) pulls: BTreeMap<At, Pull>,
     /// What replicas lack that is not being streamed to them.
@@ -94,6 +93,18 @@ impl Healing {
             .filter(|want| want.talk.is_some())
             .count()
     }
+}
+
+/// What is worth telling others as soon as it changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Report {
+    /// The number of events seen.
+    pub(super) events: u64,
+    pub(super) epoch: Epoch,
+    pub(super) filling: bool,
+    pub(super) partial: bool,
+    /// How often the fences were raised; 0 where nothing is fenced.
+    pub(super) raised: u64,
 }
 
 /// A stream to this node.

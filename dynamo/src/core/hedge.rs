@@ -6,7 +6,6 @@ use std::time::Duration;
 use quorate_crdt::{NodeId, Now};
 
 use super::Dynamo;
-use super::fencing::claim_told;
 use super::flight::{Flight, Hedge, Next, Reading, Stage};
 use super::forward::forward_to;
 use super::ledger::Ledger;
@@ -102,8 +101,9 @@ impl Dynamo {
             return;
         };
         let context = replica.context_for(&reading.ranges);
+        let look = self.look_of(flight, &reading.beside);
         let mut open = reading.ledger.open();
-        open.extend(reading.later.iter().flat_map(Ledger::open));
+        open.extend(reading.beside.ledger().into_iter().flat_map(Ledger::open));
         open.sort_unstable();
         open.dedup();
         for to in open.into_iter().filter(|node| self.routes.reachable(*node)) {
@@ -113,8 +113,8 @@ impl Dynamo {
             }
             self.counters.hedged += u64::from(!asked);
             reading.ledger.ask(to);
-            if let Some(later) = &mut reading.later {
-                later.ask(to);
+            if let Some(beside) = reading.beside.ledger_mut() {
+                beside.ask(to);
             }
             let (ranges, digest, context) =
                 (reading.ranges.clone(), reading.digest, context.clone());
@@ -126,7 +126,7 @@ impl Dynamo {
                     ranges,
                     digest,
                     context,
-                    claim: claim_told(flight),
+                    look: look.clone(),
                 },
             });
         }

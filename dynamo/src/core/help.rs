@@ -314,7 +314,7 @@ impl Dynamo {
     ) {
         let at = place.at();
         let room = self.has_room_for(place, delta) || planted::FULL_DISK_TAKES_REPAIRS.is_planted();
-        if !delta.is_empty() && room && self.join(now, place, delta) {
+        if !delta.is_empty() && room && self.join(now, from, place, delta).is_ok() {
             self.counters.repairs_joined += 1;
             if let Some(replica) = self.replica_mut(place) {
                 replica.overheard(from, delta);

@@ -1,5 +1,8 @@
 //! Records who was asked one question, what each answered, and what that decides.
 
+#[cfg(test)]
+mod tests;
+
 use quorate_control::quorum::{Group, Tally, Unsatisfiable, Verdict};
 use quorate_crdt::NodeId;
 
@@ -245,6 +248,14 @@ impl Ledger {
                 may_be_applied,
             }
         }
+    }
+
+    /// The error for a whole collection under a token of which some holders have not answered.
+    pub(super) fn not_closed(&self) -> RequestError {
+        let refused = self.refusals();
+        let mut missing = self.tally.missing();
+        missing.retain(|node| !refused.iter().any(|(held, _)| held == node));
+        RequestError::NotClosed { missing, refused }
     }
 
     /// For a planted bug only: after a change of the topology, takes every reachable node that does

@@ -1,6 +1,9 @@
 //! Weighs what goes in and out: checks what a request brings and what would result from it, before
 //! anything is built, and says how much memory messages and answers take.
 
+#[cfg(test)]
+mod tests;
+
 use bytes::Bytes;
 
 use crate::op::{
@@ -154,7 +157,8 @@ impl Message {
                 } => reply.weight(),
                 Self::Read { ranges, .. } => ranges.len() * ROW_BYTES,
                 Self::Seen(all) => {
-                    let fences = all.iter().map(|seen| seen.fences.len());
+                    let fencing = all.iter().filter_map(|seen| seen.fencing.as_ref());
+                    let fences = fencing.map(|fencing| fencing.fences.len());
                     (all.len() + fences.sum::<usize>()) * ROW_BYTES
                 }
                 Self::Lapsed { keys, .. } => keys.iter().map(Bytes::len).sum(),

@@ -19,8 +19,8 @@ use quorate_control::topology::Phase;
 use quorate_crdt::{CausalContext, NodeId, Now};
 
 use super::Dynamo;
-use super::fencing::{claim_told, looks_in};
-use super::flight::{Flight, Next, Reading, Repairing, Stage, Told, Until};
+use super::fencing::looks_in;
+use super::flight::{Beside, Flight, Next, Reading, Repairing, Stage, Told, Until};
 use super::ledger::{Blame, Ledger};
 use crate::consistency::Consistency;
 use crate::op::{Answer, Op, Reply, RequestError};
@@ -51,14 +51,17 @@ impl Dynamo {
         let reply = value::query(replica, key, query, now.unix_millis);
         let claimed = flight.request.claim.is_some();
         // Under a token both sets are asked now.
-        let later = if claimed {
-            None
+        let beside = if claimed {
+            self.open_holders(flight)?
         } else {
             self.later_readers(flight)
+                .map_or(Beside::Nobody, Beside::Later)
         };
         let alone = ledger.verdict() == Verdict::Reached
             || (claimed && planted::ANNOUNCE_AT_ONE.is_planted());
-        if (alone && later.is_none() && !claimed) || planted::READ_QUORUM_OF_ONE.is_planted() {
+        if (alone && beside.ledger().is_none() && !claimed)
+            || planted::READ_QUORUM_OF_ONE.is_planted()
+        {
             return Ok(Next::Done(reply.map(Answer::from)));
         }
         let ranges = value::ranges_of(replica, key, query);
@@ -69,7 +72,7 @@ impl Dynamo {
             return Err(RequestError::Overloaded);
         }
         flight.weight = weight;
-        let next = self.ask(now, flight, ranges, Some(reply), ledger, later, effects)?;
+        let next = self.ask(now, flight, ranges, Some(reply), ledger, beside, effects)?;
         Ok(match next {
             Next::Wait(_, Stage::Reading(reading)) if alone => {
                 self.answer_holder(now, flight, reading, effects).into()
@@ -90,7 +93,8 @@ impl Dynamo {
         if ledger.verdict() == Verdict::Reached || planted::SAVED_UNSEEN.is_planted() {
             return self.saved(now, flight);
         }
-        self.ask(now, flight, vec![Range::ALL], None, ledger, None, effects)
+        let ranges = vec![Range::ALL];
+        self.ask(now, flight, ranges, None, ledger, Beside::Nobody, effects)
     }
 
     fn saved(&self, now: Now, flight: &Flight) -> Result<Next, RequestError> {
@@ -151,7 +155,7 @@ impl Dynamo {
         ranges: Vec<Range>,
         eager: Option<Result<Reply, RequestError>>,
         mut ledger: Ledger,
-        mut later: Option<Ledger>,
+        mut beside: Beside,
         effects: &mut Vec<Effect>,
     ) -> Result<Next, RequestError> {
         let place = flight.place;
@@ -166,14 +170,15 @@ impl Dynamo {
         self.choose_nearest(place, ledger.groups(), &mut asked);
         self.choose_nearest(
             place,
-            later.as_ref().map_or(&[], Ledger::groups),
+            beside.ledger().map_or(&[], Ledger::groups),
             &mut asked,
         );
+        let look = self.look_of(flight, &beside);
         let id = self.flights.name(flight);
         for to in &asked {
             ledger.ask(*to);
-            if let Some(later) = &mut later {
-                later.ask(*to);
+            if let Some(beside) = beside.ledger_mut() {
+                beside.ask(*to);
             }
             let message = Message::Read {
                 id,
@@ -181,7 +186,7 @@ impl Dynamo {
                 ranges: ranges.clone(),
                 digest,
                 context: context.clone(),
-                claim: claim_told(flight),
+                look: look.clone(),
             };
             effects.push(Effect::Send { to: *to, message });
         }
@@ -193,7 +198,7 @@ impl Dynamo {
                 digest,
                 eager,
                 ledger,
-                later,
+                beside,
                 told: Vec::new(),
             }),
         ))
@@ -276,11 +281,8 @@ impl Dynamo {
                 };
                 return core.refused(now, from, blame, id, flight, stage, effects);
             }
-            if !core.join(now, flight.place, delta) {
-                let blame = Blame {
-                    by: me,
-                    reason: Refusal::NotServing,
-                };
+            if let Err(reason) = core.join(now, from, flight.place, delta) {
+                let blame = Blame { by: me, reason };
                 return core.refused(now, from, blame, id, flight, stage, effects);
             }
             reading.hear(
@@ -367,12 +369,9 @@ impl Dynamo {
         let reply = value::query(replica, key, query, now.unix_millis);
         let digest = replica.digest_of(&reading.ranges);
         let mut groups = reading.ledger.groups().to_vec();
-        groups.extend(
-            reading
-                .later
-                .iter()
-                .flat_map(|later| later.groups().iter().cloned()),
-        );
+        if let Beside::Later(later) = &reading.beside {
+            groups.extend_from_slice(later.groups());
+        }
         let mut ledger = Ledger::new(groups).map_err(|_changed| RequestError::Moving)?;
         ledger.has(self.seat.me);
         let mut behind = Vec::new();
@@ -452,9 +451,9 @@ impl Reading {
     fn hear(&mut self, node: NodeId, told: Told) {
         let counted = self.ledger.answered(node)
             | self
-                .later
-                .as_mut()
-                .is_some_and(|later| later.answered(node));
+                .beside
+                .ledger_mut()
+                .is_some_and(|beside| beside.answered(node));
         if counted {
             self.told.push((node, told));
         }

@@ -212,7 +212,7 @@ impl Dynamo {
         if !writing.ledger.owes(from)
             || !(writing.adds || writing.hides)
             || flight.retried
-            || !self.join(now, flight.place, delta)
+            || self.join(now, from, flight.place, delta).is_err()
         {
             return Next::Wait(id, Stage::Writing(writing));
         }

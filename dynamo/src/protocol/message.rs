@@ -61,8 +61,8 @@ pub enum Message {
         /// What the asking replica has seen, if the ranges are large: the answer is then only what
         /// it lacks.
         context: Option<CausalContext>,
-        /// The lock under which the request acts. The receiver admits nothing lower afterwards.
-        claim: Option<Claim>,
+        /// The lock under which the request acts, if it does.
+        look: Option<Look>,
     },
     /// Answers `Read`: the digests are equal.
     Same {
@@ -207,6 +207,17 @@ pub enum Message {
         /// The events.
         events: CausalContext,
     },
+}
+
+/// A look at what a replica has, under a lock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Look {
+    /// The lock and the request. The receiver admits nothing lower afterwards.
+    pub claim: Claim,
+    /// If the look is at a whole collection: the replicas of all holders, as far as the sender has
+    /// heard of them. The receiver refuses if it has heard of others: something that a former one
+    /// had sent might then still arrive. Otherwise empty.
+    pub lives: Vec<ReplicaId>,
 }
 
 /// Which copy of a forwarded request this is, as far as its sender knows.

@@ -5,6 +5,7 @@ use super::fences::Fences;
 use crate::fence::{Claim, LockId, Rank};
 use crate::planted;
 use crate::refusal::Refusal;
+use crate::seen::Fencing;
 
 /// How many locks a replica keeps fences of before it refuses those that it does not know. Guess:
 /// they take 128 KiB in a report.
@@ -36,6 +37,18 @@ impl Replica {
         }
         self.raise(claim.lock, claim.lowest());
         Ok(())
+    }
+
+    /// What this replica reports about locks; `None` if it has heard of none.
+    pub fn fencing(&self) -> Option<Box<Fencing>> {
+        if self.fences.is_empty() {
+            return None;
+        }
+        let lives = self.heard.values().map(|heard| heard.replica);
+        Some(Box::new(Fencing {
+            fences: self.fences.clone(),
+            lives: lives.filter(|_| self.is_fenced()).collect(),
+        }))
     }
 
     /// Takes the fences of another replica of the partition. Returns whether any was higher.

@@ -1,6 +1,8 @@
 //! What [`Replica::join`](super::Replica::join) takes, and what replicas send each other to be
 //! joined.
 
+use std::collections::BTreeSet;
+
 use quorate_crdt::{CausalContext, Dot, NodeId, ReplicaId};
 
 use super::range::{Cut, Range};
@@ -106,6 +108,16 @@ impl Delta {
         let rows = self.parts.iter().flat_map(|part| &part.rows);
         rows.map(|(name, row)| row_weight(name, row)).sum::<usize>()
             + (self.parts.len() + self.residuals.len()) * RUN_WEIGHT
+    }
+
+    /// Adds what the same replica says under the same context of other ranges. A range of which
+    /// this speaks already is left out: its rows would travel twice.
+    pub(crate) fn add(&mut self, other: Self) {
+        let said: BTreeSet<&Range> = self.parts.iter().map(|part| &part.range).collect();
+        let mut parts = other.parts;
+        parts.retain(|part| !said.contains(&part.range));
+        self.parts.extend(parts);
+        self.residuals.extend(other.residuals);
     }
 
     /// Whether there is nothing to join.

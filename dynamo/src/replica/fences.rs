@@ -4,6 +4,9 @@
 //! rows, travel with every report, and are never dropped while a request that they refuse could
 //! still arrive: only below the *floor*, which refuses all that a dropped fence had refused.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -12,13 +15,24 @@ use crate::fence::{LockId, Rank};
 use crate::planted;
 
 /// Below which rank requests are refused.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Fences {
     /// Every token below this is refused, whatever its lock.
     floor: u64,
     /// For each lock, the lowest rank that is admitted.
     by_lock: BTreeMap<LockId, Rank>,
+    /// How often any of it was raised since it was read from disk.
+    #[serde(skip)]
+    raised: u64,
 }
+
+impl PartialEq for Fences {
+    fn eq(&self, other: &Self) -> bool {
+        (self.floor, &self.by_lock) == (other.floor, &other.by_lock)
+    }
+}
+
+impl Eq for Fences {}
 
 impl Fences {
     /// The lowest rank that is admitted under a lock.
@@ -32,6 +46,11 @@ impl Fences {
         self.by_lock.len()
     }
 
+    /// Whether any lock has a fence.
+    pub(super) fn names_locks(&self) -> bool {
+        !self.by_lock.is_empty()
+    }
+
     /// Whether nothing is refused.
     pub fn is_empty(&self) -> bool {
         self.floor == 0 && self.by_lock.is_empty()
@@ -40,6 +59,11 @@ impl Fences {
     /// Every token below this is refused.
     pub fn floor(&self) -> u64 {
         self.floor
+    }
+
+    /// How often any of them was raised since they were read from disk.
+    pub fn raised(&self) -> u64 {
+        self.raised
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (LockId, Rank)> + '_ {
@@ -63,6 +87,7 @@ impl Fences {
         let lower = rank > self.of(lock);
         if lower {
             self.by_lock.insert(lock, rank);
+            self.raised += 1;
         }
         lower
     }
@@ -74,6 +99,7 @@ impl Fences {
             return None;
         }
         self.floor = floor;
+        self.raised += 1;
         if planted::NEVER_COLLECTED.is_planted() {
             return Some(Vec::new());
         }

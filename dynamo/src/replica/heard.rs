@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use quorate_control::topology::Epoch;
 use quorate_crdt::{CausalContext, NodeId, ReplicaId};
 
+use super::closed::{Shut, ended};
 use crate::planted;
 
 /// The last report of another holder.
@@ -24,6 +25,10 @@ pub(super) struct Heard {
     /// What its former lives reported and its present one has not. If this is not empty, it has
     /// forgotten something, and its first report is not a complete memory.
     pub(super) forgotten: CausalContext,
+    /// Its former lives, as far as this replica has heard of them since it was read from disk.
+    pub(super) former: Vec<ReplicaId>,
+    /// What it has said about its fences.
+    pub(super) shut: Option<Box<Shut>>,
 }
 
 impl Heard {
@@ -32,6 +37,12 @@ impl Heard {
     /// `former` is what the replica has been told about its former lives. Once it has been told and
     /// filled, nobody has what it still lacks of that, so it is no longer waited for.
     pub(super) fn follow(&mut self, held: Self, epoch: Epoch, former: &CausalContext) {
+        self.former = held.former;
+        if held.replica != self.replica {
+            ended(&mut self.former, held.replica);
+        } else if let (Some(shut), Some(before)) = (&mut self.shut, held.shut) {
+            shut.follow(*before);
+        }
         if held.replica == self.replica {
             self.context.union(&held.context);
             self.forgotten = held.forgotten;

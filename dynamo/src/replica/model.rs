@@ -472,7 +472,7 @@ fn seen(replica: &Replica) -> Seen {
         former: replica.former().clone(),
         exact: replica.is_exact(),
         to: None,
-        fences: replica.fences().clone(),
+        fencing: replica.fencing(),
     }
 }
 

@@ -1,5 +1,8 @@
 //! The parts of a partition that an event or a delta can be about.
 
+#[cfg(test)]
+mod tests;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;

@@ -2,7 +2,10 @@
 //! then by bytes.
 
 mod guarded;
+mod marks;
 mod taken;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow, RangeBounds as _};
@@ -15,6 +18,8 @@ use super::row::{Row, RowKey, RowKind, RowName, row_digest};
 use super::shown::is_guarded;
 use crate::planted;
 
+use marks::Marks;
+pub(super) use marks::is_marked;
 pub(super) use taken::Taken;
 
 /// A key with more rows than this keeps them in a tree instead of a sorted vector. Guess: for so
@@ -52,6 +57,7 @@ pub(super) struct Rows {
     valued: u64,
     /// Rows with guarded entries.
     guarded: u64,
+    pub(super) marks: Marks,
     /// Roughly the memory that all rows take.
     bytes: usize,
     digest: u128,
@@ -356,6 +362,9 @@ impl Rows {
         let result = change(row);
         let (is_live, after) = (!row.is_empty(), row_digest(&mut self.scratch, name, row));
         let now_guarded = is_guarded(row);
+        if now_guarded {
+            self.marks.note(name, row);
+        }
         rows.guarded = rows.guarded + u32::from(now_guarded) - u32::from(was_guarded);
         self.guarded = self.guarded + u64::from(now_guarded) - u64::from(was_guarded);
         let weight_after = row_weight(name, row);

@@ -10,6 +10,7 @@ use quorate_control::topology::Epoch;
 use quorate_crdt::{CausalContext, Dot, NodeId, ReplicaId};
 
 use super::Replica;
+use super::closed::Shut;
 use super::delta::{Chunk, Delta, Missing, Part};
 use super::heard::Heard;
 use super::range::{Cut, Range};
@@ -240,9 +241,17 @@ impl Replica {
             first: (!seen.partial && to_this_life)
                 .then(|| (seen.place.epoch, seen.context.clone())),
             forgotten: CausalContext::new(),
+            former: Vec::new(),
+            shut: Shut::said(seen),
         };
-        if let Some(held) = self.heard.remove(&node) {
+        if let Some(mut held) = self.heard.remove(&node) {
+            if let Some(shut) = &mut held.shut {
+                shut.look(&self.context);
+            }
             heard.follow(held, seen.place.epoch, &seen.former);
+        }
+        if let Some(shut) = &mut heard.shut {
+            shut.look(&self.context);
         }
         let untold = (seen.waking || !heard.forgotten.is_empty()).then(|| heard.forgotten.clone());
         self.heard.insert(node, heard);
@@ -351,6 +360,13 @@ impl Replica {
         self.recent.alone = others.is_empty();
         self.heard
             .retain(|node, heard| others.contains(node) || !self.context.covers(&heard.context));
+        for shut in self
+            .heard
+            .values_mut()
+            .filter_map(|heard| heard.shut.as_mut())
+        {
+            shut.look(&self.context);
+        }
         self.judge(others);
         self.strip();
         let mut known_by_all = self.context.clone();

@@ -17,6 +17,9 @@
 //!
 //! Writes are joined and acknowledged all the time; they affect only the rows they name.
 
+#[cfg(test)]
+mod tests;
+
 use quorate_control::quorum::majority;
 use quorate_crdt::{CausalContext, Dot, NodeId};
 

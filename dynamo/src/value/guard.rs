@@ -41,6 +41,7 @@ impl<'a> Scope<'a> {
         match op {
             Op::Query(_, query) => match named(query) {
                 Some((kind, names)) => Self::Rows(kind, names.iter().collect()),
+                None if is_whole(query) => Self::Key,
                 None => Self::Head,
             },
             Op::Mutate(_, Mutation::Add(names) | Mutation::Remove(names)) => {
@@ -146,15 +147,17 @@ pub(crate) fn must_look(replica: &Replica, key: &Bytes, mutation: &Mutation) -> 
 
 /// Whether what the query reads is made of rows that may yet appear: a whole collection.
 pub(crate) fn reads_whole_collection(replica: &Replica, key: &Bytes, query: &Query) -> bool {
-    match query {
-        Query::Members | Query::Cardinality | Query::Entries | Query::FieldCount => true,
-        Query::Exists | Query::Kind | Query::Expiry => replica.key(key).is_some_and(|rows| {
-            !rows.shows(RowKind::String) && (rows.shows(RowKind::Hash) || rows.shows(RowKind::Set))
-        }),
-        Query::Get | Query::Length | Query::Contains(_) | Query::Fields(_) | Query::Siblings => {
-            false
-        }
-    }
+    let about = matches!(query, Query::Exists | Query::Kind | Query::Expiry);
+    let is_collection = |rows: &KeyRows| {
+        !rows.shows(RowKind::String) && (rows.shows(RowKind::Hash) || rows.shows(RowKind::Set))
+    };
+    is_whole(query) || (about && replica.key(key).is_some_and(is_collection))
+}
+
+/// Whether the query is about all rows of a collection, whatever the key holds.
+fn is_whole(query: &Query) -> bool {
+    use Query::{Cardinality, Entries, FieldCount, Members};
+    matches!(query, Members | Cardinality | Entries | FieldCount)
 }
 
 /// Writes what a query under a token has found once more under that token, as far as no request of

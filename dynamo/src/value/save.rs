@@ -68,7 +68,7 @@ pub(crate) fn page(
     }
     Reply::Page {
         keys: page.keys,
-        next,
+        next: next.map(Box::new),
     }
 }
 

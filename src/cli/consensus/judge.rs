@@ -256,6 +256,15 @@ pub(super) fn findings_in(group: &QuorumView, name: &str) -> Vec<Finding> {
             ),
         );
     }
+    if let Some(entry) = voter.differs {
+        add(
+            "differs",
+            format!(
+                "{of}: after entry {entry} it had decided otherwise than a majority, so it takes no part: replace it"
+            ),
+        );
+        return findings;
+    }
     match (&group.leader, &voter.follows) {
         (Some(leader), Some(follows)) if leader != follows => add(
             "follows",

@@ -8,6 +8,7 @@ fn voter(node: &str, term: u64, follows: Option<&str>) -> VoterView {
         last_log: 9,
         applied: 9,
         distrusted: false,
+        differs: None,
     }
 }
 

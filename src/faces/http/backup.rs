@@ -83,7 +83,11 @@ pub(super) async fn page(
     let answered = asking.submit(&face, op)?.await;
     match heard(&face, answered)? {
         Reply::Page { keys, next } => {
-            let page = BackupPage { keys, next }.encode();
+            let page = BackupPage {
+                keys,
+                next: next.map(|end| *end),
+            }
+            .encode();
             Ok(([(header::CONTENT_TYPE, "application/octet-stream")], page).into_response())
         }
         _ => Err(RequestError::Moving.into()),

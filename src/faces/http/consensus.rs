@@ -44,6 +44,14 @@ pub(super) async fn view(
     Ok(json(StatusCode::OK, &group(&face, name)?.view()))
 }
 
+/// The state as this node has applied it: figures and hashes, no contents.
+pub(super) async fn state(
+    State(face): Shared,
+    Path(name): Path<String>,
+) -> Result<Response, Problem> {
+    Ok(json(StatusCode::OK, &group(&face, name)?.state()))
+}
+
 /// Who decides in the group, as its voters say.
 pub(super) async fn quorum(
     State(face): Shared,

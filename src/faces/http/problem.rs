@@ -196,6 +196,7 @@ impl From<RequestError> for Problem {
             RequestError::BadClaim => (StatusCode::BAD_REQUEST, "bad_fence"),
             RequestError::BelowQuorum { .. } => (StatusCode::BAD_REQUEST, "below_quorum"),
             RequestError::NotUnderToken => (StatusCode::BAD_REQUEST, "not_under_token"),
+            RequestError::NotClosed { .. } => (StatusCode::SERVICE_UNAVAILABLE, "not_closed"),
             _ => (StatusCode::INTERNAL_SERVER_ERROR, "failed"),
         };
         let may_be_applied = error.may_be_applied();
@@ -210,6 +211,13 @@ impl Problem {
     /// A request that failed, with the numbers and the nodes in its error.
     pub(super) fn of(error: RequestError, topology: &Topology) -> Self {
         let names = |nodes: &[NodeId]| nodes.iter().map(|node| name_of(*node, topology)).collect();
+        let reasons = |refused: &[(NodeId, Refusal)]| {
+            let reason = |(node, reason): &(NodeId, Refusal)| Refused {
+                node: name_of(*node, topology),
+                reason: reason.to_string(),
+            };
+            refused.iter().map(reason).collect()
+        };
         let mut problem = Self::from(error.clone());
         match error {
             RequestError::Unsatisfiable { required, .. } => problem.required = Some(required),
@@ -241,11 +249,11 @@ impl Problem {
             } => {
                 (problem.required, problem.acked) = (Some(required), Some(acked));
                 problem.missing = names(&missing);
-                let refusal = |(node, reason): &(NodeId, Refusal)| Refused {
-                    node: name_of(*node, topology),
-                    reason: reason.to_string(),
-                };
-                problem.refused = refused.iter().map(refusal).collect();
+                problem.refused = reasons(&refused);
+            }
+            RequestError::NotClosed { missing, refused } => {
+                problem.missing = names(&missing);
+                problem.refused = reasons(&refused);
             }
             _ => {}
         }
@@ -291,6 +299,7 @@ impl From<AdminError> for Problem {
             AdminError::LastNode(_) => (StatusCode::CONFLICT, "last_node"),
             AdminError::UnknownGroup(_) => (StatusCode::NOT_FOUND, "no_group"),
             AdminError::NotAVoter(_) => (StatusCode::CONFLICT, "not_a_voter"),
+            AdminError::Witness(_) => (StatusCode::CONFLICT, "witness"),
             AdminError::Behind { .. } => (StatusCode::CONFLICT, "behind"),
             AdminError::NoHeir => (StatusCode::CONFLICT, "no_heir"),
             AdminError::NotInSnapshot { .. } => (StatusCode::CONFLICT, "not_in_snapshot"),

@@ -104,9 +104,11 @@ impl Fake {
                     expiry: None,
                     rows: Vec::new(),
                 }],
-                next: after.is_none().then(|| PageEnd {
-                    key: "k".into(),
-                    row: None,
+                next: after.is_none().then(|| {
+                    Box::new(PageEnd {
+                        key: "k".into(),
+                        row: None,
+                    })
                 }),
             }),
             Op::Mutate(_, Mutation::Restore { rows, .. }) => {
@@ -155,6 +157,7 @@ impl Data for Fake {
             key: quorate_crdt::PublicKey([0; 32]),
             next_key: None,
             voter: true,
+            witness: false,
         };
         let replication = Replication::Fixed(BTreeMap::from([("oslo".into(), 1)]));
         let keyspace = Keyspace {
@@ -280,6 +283,7 @@ impl Admin for Fake {
             partitions: 3,
             leaving: false,
             drained: true,
+            witness: false,
         }])
     }
 
@@ -802,7 +806,7 @@ async fn nodes_tokens_and_keyspaces_are_administered_by_name() {
         serde_json::json!({"nodes": [{
             "name": "a", "datacenter": "oslo", "rack": "r1", "address": "127.0.0.1:1",
             "version": null, "state": "down", "voter": true, "down_since": 7,
-            "partitions": 3, "leaving": false, "drained": true,
+            "partitions": 3, "leaving": false, "drained": true, "witness": false,
         }]})
     );
     let tokens = server.get("/v1/tokens").await.document();

@@ -16,13 +16,13 @@ use super::table::{self, Flags, NEEDS_SERIAL, NOT_OFFERED, Run, Spec};
 const ECHO_BYTES: usize = 128;
 
 /// A command that may run.
-pub(crate) struct Admitted<'a> {
+pub(crate) struct Admitted {
     /// Its number in the table.
     pub number: usize,
     /// Its entry in the table.
     pub spec: &'static Spec,
-    /// Its words, without prefixes.
-    pub args: Args<'a>,
+    /// How many of its words are prefixes.
+    pub prefixes: usize,
     /// The levels of a `CL` prefix, for this command only.
     pub level: Option<(Level, Level)>,
     /// The name of a `REQ` prefix, for this command only.
@@ -33,12 +33,13 @@ pub(crate) struct Admitted<'a> {
 
 /// Finds the command and makes the checks that are the same for all: name, number of arguments,
 /// authentication, readiness.
-pub(crate) fn admit<'a>(session: &mut Session, args: Args<'a>) -> Result<Admitted<'a>, Refused> {
-    let (number, spec) = find(session, args)?;
+pub(crate) fn admit(session: &mut Session, all: Args<'_>) -> Result<Admitted, Refused> {
+    let (number, spec) = find(session, all)?;
+    let mut args = all;
     let mut admitted = Admitted {
         number,
         spec,
-        args,
+        prefixes: 0,
         level: None,
         named: None,
         claim: None,
@@ -48,7 +49,7 @@ pub(crate) fn admit<'a>(session: &mut Session, args: Args<'a>) -> Result<Admitte
     }
     let mut asked = None;
     while matches!(admitted.spec.run, Run::Prefix) {
-        let word = admitted.args.get(1);
+        let word = args.get(1);
         let mut words = 2;
         let (prefix, again) = match admitted.spec.name {
             "cl" => {
@@ -62,7 +63,7 @@ pub(crate) fn admit<'a>(session: &mut Session, args: Args<'a>) -> Result<Admitte
                 ("CL", admitted.level.replace(levels).is_some())
             }
             "fence" => {
-                let (claim, length) = claim(admitted.args)?;
+                let (claim, length) = claim(args)?;
                 words = length;
                 ("FENCE", admitted.claim.replace(claim).is_some())
             }
@@ -78,8 +79,8 @@ pub(crate) fn admit<'a>(session: &mut Session, args: Args<'a>) -> Result<Admitte
                 name: admitted.spec.name,
             });
         }
-        admitted.args = admitted.args.skip(words);
-        (admitted.number, admitted.spec) = find(session, admitted.args)?;
+        args = args.skip(words);
+        (admitted.number, admitted.spec) = find(session, args)?;
         if !admitted.spec.is_on_data() && !matches!(admitted.spec.run, Run::Prefix) {
             return Err(Refused::Prefix {
                 prefix,
@@ -95,8 +96,9 @@ pub(crate) fn admit<'a>(session: &mut Session, args: Args<'a>) -> Result<Admitte
         return Err(Refused::OneReplica { name, level });
     }
     let under_lock = admitted.claim.is_some();
-    permit(session, admitted.spec, admitted.args, under_lock)?;
+    permit(session, admitted.spec, args, under_lock)?;
     ready(session, admitted.spec)?;
+    admitted.prefixes = all.len() - args.len();
     Ok(admitted)
 }
 

@@ -7,7 +7,7 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use quorate_dynamo::op::{Op, Request, RequestError};
 use smallvec::SmallVec;
 use tokio::io::AsyncWriteExt;
@@ -22,7 +22,7 @@ use super::refuse::Refused;
 use super::server::{Counters, Server};
 use super::session::{Session, writes};
 use super::stats::{SlowEntry, SlowLog};
-use super::table::{self, Run};
+use super::table::{self, Run, Spec};
 use super::transaction::{Next, Transaction};
 use super::work::{Outcome, Outcomes, Shape, Work, answer, now_ms};
 use crate::doors::{Pending, Room};
@@ -58,8 +58,9 @@ struct InFlight {
 #[derive(Debug)]
 struct UnderWay {
     answer: Pending<Outcome>,
-    /// A copy, if it is a read, for the case that its answer finds no room.
-    again: Option<Request>,
+    /// A copy, if it is a read, for the case that its answer finds no room. Behind a pointer,
+    /// because commands move a few times while they wait.
+    again: Option<Box<Request>>,
 }
 
 /// The most requests of one connection under way together: one more after every short answer, and
@@ -225,9 +226,9 @@ impl Connection {
             self.output.ahead = if known { REQUEST_BYTES_MAX } else { 0 };
             match self.parser.next(&mut self.output.input) {
                 Ok(Some(command)) => {
-                    let before = self.output.encoder.out.len();
-                    self.serve(&command).await?;
-                    self.pause(&command, before).await?;
+                    let (bytes, before) = (command.bytes(), self.output.encoder.out.len());
+                    self.serve(command).await?;
+                    self.pause(bytes, before).await?;
                 }
                 Ok(None) => return Ok(()),
                 Err(error) => {
@@ -243,27 +244,27 @@ impl Connection {
         Ok(())
     }
 
-    /// After a command, before which there were `before` bytes of replies: writes them before the
-    /// next command gets its reply, so that replies to a slow reader do not pile up, and gives
-    /// others their turn.
-    async fn pause(&mut self, command: &Command, before: usize) -> io::Result<()> {
+    /// After a command of `bytes`, before which there were `before` bytes of replies: writes them
+    /// before the next command gets its reply, so that replies to a slow reader do not pile up, and
+    /// gives others their turn.
+    async fn pause(&mut self, bytes: usize, before: usize) -> io::Result<()> {
         let grown = self.output.encoder.out.len().saturating_sub(before);
         self.output.write_if_full().await?;
-        if self.turn.is_over(command.bytes(), grown) {
+        if self.turn.is_over(bytes, grown) {
             yield_now().await;
         }
         Ok(())
     }
 
     /// Runs or queues one command; its reply may still be under way afterwards.
-    async fn serve(&mut self, command: &Command) -> io::Result<()> {
+    async fn serve(&mut self, command: Command) -> io::Result<()> {
         let counters = &self.session.server.counters;
         Counters::add(&counters.commands, 1);
         Counters::add(&counters.input, command.bytes() as u64);
         let admitted = admit(&mut self.session, command.args(0));
         let number = admitted.as_ref().ok().map(|admitted| admitted.number);
         let found = admitted.as_ref().map(|admitted| admitted.spec);
-        let next = self.transaction.next(command, found.map_err(Clone::clone));
+        let next = self.transaction.next(&command, found.map_err(Clone::clone));
         if let (Next::Exec(_) | Next::Done, Some(number)) = (&next, number) {
             let stats = &self.session.server.stats;
             stats.ran(number, Duration::ZERO, Vec::new());
@@ -291,10 +292,10 @@ impl Connection {
         self.settle().await?;
         self.output.encoder.array(commands.len());
         for command in commands {
-            let before = self.output.encoder.out.len();
+            let (bytes, before) = (command.bytes(), self.output.encoder.out.len());
             let admitted = admit(&mut self.session, command.args(0));
-            self.run_one(&command, admitted).await?;
-            self.pause(&command, before).await?;
+            self.run_one(command, admitted).await?;
+            self.pause(bytes, before).await?;
         }
         Ok(())
     }
@@ -302,19 +303,11 @@ impl Connection {
     /// Runs a command that may run, or says why it may not.
     async fn run_one(
         &mut self,
-        command: &Command,
-        admitted: Result<Admitted<'_>, Refused>,
+        command: Command,
+        admitted: Result<Admitted, Refused>,
     ) -> io::Result<()> {
-        match admitted {
-            Ok(admitted) => {
-                let begun = Begun {
-                    number: admitted.number,
-                    is_logged: admitted.spec.is_logged(),
-                    command: command.clone(),
-                    at: Instant::now(),
-                };
-                self.execute(admitted, begun).await
-            }
+        let admitted = match admitted {
+            Ok(admitted) => admitted,
             Err(refused) => {
                 self.settle().await?;
                 self.output.encoder.error(&refused.to_string());
@@ -324,20 +317,23 @@ impl Connection {
                 self.session.unselected |= found.is_some_and(|(_, spec)| spec.name == "select");
                 let number = found.map(|(number, _)| number);
                 self.session.server.stats.rejected(number, errors);
-                Ok(())
+                return Ok(());
             }
-        }
-    }
-
-    async fn execute(&mut self, admitted: Admitted<'_>, mut begun: Begun) -> io::Result<()> {
+        };
         let Admitted {
+            number,
             spec,
-            args,
+            prefixes,
             level,
             named,
             claim,
-            ..
         } = admitted;
+        let mut begun = Begun {
+            number,
+            is_logged: spec.is_logged(),
+            command,
+            at: Instant::now(),
+        };
         if !matches!(spec.run, Run::Data(_)) {
             self.settle().await?;
             // What came before it is not its time.
@@ -348,20 +344,30 @@ impl Connection {
             (self.session.read, self.session.write) = level;
         }
         (self.session.named, self.session.claim) = (named, claim);
-        let mut strings = Vec::new();
-        let ran = match spec.run {
-            Run::Data(run) => match run(&self.session, args) {
-                Ok(work) => {
-                    let submitted = self.submit(work, begun).await;
-                    (self.session.read, self.session.write) = before;
-                    (self.session.named, self.session.claim) = (None, None);
-                    return submitted;
-                }
+        let ran = if let Run::Data(run) = spec.run {
+            match run(&self.session, begun.command.args(prefixes)) {
+                Ok(work) => self.submit(work, begun).await,
                 Err(refused) => {
                     self.settle().await?;
-                    Err(refused)
+                    self.ran(&begun, Err(refused), Vec::new()).await
                 }
-            },
+            }
+        } else {
+            self.execute(spec, &begun, prefixes).await
+        };
+        // Other commands change the levels for good.
+        if level.is_some() {
+            (self.session.read, self.session.write) = before;
+        }
+        (self.session.named, self.session.claim) = (None, None);
+        ran
+    }
+
+    /// Runs a command that is no request to the data plane.
+    async fn execute(&mut self, spec: &Spec, begun: &Begun, prefixes: usize) -> io::Result<()> {
+        let args = begun.command.args(prefixes);
+        let mut strings = Vec::new();
+        let ran = match spec.run {
             Run::Alone(run) => {
                 let ran = run(&mut self.session, args, &mut self.output.encoder).await;
                 ran.map(|rest| strings = rest)
@@ -382,22 +388,27 @@ impl Connection {
                 self.output.encoder.ok();
                 Ok(())
             }
-            Run::Prefix => Err(Refused::Prefix {
+            Run::Data(_) | Run::Prefix => Err(Refused::Prefix {
                 prefix: "CL",
                 name: spec.name,
             }),
         };
-        // Other commands change the levels for good.
-        if level.is_some() {
-            (self.session.read, self.session.write) = before;
-        }
-        (self.session.named, self.session.claim) = (None, None);
+        self.ran(begun, ran, strings).await
+    }
+
+    /// Writes the reply of a command that has run, of which `strings` are the last part.
+    async fn ran(
+        &mut self,
+        begun: &Begun,
+        ran: Result<(), Refused>,
+        strings: Vec<Bytes>,
+    ) -> io::Result<()> {
         let took = begun.at.elapsed();
         if let Err(refused) = ran {
             self.output.encoder.error(&refused.to_string());
         }
         self.output.bulks(strings).await?;
-        self.answered(&begun, took);
+        self.answered(begun, took);
         Ok(())
     }
 
@@ -426,16 +437,18 @@ impl Connection {
     async fn submit(&mut self, work: Work, begun: Begun) -> io::Result<()> {
         let writes = work.ops.iter().any(writes);
         let alone = self.session.claim.is_some();
-        let Work { ops, shape } = work;
-        if ops.len() > self.window.0 {
+        let requests = work.ops.len();
+        if requests > self.window.0 {
+            let Work { ops, shape } = work;
             return self
                 .submit_in_windows(ops.into_vec(), shape, writes, &begun)
                 .await;
         }
-        if self.requests + ops.len() > self.window.0 {
+        if self.requests + requests > self.window.0 {
             self.settle().await?;
         }
-        self.requests += ops.len();
+        self.requests += requests;
+        let Work { ops, shape } = work;
         let answers = ops.into_iter().enumerate();
         let answers = answers.map(|(part, op)| self.under_way(op, part)).collect();
         self.in_flight.push_back(InFlight {
@@ -462,13 +475,15 @@ impl Connection {
         while ops.peek().is_some() && !outcomes.too_much() {
             let window = ops.by_ref().take(self.window.0);
             let pending: Vec<_> = window.map(|(part, op)| self.under_way(op, part)).collect();
-            self.gather(pending, &mut outcomes).await;
+            for under_way in pending {
+                self.gather(under_way, &mut outcomes).await;
+            }
         }
         let took = begun.at.elapsed();
         answer(
             shape,
             writes,
-            outcomes,
+            &mut outcomes,
             &*self.session.server.data,
             &mut self.output,
         )
@@ -482,64 +497,63 @@ impl Connection {
     fn under_way(&self, op: Op, part: usize) -> UnderWay {
         let again = !writes(&op);
         let request = self.session.request(op, part);
-        let again = again.then(|| request.clone());
+        let again = again.then(|| Box::new(request.clone()));
         let answer = self.session.server.data.submit_into(request, &self.room);
         UnderWay { answer, again }
     }
 
     /// Waits for everything under way and answers it in order.
     async fn settle(&mut self) -> io::Result<()> {
-        while let Some(InFlight {
-            begun,
-            shape,
-            writes,
-            answers,
-        }) = self.in_flight.pop_front()
-        {
-            self.requests -= answers.len();
-            let mut outcomes = Outcomes::with_capacity(answers.len());
-            self.gather(answers, &mut outcomes).await;
-            let took = begun.at.elapsed();
-            answer(
+        while let Some(mut command) = self.in_flight.pop_front() {
+            self.requests -= command.answers.len();
+            let mut outcomes = Outcomes::with_capacity(command.answers.len());
+            for under_way in command.answers.drain(..) {
+                self.gather(under_way, &mut outcomes).await;
+            }
+            let InFlight {
+                begun,
                 shape,
                 writes,
-                outcomes,
+                ..
+            } = &command;
+            let took = begun.at.elapsed();
+            answer(
+                *shape,
+                *writes,
+                &mut outcomes,
                 &*self.session.server.data,
                 &mut self.output,
             )
             .await?;
-            self.answered(&begun, took);
+            self.answered(begun, took);
             self.output.write_if_full().await?;
             self.room.clear();
         }
         Ok(())
     }
 
-    /// Waits for these answers. Everything before them is written, so a read whose answer found no
-    /// room is asked for again, unless a later change is under way, which it must not see.
-    async fn gather(
-        &mut self,
-        answers: impl IntoIterator<Item = UnderWay>,
-        outcomes: &mut Outcomes,
-    ) {
-        for UnderWay { answer, again } in answers {
-            let mut outcome = outcome(&mut self.session, answer).await;
-            if outcome == Err(RequestError::Overloaded)
-                && self.room.was_refused()
-                && !self.in_flight.iter().any(|later| later.writes)
-                && let Some(again) = again
-            {
-                let answer = self.session.server.data.submit(again);
-                outcome = answer.await.unwrap_or(Err(RequestError::Stopping));
-                self.room.add(weight(&outcome));
-            }
-            let bytes = weight(&outcome);
-            self.room.take(bytes);
-            self.window.saw(bytes);
-            outcomes.push(outcome);
-            if self.room.all_is_taken(0) {
-                outcomes.bound(Room::BYTES);
-            }
+    /// Waits for this answer. Everything before it is written, so a read whose answer found no room
+    /// is asked for again, unless a later change is under way, which it must not see.
+    async fn gather(&mut self, UnderWay { answer, again }: UnderWay, outcomes: &mut Outcomes) {
+        let mut outcome = answer.await.unwrap_or(Err(RequestError::Stopping));
+        if outcome == Err(RequestError::Overloaded)
+            && self.room.was_refused()
+            && !self.in_flight.iter().any(|later| later.writes)
+            && let Some(again) = again
+        {
+            let answer = self.session.server.data.submit(*again);
+            outcome = answer.await.unwrap_or(Err(RequestError::Stopping));
+            self.room.add(weight(&outcome));
+        }
+        if let Ok(answer) = &outcome {
+            self.session.remember(answer);
+        }
+        let bytes = weight(&outcome);
+        self.room.take(bytes);
+        self.window.saw(bytes);
+        outcomes.push(outcome);
+        if self.room.all_is_taken(0) {
+            outcomes.bound(Room::BYTES);
         }
     }
 }
@@ -553,15 +567,6 @@ impl Drop for Connection {
 /// The bytes that an answer takes while it waits.
 fn weight(outcome: &Outcome) -> usize {
     outcome.as_ref().map_or(0, |answer| answer.reply.weight())
-}
-
-/// Waits for the answer of one request. A node that is stopping drops it.
-async fn outcome(session: &mut Session, answer: Pending<Outcome>) -> Outcome {
-    let outcome = answer.await.unwrap_or(Err(RequestError::Stopping));
-    if let Ok(answer) = &outcome {
-        session.remember(answer);
-    }
-    outcome
 }
 
 /// Registers a new connection. It leaves the list when it is dropped.

@@ -348,6 +348,11 @@ pub(crate) fn request_error(error: &RequestError, extent: Extent, topology: &Top
         RequestError::ReadOnly { .. } => format!("READONLY {error}{}", nothing()),
         RequestError::DiskFull => format!("OOM the disk of the node is full{}", nothing()),
         RequestError::Fenced { .. } => format!("FENCED {error}{}", so_far()),
+        RequestError::NotClosed { missing, refused } => format!(
+            "NOTCLOSED {error}{}{}",
+            reasons(refused, topology),
+            names(missing, topology)
+        ),
         other => format!("ERR {other}"),
     };
     line.retain(|symbol| symbol != '\r' && symbol != '\n');

@@ -163,7 +163,7 @@ fn failed(shape: Shape, writes: bool, outcomes: &[Outcome]) -> Option<&RequestEr
 pub(crate) async fn answer(
     shape: Shape,
     writes: bool,
-    outcomes: Outcomes,
+    outcomes: &mut Outcomes,
     data: &dyn Data,
     to: &mut Output,
 ) -> io::Result<()> {
@@ -202,21 +202,22 @@ pub(crate) async fn answer(
         return Ok(());
     }
     // Only errors that the shape treats as absent are left.
-    let replies: SmallVec<[Reply; 1]> = outcomes
+    let mut replies = outcomes
         .list
-        .into_iter()
-        .map(|outcome| outcome.map_or(Reply::Nil, |answer| answer.reply))
-        .collect();
+        .drain(..)
+        .map(|outcome| outcome.map_or(Reply::Nil, |answer| answer.reply));
     match shape {
         Shape::Ok => to.encoder.ok(),
-        Shape::Sum => to.encoder.integer(replies.iter().map(number).sum()),
+        Shape::Sum => to
+            .encoder
+            .integer(replies.map(|reply| number(&reply)).sum()),
         Shape::Each => {
             to.encoder.array(replies.len());
             for reply in replies {
                 plain(reply, to).await?;
             }
         }
-        _ => match replies.into_iter().next() {
+        _ => match replies.next() {
             Some(reply) => single(shape, reply, to).await?,
             None => to.encoder.null(),
         },

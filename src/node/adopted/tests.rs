@@ -43,6 +43,7 @@ fn topology(cluster: u128, epoch: u64) -> Arc<Topology> {
         key: quorate_crdt::PublicKey([0; 32]),
         next_key: None,
         voter: true,
+        witness: false,
     };
     let nodes = [(NodeId(1), info)].into();
     Arc::new(Topology {

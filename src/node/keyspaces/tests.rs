@@ -17,6 +17,7 @@ fn topology(placement: Vec<Placement>) -> Topology {
         key: quorate_crdt::PublicKey([0; 32]),
         next_key: None,
         voter: true,
+        witness: false,
     };
     let keyspace = Keyspace {
         name: "carts".into(),

@@ -16,6 +16,7 @@ fn topology(replicas: &[u64], read: &str, write: &str) -> Topology {
         key: quorate_crdt::PublicKey([0; 32]),
         next_key: None,
         voter: true,
+        witness: false,
     };
     let keyspace = Keyspace {
         name: "carts".into(),

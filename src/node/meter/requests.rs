@@ -198,6 +198,7 @@ fn outcome(result: &Result<Answer, RequestError>) -> usize {
             RequestError::Unavailable { .. }
             | RequestError::Refused { .. }
             | RequestError::Fenced { .. }
+            | RequestError::NotClosed { .. }
             | RequestError::Moving
             | RequestError::ReadOnly { .. },
         ) => 2,

@@ -34,6 +34,12 @@ struct GroupLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FigureLabel {
+    group: String,
+    what: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct BuildLabel {
     version: &'static str,
 }
@@ -90,6 +96,9 @@ struct Groups {
     leads: Family<GroupLabel, Gauge>,
     applied: Family<GroupLabel, Gauge>,
     behind: Family<GroupLabel, Gauge>,
+    snapshot: Family<GroupLabel, Gauge>,
+    differs: Family<GroupLabel, Gauge>,
+    figures: Family<FigureLabel, Gauge>,
     heartbeat: Family<GroupLabel, Seconds>,
     batches: Family<GroupLabel, Counter>,
     entries: Family<GroupLabel, Counter>,
@@ -329,6 +338,21 @@ impl Groups {
             self.behind.clone(),
         );
         registry.register(
+            "quorate_group_snapshot_index",
+            "The last entry of a Raft group that this node's snapshot contains",
+            self.snapshot.clone(),
+        );
+        registry.register(
+            "quorate_group_differs",
+            "Whether this node's state differed from that of a majority, so that it takes no part",
+            self.differs.clone(),
+        );
+        registry.register(
+            "quorate_group_state",
+            "How much there is of what in the state that this node has applied",
+            self.figures.clone(),
+        );
+        registry.register(
             "quorate_group_heartbeat_seconds",
             "How often the leader of a Raft group sends a sign of life",
             self.heartbeat.clone(),
@@ -359,6 +383,7 @@ impl Groups {
             details,
             timing,
             times,
+            figures,
             ..
         } = report;
         let behind = details.followers.iter().map(|follower| follower.behind);
@@ -369,6 +394,13 @@ impl Groups {
         set(&self.leads, u64::from(status.role == Role::Leader));
         set(&self.applied, status.applied.0);
         set(&self.behind, behind.max().unwrap_or(0));
+        set(&self.snapshot, details.snapshot.map_or(0, |index| index.0));
+        set(&self.differs, u64::from(status.differs.is_some()));
+        for &(what, figure) in figures {
+            let group = label.group.clone();
+            let label = FigureLabel { group, what };
+            self.figures.get_or_create(&label).set(signed(figure));
+        }
         let heartbeat = self.heartbeat.get_or_create(&label);
         heartbeat.set(timing.heartbeat().as_secs_f64());
         raise(&self.batches.get_or_create(&label), times.batches);

@@ -64,7 +64,7 @@ fn requests_are_counted_under_the_level_that_they_had() {
     ask(&meter, 0, Some(Consistency::Quorum));
     ask(&meter, 1, Some(Consistency::Numeric { read: 2, write: 2 }));
     ask(&meter, 9, None);
-    let text = meter.text(&Readings::default());
+    let text = meter.text(&Readings::default(), HoldFigures::default());
     for line in [
         line("default", "QUORUM", 2),
         line("carts", "NUMERIC", 1),
@@ -83,7 +83,7 @@ fn what_was_counted_for_a_dropped_keyspace_goes_with_it() {
     ask(&meter, 1, None);
     meter.adopt(&topology(&["default"]));
     ask(&meter, 0, None);
-    let text = meter.text(&Readings::default());
+    let text = meter.text(&Readings::default(), HoldFigures::default());
     assert!(text.contains(&line("default", "QUORUM", 2)), "{text}");
     assert!(!text.contains("carts"), "{text}");
 }

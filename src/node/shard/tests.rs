@@ -115,6 +115,7 @@ fn topology(nodes: u64) -> Topology {
         key: quorate_crdt::PublicKey([0; 32]),
         next_key: None,
         voter: true,
+        witness: false,
     };
     let placement = vec![Placement::stable(
         Epoch(1),

@@ -57,6 +57,7 @@ fn entrance_with(node: &Node, token: &str) -> Join {
         addresses: vec![node.quic().to_owned()],
         token: Some(TokenSource::Given(Secret::new(token))),
         replace: None,
+        witness: false,
     }
 }
 
@@ -398,6 +399,7 @@ async fn ask_to_join(
         rack: "r1".into(),
         quic: "127.0.0.1:1".into(),
         durable: true,
+        witness: false,
         replaces: None,
         expects: Expected::default(),
     };
@@ -1030,6 +1032,7 @@ async fn nodes_that_all_come_back_at_other_addresses_form_their_cluster_again() 
             addresses: vec![addresses[(at + 1) % 3].to_string()],
             token: None,
             replace: None,
+            witness: false,
         });
         moved
     };

@@ -19,6 +19,7 @@ fn topology() -> Topology {
         key: quorate_crdt::PublicKey([0; 32]),
         next_key: None,
         voter: true,
+        witness: false,
     };
     let all = vec![NodeId(1), NodeId(2), NodeId(3)];
     let level: Arc<str> = "QUORUM".into();

@@ -8,7 +8,7 @@ use quorate_dynamo::op::{
     KEY_BYTES_MAX, Mutation, Op, PartitionOp, Query, Reply, Request, RequestError,
 };
 use quorate_dynamo::protocol::{Config, Input, Message, Seen, Ticket};
-use quorate_dynamo::replica::{Delta, Fences, Replica, Row, RowKey, RowKind};
+use quorate_dynamo::replica::{Delta, Replica, Row, RowKey, RowKind};
 use quorate_dynamo::{Consistency as C, Kept};
 use quorate_gossip::wire;
 
@@ -385,7 +385,7 @@ fn former_life() -> Verdict {
             waking: false,
             former: CausalContext::new(),
             to: Some(ReplicaId::new(NodeId(1), 1)),
-            fences: Fences::default(),
+            fencing: None,
         },
     );
     replica.overheard(

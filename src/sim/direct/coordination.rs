@@ -31,6 +31,7 @@ pub(super) const DRILLS: Drills = &[
     ("grant-to-the-dead", "dead-session-granted", dead_waiter),
     ("holds-left-behind", "lock-lost-for-ever", dead_holder),
     ("tokens-begin-again", "token-fell", restored_group),
+    ("floor-too-high", "holder-below-the-floor", two_locks),
     (
         "shared-beside-exclusive",
         "reader-beside-writer",
@@ -293,6 +294,20 @@ fn restored_group() -> Verdict {
         new > old,
         "a token after a restore is not above those before",
     )
+}
+
+/// Tokens below the floor are refused by all data.
+fn two_locks() -> Verdict {
+    let mut group = Group::new();
+    let (old, _new) = (group.take("a", "k")?, group.take("b", "l")?);
+    let floor = group.state.floor();
+    holds(
+        floor <= old,
+        format!("{floor:?} is the floor while {old:?} is held"),
+    )?;
+    group.unlock("k", old)?;
+    let floor = group.state.floor();
+    holds(floor > old, "the floor does not follow what is held")
 }
 
 fn reader_and_writer() -> Verdict {

@@ -8,7 +8,7 @@ use quorate_control::topology::{Phase, Placement};
 use quorate_crdt::NodeId;
 use quorate_dynamo::Consistency as C;
 use quorate_dynamo::fence::Claim;
-use quorate_dynamo::op::{Mutation, Op, Query, Reply, RequestError};
+use quorate_dynamo::op::{Mutation, Op, Query, Reply, RequestError, SetExpiry};
 use quorate_dynamo::protocol::{Config, Input, Message, Timer};
 
 use super::cores::{Cores, Letter, secs, set};
@@ -50,6 +50,10 @@ pub(super) const DRILLS: Drills = &[
     ("stream-loses-fence", "earlier-holder-succeeds", moved),
     ("joint-ignored", "earlier-holder-succeeds", during_a_move),
     ("never-collected", "fences-pile-up", collected),
+    ("closed-by-quorum", "element-appears", added_at_one),
+    ("former-life-joins", "element-appears", added_and_lost),
+    ("reap-early", "holder-reads-twice-differently", touched),
+    ("marks-kept", "marks-pile-up", marks),
 ];
 
 /// A read of another key: it raises the fence, and leaves `k` alone.
@@ -383,6 +387,106 @@ fn during_a_move() -> Verdict {
     holds(
         matches!((&write, &late), (Some(Err(_)), _) | (_, Some(Err(_)))),
         format!("B was told {write:?}, and A {late:?}"),
+    )
+}
+
+fn add(element: &'static str) -> Op {
+    Op::Mutate("k".into(), Mutation::Add(vec![element.into()]))
+}
+
+fn members() -> Op {
+    Op::Query("k".into(), Query::Members)
+}
+
+/// Neither holder is told something about the set that changes afterwards.
+fn stays(net: &mut Cores, before: &Told) -> Verdict {
+    net.heal();
+    net.run(secs(5));
+    for at in 1..=3 {
+        let after = net.ask_under(at, members(), b(10 + at));
+        holds(
+            matches!(before, Some(Err(_))) || *before == after,
+            format!("n{at}: {before:?}, and then {after:?}"),
+        )?;
+    }
+    Ok(())
+}
+
+/// A has added an element at n1 alone. B reads the whole set.
+fn added_at_one() -> Verdict {
+    let mut net = Cores::three();
+    works(&net.ask_under(2, add("a"), a(1)))?;
+    net.run(secs(3));
+    fails(&stuck_at_1(&mut net, add("e"), a(2)))?;
+    let before = net.ask_under(2, members(), b(1));
+    stays(&mut net, &before)
+}
+
+/// A has added an element at n1 alone. A plain reader there is bringing n3 up to that when n1 loses
+/// its disk. B reads the whole set.
+fn added_and_lost() -> Verdict {
+    let mut net = Cores::three();
+    works(&net.ask_under(2, add("a"), a(1)))?;
+    net.run(secs(3));
+    fails(&stuck_at_1(&mut net, add("e"), a(2)))?;
+    net.heal();
+    net.cut(&[2], &[1]);
+    net.sees(&[1], 2, false);
+    net.submit(1, members(), C::Quorum, None);
+    let mut late = None;
+    while let Some(letter) = net.queue.pop_front() {
+        if matches!(letter.2, Message::Write { .. }) {
+            late = Some(letter);
+        } else {
+            net.deliver(letter);
+        }
+    }
+    let late = late.ok_or("the reader repairs nobody")?;
+    net.heal();
+    net.boot(1, true);
+    net.run(secs(5));
+    let before = net.ask_under(2, members(), b(1));
+    works(&before)?;
+    net.deliver(late);
+    stays(&mut net, &before)
+}
+
+/// B has been in the partition while n1 was cut off, where A's write is stuck, and reads the row
+/// later.
+fn touched() -> Verdict {
+    let mut net = Cores::three();
+    works(&net.ask_under(2, set("k", "v"), a(1)))?;
+    net.run(secs(3));
+    fails(&stuck_at_1(&mut net, set("k", "w"), a(2)))?;
+    works(&net.ask_under(2, touch(), b(1)))?;
+    net.run(secs(5));
+    let before = net.ask_under(2, get(), b(2));
+    net.heal();
+    net.run(secs(5));
+    let after = net.ask_under(3, get(), b(3));
+    holds(before == after, format!("{before:?}, and then {after:?}"))
+}
+
+/// Keys are written and removed under locks that nobody holds afterwards.
+fn marks() -> Verdict {
+    let mut net = Cores::three();
+    for sequence in 1..=20_u64 {
+        let key = bytes::Bytes::from(format!("k{sequence}"));
+        let value = "v".into();
+        let expiry = SetExpiry::Clear;
+        let set = Op::Mutate(key.clone(), Mutation::Set { value, expiry });
+        works(&net.ask_under(1, set, a(2 * sequence)))?;
+        let delete = Op::Mutate(key, Mutation::Delete);
+        works(&net.ask_under(2, delete, a(2 * sequence + 1)))?;
+    }
+    for at in 1..=3 {
+        net.input(at, Input::Floor(2));
+    }
+    net.run(secs(20));
+    let left = net.summary(3).map_or(0, |summary| summary.rows);
+    holds(
+        left == 0,
+        format!("{left} rows are left of 20 removed keys"),
     )
 }
 

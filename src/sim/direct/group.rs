@@ -115,6 +115,7 @@ pub(super) fn spec(number: u64) -> NodeSpec {
         quic: "10.0.0.1:7381".into(),
         key: key_of(number as usize),
         durable: true,
+        witness: false,
     }
 }
 
@@ -150,9 +151,27 @@ pub(super) struct Group {
     starts: u64,
 }
 
-/// Runs `drill` on a group of `nodes` nodes, of which node 1 leads.
+/// Runs `drill` on a group of `nodes` nodes.
 pub(super) fn with(
     nodes: u64,
+    drill: impl AsyncFnOnce(Group) -> Result<(), String>,
+) -> Result<(), String> {
+    grown((1..=nodes).map(spec).collect(), drill)
+}
+
+/// Runs `drill` on two nodes and a witness, node 3.
+pub(super) fn with_a_witness(
+    drill: impl AsyncFnOnce(Group) -> Result<(), String>,
+) -> Result<(), String> {
+    let witness = NodeSpec {
+        witness: true,
+        ..spec(3)
+    };
+    grown(vec![spec(1), spec(2), witness], drill)
+}
+
+fn grown(
+    nodes: Vec<NodeSpec>,
     drill: impl AsyncFnOnce(Group) -> Result<(), String>,
 ) -> Result<(), String> {
     let runtime = Builder::new_current_thread()
@@ -162,13 +181,13 @@ pub(super) fn with(
         .map_err(|error| error.to_string())?;
     runtime.block_on(async {
         let mut group = Group::default();
-        for number in 1..=nodes {
+        for (number, node) in (1..).zip(nodes) {
             let here = group.open(number).await?;
             if number == 1 {
-                let founded = here.found(founding(1, spec(1))).await;
+                let founded = here.found(founding(1, node)).await;
                 founded.map_err(|error| error.to_string())?;
             } else {
-                group.decide(1, admission(spec(number))).await?;
+                group.decide(1, admission(node)).await?;
             }
         }
         sleep(PATIENCE).await;

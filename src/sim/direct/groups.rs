@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use super::drill::{Drills, Verdict, holds};
 use super::group::{self, Group, PATIENCE};
-use super::sums::Add;
+use super::sums::{Add, ODD, WRONG_ONCE};
 
 pub(super) const DRILLS: Drills = &[
     ("groups-share-a-log", "groups-mixed-up", apart),
@@ -21,6 +21,13 @@ pub(super) const DRILLS: Drills = &[
     ),
     ("stale-without-bound", "older-than-asked", cut_off_for_long),
     ("reads-before-applying", "own-write-unseen", just_written),
+    ("witness-stands", "witness-leads", leaders_change),
+    (
+        "witness-keeps-all-back",
+        "nobody-leads",
+        only_the_witness_has_it,
+    ),
+    ("different-goes-on", "states-differ", one_differs),
     ("hands-over-blindly", "leaderless-for-nothing", lagging),
     ("one-group-beats", "elections-for-nothing", beating),
     ("pace-unmeasured", "far-and-silent", apart_in_space),
@@ -197,5 +204,56 @@ fn drained() -> Verdict {
         sleep(PATIENCE).await;
         let sum = add(&group, 1, 1).await?;
         holds(sum == 2, format!("the sum is {sum}, not 2"))
+    })
+}
+
+/// A witness leaves the lead to others, whoever has led before.
+fn leaders_change() -> Verdict {
+    group::with_a_witness(async |group| {
+        for _ in 0..6 {
+            let leader = group.sums(1)?.leader().ok_or("there is no leader")?;
+            holds(leader != NodeId(3), "the witness leads")?;
+            group.cut_off(leader.0);
+            add(&group, 3 - leader.0, 1).await?;
+            group.heal();
+            sleep(PATIENCE).await;
+        }
+        Ok(())
+    })
+}
+
+/// What the witness alone has is not lost, and keeps nobody from leading.
+fn only_the_witness_has_it() -> Verdict {
+    group::with_a_witness(async |group| {
+        let leader = group.sums(3)?.leader().ok_or("there is no leader")?;
+        let other = 3 - leader.0;
+        group.cut_off(other);
+        add(&group, leader.0, 7).await?;
+        group.heal();
+        group.cut_off(leader.0);
+        let sum = add(&group, other, 1).await?;
+        holds(sum == 8, format!("the sum is {sum}, not 8"))
+    })
+}
+
+/// A replica that has added wrongly stops, and the others go on.
+fn one_differs() -> Verdict {
+    group::with(3, async |group| {
+        ODD.set(true);
+        add(&group, 1, WRONG_ONCE).await?;
+        for _ in 0..1000 {
+            add(&group, 1, 1).await?;
+        }
+        sleep(PATIENCE).await;
+        let differing = (1..=3).filter(|&node| {
+            let sums = group.sums(node);
+            sums.is_ok_and(|sums| sums.status().differs.is_some())
+        });
+        let stopped = differing.count();
+        holds(
+            stopped == 1,
+            format!("one replica differs, and {stopped} have stopped"),
+        )?;
+        add(&group, 1, 1).await.map(drop)
     })
 }

@@ -35,6 +35,7 @@ fn spec(number: usize) -> NodeSpec {
         quic: format!("10.0.0.{}:7381", number + 1).into(),
         key: key_of(number),
         durable: true,
+        witness: false,
     }
 }
 
@@ -143,6 +144,7 @@ fn request(number: usize) -> JoinRequest {
         rack: "rack1".into(),
         quic: spec(number).quic,
         durable: true,
+        witness: false,
         replaces: None,
         expects: Expected::default(),
     }

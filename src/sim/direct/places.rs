@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quorate_control::state::{Command, ControlState, LogIndex, Response};
+use quorate_control::state::{Command, ControlState, LogIndex, NodeSpec, Response};
 use quorate_control::topology::{DEFAULT_KEYSPACE, Placement};
 use quorate_crdt::NodeId;
 
@@ -18,6 +18,7 @@ pub(super) const DRILLS: Drills = &[
     ("drained-is-awaited", "move-does-not-end", drained),
     ("leaver-unheard", "removed-and-serving", unheard),
     ("drained-votes", "drained-node-votes", voteless),
+    ("witness-holds", "data-on-a-witness", witness),
 ];
 
 /// The control group's state and the length of its log.
@@ -173,5 +174,29 @@ fn voteless() -> Verdict {
     holds(
         !voters.contains(&NodeId(3)) && voters.len() == 3,
         format!("the voters are {voters:?}"),
+    )
+}
+
+/// A witness votes and holds nothing.
+fn witness() -> Verdict {
+    let mut decided = Decided {
+        state: ControlState::default(),
+        index: 0,
+    };
+    decided.apply(founding(1, spec(1)));
+    decided.apply(admission(spec(2)));
+    decided.apply(admission(NodeSpec {
+        witness: true,
+        ..spec(3)
+    }));
+    decided.settle(None);
+    let topology = decided.state.topology();
+    let keyspaces = topology.keyspaces.values();
+    let placements = keyspaces.flat_map(|keyspace| &keyspace.placement);
+    let held = placements.filter(|it| it.holds(NodeId(3))).count();
+    let voters = topology.voters().count();
+    holds(
+        (held, voters) == (0, 3),
+        format!("a witness holds {held} partitions, and {voters} of three nodes vote"),
     )
 }

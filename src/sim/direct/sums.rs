@@ -1,14 +1,25 @@
 //! A machine for drills on groups: numbers that are added up.
 
+use std::cell::Cell;
 use std::fmt;
 
 use quorate_control::consensus::Machine;
 use quorate_control::state::LogIndex;
 use serde::{Deserialize, Serialize};
 
-/// The sum of all numbers so far.
+thread_local! {
+    /// Whether the next replica that adds [`WRONG_ONCE`] adds one more.
+    pub(super) static ODD: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A number that a replica may add wrongly.
+pub(super) const WRONG_ONCE: u64 = 4242;
+
+/// The sum of all numbers so far. See [`ODD`].
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Sums(u64);
+pub(super) struct Sums {
+    sum: u64,
+}
 
 /// Adds a number.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -29,12 +40,15 @@ impl Machine for Sums {
     type Published = ();
 
     fn apply(&mut self, _index: LogIndex, Add(number): Add, _events: &mut Vec<()>) -> u64 {
-        self.0 += number;
-        self.0
+        self.sum += number;
+        if number == WRONG_ONCE && ODD.replace(false) {
+            self.sum += 1;
+        }
+        self.sum
     }
 
     fn answer(&self, _query: &()) -> u64 {
-        self.0
+        self.sum
     }
 
     fn published(&self) {}

@@ -27,6 +27,7 @@ pub(super) fn topology(datacenters: &[u64], held_by: usize) -> Topology {
                     key: quorate_crdt::PublicKey([0; 32]),
                     next_key: None,
                     voter: true,
+                    witness: false,
                 },
             );
         }

@@ -57,6 +57,7 @@ impl Group {
             quic: "127.0.0.1:1".into(),
             key: PublicKey([1; 32]),
             durable: true,
+            witness: false,
         };
         let token = NewToken {
             id: TokenId(1),

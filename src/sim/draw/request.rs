@@ -49,7 +49,8 @@ pub(super) fn steps(
             let kind = *kinds.choose(requests.rng).unwrap_or(&Kind::Register);
             let key = requests.key(kind);
             let level = *levels.choose(requests.rng).unwrap_or(&Consistency::Quorum);
-            let (level, token) = if kind == Kind::Guarded {
+            let guarded = matches!(kind, Kind::Guarded | Kind::GuardedHash);
+            let (level, token) = if guarded {
                 (majority(level), token(&grants, client, at))
             } else {
                 (level, 0)
@@ -311,7 +312,7 @@ impl Requests<'_> {
                 35..45 => Deed::Delete,
                 _ => Deed::Get,
             },
-            Kind::Set | Kind::Hash | Kind::Tally | Kind::Turning => {
+            Kind::Set | Kind::Hash | Kind::Tally | Kind::Turning | Kind::GuardedHash => {
                 self.of_collection(kind, of_hundred, step)
             }
             Kind::Mixed => self.anything(),
@@ -347,6 +348,13 @@ impl Requests<'_> {
                 40..55 => Deed::RemoveFields(any(rng)),
                 55..70 => Deed::Fields(any(rng)),
                 70..73 => Deed::Delete,
+                _ => Deed::Entries,
+            },
+            Kind::GuardedHash => match of_hundred {
+                0..30 => Deed::SetFields(any(rng)),
+                30..40 => Deed::RemoveFields(any(rng)),
+                40..55 => Deed::Fields(any(rng)),
+                55..60 => Deed::Delete,
                 _ => Deed::Entries,
             },
             Kind::Tally => match of_hundred {

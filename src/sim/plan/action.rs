@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::bid::Bid;
 use super::request::Ask;
 
 /// What can happen: a request or a fault. Nodes are named by their numbers. Unlike the `Action` of
@@ -12,8 +13,10 @@ use super::request::Ask;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
-    /// A client sends a request.
+    /// A client sends a request to the data plane.
     Ask(Ask),
+    /// A client sends a request to the coordination group.
+    Bid(Bid),
     /// Nothing that `from` sends reaches `to` any more.
     Cut {
         /// The senders.
@@ -119,10 +122,16 @@ pub enum Action {
 }
 
 impl Action {
+    /// Whether it is a client's request.
+    pub fn is_request(&self) -> bool {
+        matches!(self, Self::Ask(_) | Self::Bid(_))
+    }
+
     /// The kind of fault, for statistics; `None` if it is no fault.
     pub fn fault(&self) -> Option<&'static str> {
         Some(match self {
             Self::Ask(_)
+            | Self::Bid(_)
             | Self::Heal
             | Self::GoOn(_)
             | Self::Restart(_)
@@ -163,6 +172,7 @@ impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ask(ask) => ask.fmt(f),
+            Self::Bid(bid) => bid.fmt(f),
             Self::Cut { from, to } => write!(f, "nothing from nodes {from:?} reaches nodes {to:?}"),
             Self::Heal => f.write_str("all cuts end"),
             Self::Weather {

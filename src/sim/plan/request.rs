@@ -12,6 +12,10 @@ use serde::{Deserialize, Serialize};
 /// Requests with higher numbers belong to the last check.
 pub(in crate::sim) const LAST: u32 = 1_000_000;
 
+/// A token that the client looks up when it sends the request: the newest that the coordination
+/// group has granted it for the lock of the key.
+pub(in crate::sim) const GRANTED: u64 = u64::MAX;
+
 /// One request of one client. Unlike the `Ask` of `dynamo`, which one core asks another, it comes
 /// from outside the cluster.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,7 +42,8 @@ pub struct Ask {
     /// After a successful change the client waits until this many other replicas have it, for
     /// `timeout` at most. 0: it does not wait.
     pub wait: u32,
-    /// Under which fencing token the client acts; 0: under none.
+    /// Under which fencing token the client acts; 0: under none, `u64::MAX`: under the newest that
+    /// the coordination group has granted it.
     #[serde(default)]
     pub token: u64,
     /// The client's number of the request among those under its tokens. The client counts while it
@@ -82,13 +87,15 @@ pub enum Kind {
     Turning,
     /// A string that is set, read and deleted under a lock.
     Guarded,
+    /// A hash whose fields are set and removed under a lock, and read one by one or all at once.
+    GuardedHash,
     /// Any operation at all.
     Mixed,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Register,
         Self::Cell,
         Self::Expiring,
@@ -100,6 +107,7 @@ impl Kind {
         Self::Tally,
         Self::Turning,
         Self::Guarded,
+        Self::GuardedHash,
         Self::Mixed,
     ];
 }
@@ -250,6 +258,7 @@ impl fmt::Display for Key {
             Kind::Tally => "tally",
             Kind::Turning => "turning",
             Kind::Guarded => "guarded",
+            Kind::GuardedHash => "guarded-hash",
             Kind::Mixed => "mixed",
         };
         write!(f, "{kind}{}", self.1)

@@ -28,7 +28,7 @@ pub(super) fn spread(plan: &Plan) -> u64 {
 /// requests.
 fn one_node_is_touched(plan: &Plan) -> bool {
     let touched = |step: &Step| match step.action {
-        Action::Ask(_) => None,
+        Action::Ask(_) | Action::Bid(_) => None,
         Action::Crash(node)
         | Action::Restart(node)
         | Action::Jump(node, _)

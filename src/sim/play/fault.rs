@@ -38,7 +38,7 @@ impl Stage<'_> {
                 .collect::<Vec<_>>()
         };
         match action {
-            Action::Ask(_) => return false,
+            Action::Ask(_) | Action::Bid(_) => return false,
             Action::Cut { from, to } => network.cut(&nodes(from), &nodes(to)),
             Action::Heal => network.heal(),
             Action::Weather {

@@ -9,12 +9,19 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use crate::sim::agreement::Agreement;
 use crate::sim::ask::{Asker, Errand, Shared, Target};
+use crate::sim::bidder::{Approach, Bidder};
 use crate::sim::cluster::Simulation;
+use crate::sim::grants::Grants;
 use crate::sim::history::Record;
 use crate::sim::oracle::Oracle;
 use crate::sim::plan::Plan;
+use crate::sim::plan::bid::Bid;
 use crate::sim::plan::request::Ask;
+
+/// Clients by their numbers: the way to hand them what they are to do, and their work.
+type Clients<T> = BTreeMap<u8, (mpsc::UnboundedSender<T>, JoinHandle<()>)>;
 
 /// A running cluster and the state of the plan being played on it.
 pub(super) struct Stage<'a> {
@@ -22,7 +29,9 @@ pub(super) struct Stage<'a> {
     pub(super) cluster: &'a mut Simulation,
     pub(super) start: Instant,
     pub(super) shared: Shared,
-    pub(super) clients: BTreeMap<u8, (mpsc::UnboundedSender<Errand>, JoinHandle<()>)>,
+    pub(super) clients: Clients<Errand>,
+    pub(super) bidders: Clients<Approach>,
+    pub(super) agreement: Agreement,
     pub(super) backups: BTreeMap<NodeId, MemoryStore>,
     pub(super) faults: BTreeMap<&'static str, u64>,
     pub(super) events: Vec<(u64, String)>,
@@ -41,19 +50,22 @@ impl<'a> Stage<'a> {
             start,
             epoch: cluster.start,
             record,
+            grants: Grants::default(),
             oracle,
             dismissed,
         };
         for (&node, host) in &cluster.hosts {
             shared.oracle.watch(node, host);
         }
-        let (clients, backups, faults) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let (backups, faults) = (BTreeMap::new(), BTreeMap::new());
         Self {
             plan,
             cluster,
             start,
             shared,
-            clients,
+            clients: BTreeMap::new(),
+            bidders: BTreeMap::new(),
+            agreement: Agreement::default(),
             backups,
             faults,
             events: Vec::new(),
@@ -115,6 +127,33 @@ impl<'a> Stage<'a> {
         });
         // The channel stays open until the client is dismissed.
         drop(client.0.send(errand));
+    }
+
+    /// Hands a client its next bid.
+    pub(super) fn bid(&mut self, bid: Bid) {
+        let Some(host) = self.cluster.hosts.get(&NodeId(bid.node)) else {
+            return;
+        };
+        let approach = Approach {
+            door: host.door(),
+            bid,
+        };
+        let shared = &self.shared;
+        let client = self.bidders.entry(approach.bid.client).or_insert_with(|| {
+            let (sender, bids) = mpsc::unbounded_channel();
+            let work = Bidder::new(shared.clone()).work(bids);
+            (sender, tokio::spawn(work))
+        });
+        // As above.
+        drop(client.0.send(approach));
+    }
+
+    /// Looks at every disk, and at what the coordination group has decided.
+    pub(super) fn look(&mut self) {
+        self.oracle().look();
+        for (check, what) in self.agreement.look(self.cluster) {
+            self.oracle().found(check, what);
+        }
     }
 
     /// Whether any command was still under way at the last call. What such commands changed is only

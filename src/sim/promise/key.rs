@@ -7,6 +7,8 @@ use std::time::Duration;
 use quorate_crdt::NodeId;
 use quorate_dynamo::op::Reply;
 
+use crate::check::Event;
+use crate::sim::grants::Heard;
 use crate::sim::history::{Fate, Need, Told};
 use crate::sim::oracle::{Destruction, Harm, Violation};
 use crate::sim::plan::action::Action;
@@ -26,6 +28,10 @@ pub(in crate::sim) struct Judged<'a> {
     pub(in crate::sim) history: &'a [Told],
     /// What every node answered at the end, when all was at rest.
     pub(in crate::sim) last: &'a [Told],
+    /// What clients of the coordination group were told.
+    pub(in crate::sim) heard: &'a [Heard],
+    /// The same as a history.
+    pub(in crate::sim) of_holds: &'a [Event],
     /// When nodes lost their copies.
     pub(in crate::sim) destroyed: &'a [Destruction],
     /// The most by which two wall clocks may have differed, in milliseconds.

@@ -12,7 +12,7 @@ use super::key::Judged;
 use crate::sim::history::{Need, Told};
 use crate::sim::oracle::{Destruction, Harm};
 use crate::sim::plan::action::Action;
-use crate::sim::plan::request::{Ask, Deed, Key, Kind, LAST};
+use crate::sim::plan::request::{Ask, Deed, Key, Kind, LAST, name};
 use crate::sim::plan::{Plan, Step};
 
 /// A request to three replicas at `QUORUM`, answered after 10 ms.
@@ -52,6 +52,8 @@ fn verdict_of(plan: &Plan, history: &[Told], destroyed: &[Destruction]) -> Optio
         plan,
         history,
         last: &[],
+        heard: &[],
+        of_holds: &[],
         destroyed,
         spread: 20,
     };
@@ -702,6 +704,39 @@ fn what_a_holder_has_read_is_held_against_all_that_comes_later() {
     };
     assert_eq!(then(gone), None);
     assert_eq!(then(back), Some("holder-reads-replaced"));
+}
+
+#[test]
+fn what_a_holder_has_read_of_a_whole_hash_is_held_against_all_that_comes_later() {
+    let of_hash = |mut told: Told| {
+        told.ask.key.0 = Kind::GuardedHash;
+        told
+    };
+    let pairs = |ids: &[(u8, u32)]| {
+        let pair = |(field, id): &(u8, u32)| (name(*field), format!("v{id}").into());
+        Ok(Reply::Pairs(ids.iter().map(pair).collect()))
+    };
+    let first = || of_hash(under(1, 1, 100, Deed::SetFields(vec![0]), ONE));
+    let stuck = || of_hash(under(1, 2, 150, Deed::SetFields(vec![1]), OPEN));
+    let read = |at, sequence, ids| of_hash(under(2, sequence, at, Deed::Entries, pairs(ids)));
+    let judged = |before, after| {
+        let history = [first(), stuck(), read(200, 1, before), read(300, 2, after)];
+        verdict(&history, &[])
+    };
+    assert_eq!(judged(&[(0, 100)], &[(0, 100)]), None);
+    assert_eq!(judged(&[(0, 100), (1, 150)], &[(0, 100), (1, 150)]), None);
+    let broken = Some("holder-reads-replaced");
+    assert_eq!(judged(&[(0, 100)], &[(0, 100), (1, 150)]), broken);
+    assert_eq!(judged(&[(0, 100), (1, 150)], &[(0, 100)]), broken);
+    assert_eq!(judged(&[], &[]), broken, "it was told that field 0 is set");
+    let removed = of_hash(under(2, 2, 250, Deed::RemoveFields(vec![0]), ONE));
+    let then = [
+        first(),
+        read(200, 1, &[(0, 100)]),
+        removed,
+        read(300, 3, &[]),
+    ];
+    assert_eq!(verdict(&then, &[]), None);
 }
 
 #[test]

@@ -18,6 +18,7 @@ fn topology(nodes: &[u64], voters: &[u64]) -> Topology {
         key: quorate_crdt::PublicKey([node as u8; 32]),
         next_key: None,
         voter: voters.contains(&node),
+        witness: false,
     };
     Topology {
         cluster: ClusterId(1),

@@ -444,3 +444,55 @@ fn a_follower_that_was_told_lately_answers_within_the_bound_without_asking() {
         assert!(known > WAIT * 2, "{known:?}");
     });
 }
+
+/// Grows a cluster of two nodes and a witness, node 3.
+async fn with_a_witness(world: &mut World) {
+    world.witness = Some(3);
+    grown(world, 3).await;
+    assert_eq!(voters(world), [1, 2, 3].map(NodeId));
+}
+
+#[test]
+fn a_witness_leaves_the_lead_to_others() {
+    run(28, async |mut world: World| {
+        with_a_witness(&mut world).await;
+        for _ in 0..6 {
+            let leader = world.counter(3).leader().unwrap();
+            assert_ne!(leader, NodeId(3));
+            world.isolate(leader.0);
+            let other = 3 - leader.0;
+            let added = world.counter(other).propose(&Count::Add(1, 1), WAIT).await;
+            assert!(added.is_ok(), "{added:?}");
+            assert_eq!(world.counter(3).leader(), Some(NodeId(other)));
+            world.heal();
+            sleep(WAIT).await;
+        }
+        let refused = world.counter(1).hand_over(Some(NodeId(3)), WAIT).await;
+        assert_eq!(refused, Err(HandOverError::Witness { node: NodeId(3) }));
+    });
+}
+
+#[test]
+fn a_witness_gives_what_it_alone_has_and_hands_over() {
+    run(29, async |mut world: World| {
+        with_a_witness(&mut world).await;
+        let leader = world.counter(3).leader().unwrap();
+        let other = 3 - leader.0;
+        world.isolate(other);
+        let added = world
+            .counter(leader.0)
+            .propose(&Count::Add(1, 7), WAIT)
+            .await;
+        assert_eq!(added, Ok(7), "decided by the leader and the witness");
+        // Now the only one that is left with the entry is the witness.
+        world.heal();
+        world.isolate(leader.0);
+        let sum = world
+            .counter(other)
+            .query(&1, ReadLevel::Strong, WAIT)
+            .await;
+        assert_eq!(sum, Ok(7));
+        sleep(WAIT).await;
+        assert_eq!(world.counter(other).leader(), Some(NodeId(other)));
+    });
+}

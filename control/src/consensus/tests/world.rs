@@ -33,6 +33,8 @@ pub(super) struct World {
     /// Makes each start of a node another life.
     starts: u64,
     pub(super) snapshot_every: u64,
+    /// The node that is to vote only, if there is one.
+    pub(super) witness: Option<u64>,
     net: Arc<Mutex<Net>>,
     disks: BTreeMap<u64, (Arc<MemoryStore>, Arc<Committer>)>,
 }
@@ -151,6 +153,7 @@ pub(super) fn run<T>(seed: u64, scenario: impl AsyncFnOnce(World) -> T) -> T {
             seed,
             starts: 0,
             snapshot_every: 1000,
+            witness: None,
             net: Arc::new(Mutex::new(net)),
             disks: BTreeMap::new(),
         })
@@ -167,6 +170,7 @@ fn spec(node: u64) -> NodeSpec {
         quic: "127.0.0.1:1000".into(),
         key: PublicKey([node as u8; 32]),
         durable: true,
+        witness: false,
     }
 }
 
@@ -190,6 +194,19 @@ pub(super) fn admit(node: u64) -> Command {
     Command::Admit {
         token: TokenId(1),
         node: spec(node),
+        replaces: None,
+        at_ms: 0,
+    }
+}
+
+/// The same as a witness.
+fn admit_witness(node: u64) -> Command {
+    Command::Admit {
+        token: TokenId(1),
+        node: NodeSpec {
+            witness: true,
+            ..spec(node)
+        },
         replaces: None,
         at_ms: 0,
     }
@@ -264,10 +281,15 @@ impl World {
                 continue;
             }
             self.open(node).await;
+            let admission = if self.witness == Some(node) {
+                admit_witness(node)
+            } else {
+                admit(node)
+            };
             let admitted = if node == 1 {
                 self.node(1).found(found()).await.unwrap()
             } else {
-                self.group(1).propose(&admit(node), WAIT).await.unwrap()
+                self.group(1).propose(&admission, WAIT).await.unwrap()
             };
             assert_eq!(admitted, Response::Admitted { node: NodeId(node) });
         }

@@ -15,6 +15,7 @@ fn info(datacenter: &str, rack: &str) -> NodeInfo {
         key: quorate_crdt::PublicKey([0; 32]),
         next_key: None,
         voter: false,
+        witness: false,
     }
 }
 

@@ -19,7 +19,7 @@ fn page(
 ) -> (Vec<SavedKey>, Option<PageEnd>) {
     let op = Op::Partition(Partition(0), PartitionOp::Save { after, bytes });
     match net.ask(at, op, C::Quorum) {
-        Ok(Reply::Page { keys, next }) => (keys, next),
+        Ok(Reply::Page { keys, next }) => (keys, next.map(|end| *end)),
         other => panic!("{other:?}"),
     }
 }
@@ -397,11 +397,8 @@ fn the_parts_of_a_large_key_are_not_sent_again_with_each_other() {
     assert_eq!(restored, 6_000);
     let count = other.query(2, "set", Query::Cardinality, C::Quorum);
     assert_eq!(count, Ok(Reply::Integer(6_000)));
-    // About a hundred bytes a member and replica. Sent again with each part, it is many times that.
-    assert!(
-        written < 6_000 * 3 * 120,
-        "{written} bytes for three replicas"
-    );
+    // About sixty bytes a member and replica. Sent again, even once, it is far more.
+    assert!(written < 6_000 * 128, "{written} bytes for three replicas");
 }
 
 #[cfg(feature = "planted-bugs")]

@@ -13,7 +13,7 @@ use crate::op::{
     KEY_BYTES_MAX, Mutation, OUTCOME_BYTES_MAX, Op, PartitionOp, Query, Reply, RequestError,
 };
 use crate::protocol::{Input, Seen};
-use crate::replica::{Delta, Fences, Replica};
+use crate::replica::{Delta, Replica};
 
 fn elements(count: usize) -> Vec<Bytes> {
     (0..count).map(|n| Bytes::from(n.to_string())).collect()
@@ -375,7 +375,7 @@ fn a_late_delta_of_a_former_life_does_not_vouch_for_the_new_one() {
         waking: false,
         former: CausalContext::new(),
         to: Some(replica.id()),
-        fences: Fences::default(),
+        fencing: None,
     };
     replica.hear(node(2), &seen);
     replica.overheard(

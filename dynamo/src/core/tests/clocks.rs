@@ -77,6 +77,7 @@ fn a_node_whose_clock_is_off_says_so_and_applies_nothing() {
                 "{offset_ms} is not {offset}"
             );
         }
+        assert_eq!(net.cores[&node(3)].counters().drift_refused, 3);
         for (key, mutation) in [("c", Mutation::Increment(1)), ("s", add("x"))] {
             net.mutate(3, key, mutation, C::Quorum)
                 .expect("not stamped");
@@ -109,6 +110,7 @@ fn a_node_that_is_behind_does_not_acknowledge_what_is_gone_at_once() {
             Err(RequestError::Clock { .. })
         ));
     }
+    assert_eq!(net.cores[&node(2)].counters().drift_refused, 100);
     // The same after a start under the wrong clock, before the node has compared clocks. A replica
     // that must first be filled hands the request on.
     net.boot(node(2), true);
@@ -179,6 +181,10 @@ fn a_set_that_failed_under_a_wrong_clock_does_not_replace_a_later_one() {
         net.get(1, "k", C::One),
         Ok(Some("bad".into())),
         "it may be applied, and is"
+    );
+    assert_eq!(
+        [2, 3].map(|at| net.cores[&node(at)].counters().drift_refused),
+        [1; 2]
     );
     net.cut(&[1], &[2, 3]);
     net.set(2, "k", "good", C::Quorum).expect("2 and 3");

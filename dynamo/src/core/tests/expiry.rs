@@ -491,6 +491,22 @@ fn a_node_that_starts_alone_under_a_clock_ahead_removes_nothing_for_a_minute() {
 }
 
 /// Each broken rule of expiry is noticed by a test above.
+/// Expired keys go even if every answer takes longer than the reaper waits between its looks.
+#[test]
+fn expired_keys_are_removed_however_often_the_reaper_looks() {
+    let mut net = Net::new(&[3]);
+    net.config.reap_every = Duration::from_millis(100);
+    net.boot_all();
+    net.run(secs(2));
+    net.set(1, "k", "v", C::All).expect("healthy");
+    let soon = net.clock().unix_millis + 100;
+    net.mutate(1, "k", Mutation::ExpireAt(soon), C::All)
+        .expect("healthy");
+    net.latency = |_, _| Duration::from_millis(100);
+    net.run(secs(10));
+    assert_eq!([1, 2, 3].map(|at| net.summary(at).rows), [0; 3]);
+}
+
 #[cfg(feature = "planted-bugs")]
 #[test]
 fn each_planted_bug_of_expiry_is_noticed() {

@@ -5,7 +5,7 @@ use quorate_control::topology::{KeyspaceId, SplitPolicy};
 
 use super::net::{Net, node, secs, topology};
 use crate::consistency::Consistency as C;
-use crate::op::{Mutation, Op, Query, Receipt, Reply, RequestError};
+use crate::op::{Mutation, Op, Query, Receipt, Reply, Request, RequestError};
 use crate::protocol::{Input, Ticket};
 
 #[test]
@@ -232,6 +232,7 @@ fn whoever_waits_for_a_dead_replica_slows_nobody_down() {
     net.settle();
     let looked = |net: &Net| net.cores[&node(1)].counters().waits_looked_at;
     let before = looked(&net);
+    assert!(before >= 100, "each of them, once at least");
     net.set(1, "other", "v", C::Quorum).expect("two of three");
     assert_eq!(looked(&net), before, "nobody waits for that");
     assert!(net.waited.is_empty());
@@ -325,6 +326,37 @@ fn by_default_both_sides_of_a_split_write() {
     net.cut(&[3], &[1, 2]);
     sees(&mut net, 3, &[1, 2], false);
     assert_eq!(net.set(3, "k", "w", C::One), Ok(Reply::Done));
+}
+
+/// A keyspace says at which level its requests are executed that name none.
+#[test]
+fn a_request_without_a_level_has_that_of_its_keyspace() {
+    for (read, write) in [("ONE", "QUORUM"), ("QUORUM", "ONE")] {
+        let mut net = Net::new(&[3]);
+        net.set_topology(|topology| {
+            let keyspace = topology.keyspaces.get_mut(&KeyspaceId(0)).expect("default");
+            (keyspace.read, keyspace.write) = (read.into(), write.into());
+        });
+        net.run(Duration::from_secs(2));
+        net.cut(&[1], &[2, 3]);
+        let increment = Op::Mutate("k".into(), Mutation::Increment(1));
+        let query = Op::Query("k".into(), Query::Get);
+        for (ticket, op, level) in [(901, query, read), (902, increment, write)] {
+            let request = Request {
+                keyspace: KeyspaceId(0),
+                op,
+                consistency: None,
+                timeout: net.timeout,
+                datacenter: "dc1".into(),
+                id: None,
+                claim: None,
+            };
+            let ticket = Ticket(ticket);
+            net.input(node(1), Input::Request { ticket, request });
+            let outcome = net.answer(ticket.0);
+            assert_eq!(outcome.is_ok(), level == "ONE", "{level}: {outcome:?}");
+        }
+    }
 }
 
 #[cfg(feature = "planted-bugs")]

@@ -90,6 +90,7 @@ pub(super) fn topology(datacenters: &[u64]) -> Topology {
                 key: quorate_crdt::PublicKey([0; 32]),
                 next_key: None,
                 voter: true,
+                witness: false,
             };
             nodes.insert(node(id), info);
         }

@@ -1,13 +1,14 @@
 //! Scans of a partition, page by page.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_control::topology::Partition;
 
 use super::net::{Net, secs};
 use crate::consistency::Consistency as C;
-use crate::op::{MARK_BITS, Op, PartitionOp, Reply};
+use crate::op::{MARK_BITS, Mutation, Op, PartitionOp, Reply, SetExpiry};
 
 /// The keys of a page, and where the next one begins.
 fn page(net: &mut Net, at: u64, from: u64, count: u32) -> (Vec<Bytes>, Option<u64>) {
@@ -53,4 +54,28 @@ fn a_scan_from_beyond_the_last_mark_is_at_its_end() {
     for from in [(1 << MARK_BITS) - 1, 1 << MARK_BITS, u64::MAX] {
         assert_eq!(page(&mut net, 1, from, 10), (Vec::new(), None), "{from}");
     }
+}
+
+/// The reaper has not looked yet when the keys are counted.
+#[test]
+fn a_count_leaves_out_what_has_expired() {
+    fn counts(net: &mut Net) -> [Reply; 2] {
+        [PartitionOp::Count, PartitionOp::Expiring].map(|count| {
+            net.ask(1, Op::Partition(Partition(0), count), C::One)
+                .expect("healthy")
+        })
+    }
+    let mut net = Net::new(&[1]);
+    net.run(secs(2));
+    assert_eq!(counts(&mut net), [Reply::Integer(0), Reply::Integer(0)]);
+    for (key, seconds) in [("plain", None), ("soon", Some(1)), ("later", Some(3600))] {
+        let at = |seconds: u64| SetExpiry::At(net.clock().unix_millis + seconds * 1000);
+        let expiry = seconds.map_or(SetExpiry::Clear, at);
+        let value = "v".into();
+        net.mutate(1, key, Mutation::Set { value, expiry }, C::One)
+            .expect("healthy");
+    }
+    assert_eq!(counts(&mut net), [Reply::Integer(3), Reply::Integer(2)]);
+    net.now += Duration::from_millis(1001);
+    assert_eq!(counts(&mut net), [Reply::Integer(2), Reply::Integer(1)]);
 }

@@ -4,6 +4,7 @@ use quorate_control::store::{Change, MemoryStore};
 use quorate_crdt::Hlc;
 
 use super::*;
+use crate::fence::Claim;
 use crate::replica::journal::{NAME_MAX, encode, residual_key, row_key};
 use crate::replica::{Cut, Delta, Part, Payload, Replaces, Residual};
 
@@ -236,4 +237,72 @@ fn without_another_holder_an_event_is_not_remembered() {
     assert_eq!(recent_after(&mut replica, &[NodeId(2)]), (1, 1));
     // Nor do events that the other did not know while it was a holder.
     assert_eq!(recent_after(&mut replica, &[]), (0, 0));
+}
+
+#[test]
+fn rows_of_every_kind_are_read_back() {
+    let (mut replica, store) = (persisted(), MemoryStore::new());
+    let kinds = [
+        RowKind::String,
+        RowKind::Hash,
+        RowKind::Set,
+        RowKind::Expiry,
+        RowKind::Request,
+    ];
+    let names = kinds.map(|kind| RowKey {
+        key: "k".into(),
+        kind,
+        field: "f".into(),
+    });
+    for name in names.clone() {
+        put(&mut replica, name);
+    }
+    save(&mut replica, &store);
+    let back = read_back(&store);
+    assert_eq!(back.digest(), replica.digest());
+    assert_eq!(back.row_count(), names.len() as u64);
+    for name in &names {
+        assert!(back.rows.get(name).is_some(), "{name:?}");
+    }
+}
+
+/// A restart must not admit a holder that was refused before.
+#[test]
+fn fences_and_their_floor_are_read_back() {
+    let (mut replica, store) = (persisted(), MemoryStore::new());
+    let claim = |name: &[u8], token| Claim {
+        lock: LockId::of(name),
+        token,
+        sequence: 2,
+        since: 1,
+    };
+    for (name, token) in [(b"below", 4), (b"above", 7)] {
+        replica
+            .admit(&claim(name, token))
+            .expect("the first holder");
+    }
+    save(&mut replica, &store);
+    assert_eq!(read_back(&store).fences(), replica.fences());
+    assert!(replica.raise_floor(6));
+    save(&mut replica, &store);
+    let mut back = read_back(&store);
+    assert_eq!(back.fences(), replica.fences());
+    assert_eq!((back.fences().floor(), back.fences().len()), (6, 1));
+    for refused in [claim(b"below", 5), claim(b"above", 6)] {
+        assert!(back.admit(&refused).is_err(), "{refused:?}");
+    }
+}
+
+#[test]
+fn a_key_of_the_store_names_its_partition() {
+    let (mut replica, store) = (persisted(), MemoryStore::new());
+    put(&mut replica, RowKey::string("k".into()));
+    let mut batch = Batch::default();
+    replica.drain_into(&mut batch);
+    assert!(!batch.changes.is_empty());
+    for change in &batch.changes {
+        assert_eq!(place_of(key_of(change)), Some(PLACE));
+    }
+    store.apply(batch).expect("memory");
+    assert_eq!(place_of(b"short"), None);
 }

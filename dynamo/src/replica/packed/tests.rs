@@ -81,3 +81,57 @@ fn a_number_that_is_not_in_the_table_is_refused() {
         Ok(vec![Range::Key("a".into())])
     );
 }
+
+#[test]
+fn events_come_back_in_any_order() {
+    let dot =
+        |node, incarnation, counter| Dot::new(ReplicaId::new(NodeId(node), incarnation), counter);
+    let cases = [
+        vec![],
+        vec![
+            dot(1, 1, 5),
+            dot(1, 1, 6),
+            dot(1, 1, 9),
+            dot(2, 1, 7),
+            dot(2, 1, 8),
+        ],
+        vec![dot(1, 1, 5), dot(1, 2, 6), dot(1, 1, 7), dot(1, 1, 8)],
+        vec![
+            dot(1, 1, 9),
+            dot(1, 1, 8),
+            dot(1, 1, 8),
+            dot(1, 1, u64::MAX),
+        ],
+    ];
+    for settled in cases {
+        let delta = Delta {
+            parts: vec![Part {
+                range: Range::ALL,
+                rows: Vec::new(),
+                settled,
+            }],
+            ..Delta::default()
+        };
+        assert_eq!(postcard::from_bytes::<Delta>(&sent(&delta)), Ok(delta));
+    }
+}
+
+/// Most events of a delta follow each other: each but the first costs a byte.
+#[test]
+fn events_that_follow_each_other_travel_in_a_byte_each() {
+    let replica = ReplicaId::new(NodeId(u64::MAX), u32::MAX);
+    let delta = |count: u64| {
+        let counters = u64::from(u32::MAX)..;
+        let dots = counters.map(|counter| Dot::new(replica, counter));
+        Delta {
+            parts: vec![Part {
+                range: Range::ALL,
+                rows: Vec::new(),
+                settled: dots.take(count as usize).collect(),
+            }],
+            ..Delta::default()
+        }
+    };
+    let (few, many) = (sent(&delta(10)).len(), sent(&delta(110)).len());
+    assert_eq!(many - few, 100);
+}

@@ -8,10 +8,10 @@ use rand::{RngExt, SeedableRng};
 use crate::fixture::records;
 #[cfg(feature = "planted-bugs")]
 use crate::planted;
-use crate::replica::ROWS_AT_ONCE;
 use crate::replica::{
     Cut, Delta, Mend, Part, Payload, Range, Replaces, Replica, Row, RowKey, Within, restore,
 };
+use crate::replica::{FREED_AT_ONCE, ROWS_AT_ONCE};
 
 const PLACE: (KeyspaceId, Partition) = (KeyspaceId(7), Partition(3));
 
@@ -323,6 +323,35 @@ fn play(seed: u64) {
 #[test]
 fn a_crash_at_any_moment_of_a_removal_brings_nothing_back_and_loses_nothing() {
     (0..1_500).for_each(play);
+}
+
+/// An event frees some rows at once. Of two sets, it leaves three rows each.
+#[test]
+fn the_memory_of_removed_rows_is_freed_as_slowly_as_asked() {
+    let filled = || {
+        let mut replica = persisted(1);
+        for set in ["s", "t"] {
+            let mut write = replica.write();
+            for n in 0..FREED_AT_ONCE + 3 {
+                let name = RowKey::member(set.into(), n.to_string().into());
+                write.put(name, Payload::Member, Replaces::All);
+            }
+            write.finish().expect("something was written");
+        }
+        for set in ["s", "t"] {
+            wipe(&mut replica, Range::Key(set.into()));
+        }
+        replica
+    };
+    let steps = [0, 2, 2, 9, 9];
+    let mut replica = filled();
+    let freed = steps.map(|rows| replica.free_remains(rows));
+    assert_eq!(freed, [0, 2, 2, 2, 0]);
+
+    let mut batch = Batch::default();
+    let mut erased = filled().erase(&mut batch).expect("it was on disk");
+    let freed = steps.map(|rows| erased.free(rows));
+    assert_eq!(freed, [0, 2, 2, 2, 0]);
 }
 
 #[cfg(feature = "planted-bugs")]

@@ -37,6 +37,7 @@ fn named(name: &str) -> JoinRequest {
         rack,
         quic,
         durable: true,
+        witness: false,
         replaces: None,
         expects: Expected::default(),
     }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::doors::{GroupView, LogEntryView, QuorumView};
+use crate::doors::{GroupView, LogEntryView, QuorumView, StateView};
 
 /// A group that nobody but `b` may lead, with a snapshot up to entry 9.
 pub(super) struct FakeGroup;
@@ -10,6 +10,13 @@ impl GroupDoor for FakeGroup {
             group: "topology".to_owned(),
             term: 7,
             ..GroupView::default()
+        }
+    }
+
+    fn state(&self) -> StateView {
+        StateView {
+            applied: 9,
+            ..StateView::default()
         }
     }
 
@@ -69,6 +76,8 @@ async fn a_group_is_looked_at_and_told_what_to_do() {
     assert_eq!((status, &view["term"]), (200, &7.into()));
     let (status, quorum) = asked("GET", "topology/quorum", "").await;
     assert_eq!((status, &quorum["quorate"]), (200, &false.into()));
+    let (status, state) = asked("GET", "topology/state", "").await;
+    assert_eq!((status, &state["applied"]), (200, &9.into()));
     let (_, log) = asked("GET", "topology/log?tail=3", "").await;
     assert_eq!(log["entries"].as_array().unwrap().len(), 3);
     for (path, body, status, word) in [
@@ -102,4 +111,49 @@ async fn a_group_is_looked_at_and_told_what_to_do() {
     }
     assert_eq!(asked("GET", "topology/log?tail=x", "").await.0, 400);
     assert_eq!(asked("GET", "none", "").await.0, 404);
+}
+
+#[tokio::test]
+async fn the_coordination_group_is_saved_and_restored() {
+    let server = start(None, true).await;
+    let path = "/v1/consensus/coordination/archive";
+    let call =
+        async |method: &str, path: &str, body: &[u8]| server.call(method, path, "", body).await;
+    let lock = br#"{"ttl_ms":60000,"holder":"ann"}"#;
+    assert_eq!(call("POST", "/v1/locks/k", lock).await.status, 200);
+    let saved = call("GET", path, b"").await;
+    assert_eq!(saved.status, 200);
+    let value = call("PUT", "/v1/metadata/m", b"later").await;
+    let later = value.document()["revision"].as_u64().unwrap();
+    let restored = call("POST", path, &saved.body).await;
+    assert_eq!(restored.status, 200, "{}", restored.document());
+    assert!(restored.document()["tokens_above"].as_u64().unwrap() > later);
+    assert_eq!(call("GET", "/v1/metadata/m", b"").await.status, 404);
+    let locks = server.get("/v1/locks?held_by=ann").await.document();
+    assert_eq!(locks["locks"][0]["key"], "k");
+    let mut foreign = saved.body.clone();
+    foreign.truncate(foreign.len() - 16);
+    foreign[5] ^= 1;
+    let sum = xxhash_rust::xxh3::xxh3_128(&foreign);
+    foreign.extend_from_slice(&sum.to_le_bytes());
+    for (path, body, status, code) in [
+        (path, &saved.body[..40], 400, "bad_archive"),
+        (path, &b""[..], 400, "bad_archive"),
+        (path, &foreign[..], 400, "foreign_archive"),
+        (
+            "/v1/consensus/topology/archive",
+            &b""[..],
+            409,
+            "not_archived",
+        ),
+        ("/v1/consensus/none/archive", &b""[..], 404, "no_group"),
+    ] {
+        let refused = call("POST", path, body).await;
+        assert_eq!(
+            (refused.status, &refused.document()["code"]),
+            (status, &code.into())
+        );
+    }
+    let taken = format!("{path}?foreign=true");
+    assert_eq!(call("POST", &taken, &foreign).await.status, 200);
 }

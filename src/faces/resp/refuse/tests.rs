@@ -15,6 +15,7 @@ fn topology() -> Topology {
         key: quorate_crdt::PublicKey([0; 32]),
         next_key: None,
         voter: true,
+        witness: false,
     };
     let nodes = BTreeMap::from([
         (NodeId(1), node("a", "east")),

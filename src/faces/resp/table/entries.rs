@@ -294,7 +294,7 @@ const OWN: &[Spec] = &[
         "fence",
         -4,
         "key token [SEQ n [SINCE n]] command [arg …]",
-        "Runs a command on data under the lock of this key: refused with FENCED, reads and writes alike, if a holder with a higher token has been there. SEQ numbers the requests of the holder, so that they are ordered by their numbers; SINCE gives up those below it that were not answered. Needs QUORUM, EACH_QUORUM or ALL, and takes QUORUM where the keyspace has another default. Refused for whole collections and databases, and together with REQ.",
+        "Runs a command on data under the lock of this key: refused with FENCED, reads and writes alike, if a holder with a higher token has been there. SEQ numbers the requests of the holder, so that they are ordered by their numbers; SINCE gives up those below it that were not answered. Needs QUORUM, EACH_QUORUM or ALL, and takes QUORUM where the keyspace has another default. A whole collection is refused with NOTCLOSED while an earlier holder may still add to it. Refused for whole databases, and together with REQ.",
     ),
     Spec::alone(
         "wait",

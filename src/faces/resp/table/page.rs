@@ -73,6 +73,7 @@ that of a key whose outcome is unknown, if there is one.
 | `TIMEOUT` | too few replicas answered in time; the text says whether a write may have been applied |
 | `REFUSED` | replicas refused their part; the text says why, and whether a write may have been applied |
 | `FENCED` | a later holder of the lock has been there; the text names its token, and says whether a write may have been applied |
+| `NOTCLOSED` | a whole collection under a fencing token: an earlier holder may still add to it through the replicas that the text names; nothing was read. Read its rows by name, or try again when they are back |
 | `OVERLOADED` | the node has too much to do; nothing was applied. Try again later |
 | `TRYAGAIN` | the topology is changing, or the replicas of the level have not seen what a causal token covers; nothing was applied |
 | `DISKSLOW` | the node's own disk did not answer in time; the text says whether a write may have been applied |

@@ -28,12 +28,15 @@ use crate::fence::Rank;
 use crate::op::{Mutation, Op, Query, Reply, RequestError, SetExpiry};
 use crate::protocol::{Config, Input};
 
-/// The rows: two strings and a field of a hash.
-const ROWS: usize = 3;
+/// The rows: two strings and, from this one on, two fields of a hash.
+const FIELDS: usize = 2;
+const ROWS: usize = 4;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Read,
+    /// Reads the whole hash.
+    Whole,
     Write,
     Remove,
 }
@@ -44,7 +47,7 @@ struct Holder {
     token: u64,
     sequence: u64,
     since: u64,
-    /// What is under way, by row.
+    /// What is under way, by key.
     busy: BTreeMap<usize, u64>,
 }
 
@@ -76,8 +79,17 @@ struct Run {
     moved: bool,
 }
 
+/// The number of the row's key.
+fn key_of(row: usize) -> usize {
+    row.min(FIELDS)
+}
+
 fn key(row: usize) -> bytes::Bytes {
-    format!("k{row}").into()
+    format!("k{}", key_of(row)).into()
+}
+
+fn field(row: usize) -> bytes::Bytes {
+    format!("f{row}").into()
 }
 
 fn text(rank: Rank) -> bytes::Bytes {
@@ -94,26 +106,29 @@ fn parsed(text: &[u8]) -> Rank {
 }
 
 fn op(row: usize, kind: Kind, rank: Rank) -> Op {
-    let hash = row == ROWS - 1;
-    let field = || vec![bytes::Bytes::from("f")];
-    match (kind, hash) {
+    match (kind, row >= FIELDS) {
+        (Kind::Whole, _) => Op::Query(key(row), Query::Entries),
         (Kind::Read, false) => Op::Query(key(row), Query::Get),
-        (Kind::Read, true) => Op::Query(key(row), Query::Fields(field())),
+        (Kind::Read, true) => Op::Query(key(row), Query::Fields(vec![field(row)])),
         (Kind::Write, false) => {
             let (value, expiry) = (text(rank), SetExpiry::Clear);
             Op::Mutate(key(row), Mutation::Set { value, expiry })
         }
         (Kind::Write, true) => Op::Mutate(
             key(row),
-            Mutation::SetFields(vec![("f".into(), text(rank))]),
+            Mutation::SetFields(vec![(field(row), text(rank))]),
         ),
         (Kind::Remove, false) => Op::Mutate(key(row), Mutation::Delete),
-        (Kind::Remove, true) => Op::Mutate(key(row), Mutation::RemoveFields(field())),
+        (Kind::Remove, true) => Op::Mutate(key(row), Mutation::RemoveFields(vec![field(row)])),
     }
 }
 
-fn found(reply: &Reply) -> Left {
+fn found(reply: &Reply, row: usize) -> Left {
     match reply {
+        Reply::Pairs(pairs) => {
+            let pair = pairs.iter().find(|(held, _)| *held == field(row));
+            pair.map(|(_, text)| parsed(text))
+        }
         Reply::Value(text) => Some(parsed(text)),
         Reply::Values(values) => values[0].as_ref().map(|text| parsed(text)),
         _ => None,
@@ -157,7 +172,7 @@ impl Run {
 
     fn request(&mut self, at: u64, holder: usize, row: usize, kind: Kind) -> u64 {
         let held = &mut self.holders[holder];
-        if held.busy.contains_key(&row) {
+        if held.busy.contains_key(&key_of(row)) {
             held.since = held.sequence + 1;
             held.busy.clear();
         }
@@ -177,7 +192,7 @@ impl Run {
         let ticket = self
             .net
             .submit_under(at, op(row, kind, rank), C::Quorum, carried);
-        self.holders[holder].busy.insert(row, ticket);
+        self.holders[holder].busy.insert(key_of(row), ticket);
         self.sent.insert(ticket, sent);
         ticket
     }
@@ -197,9 +212,11 @@ impl Run {
             Kind::Write,
             Kind::Remove,
         ][self.rng.random_range(0..5)];
+        let whole = kind == Kind::Read && row >= FIELDS && self.rng.random_bool(0.6);
+        let kind = if whole { Kind::Whole } else { kind };
         let at = self.rng.random_range(1..=5);
         // Most wait for their answer; some give it up.
-        if self.holders[holder].busy.contains_key(&row) && self.rng.random_bool(0.8) {
+        if self.holders[holder].busy.contains_key(&key_of(row)) && self.rng.random_bool(0.8) {
             return;
         }
         self.request(at, holder, row, kind);
@@ -308,8 +325,8 @@ impl Run {
             let sent = self.sent.remove(&ticket).expect("there");
             let outcome = self.net.replies[&ticket].clone().map(|answer| answer.reply);
             let busy = &mut self.holders[sent.holder].busy;
-            if busy.get(&sent.row) == Some(&ticket) {
-                busy.remove(&sent.row);
+            if busy.get(&key_of(sent.row)) == Some(&ticket) {
+                busy.remove(&key_of(sent.row));
                 if outcome.is_err() {
                     let held = &mut self.holders[sent.holder];
                     held.since = held.sequence + 1;
@@ -317,6 +334,17 @@ impl Run {
                 }
             }
             match outcome {
+                Ok(reply) if sent.kind == Kind::Whole => {
+                    for row in FIELDS..ROWS {
+                        self.succeeded(
+                            &Sent {
+                                row,
+                                ..sent.clone()
+                            },
+                            &reply,
+                        );
+                    }
+                }
                 Ok(reply) => self.succeeded(&sent, &reply),
                 Err(RequestError::Fenced { token, .. }) => {
                     assert!(token >= sent.rank.token, "{sent:?} was fenced by {token}");
@@ -333,11 +361,15 @@ impl Run {
             sent.announced
         );
         let left = match sent.kind {
-            Kind::Read => found(reply),
+            Kind::Read | Kind::Whole => found(reply, sent.row),
             Kind::Write => Some(sent.rank),
             Kind::Remove => None,
         };
-        let mine = (sent.rank, left, sent.kind == Kind::Read);
+        let mine = (
+            sent.rank,
+            left,
+            matches!(sent.kind, Kind::Read | Kind::Whole),
+        );
         for other in &self.done[sent.row] {
             let (low, high) = if other.0 < mine.0 {
                 (other, &mine)
@@ -374,7 +406,12 @@ impl Run {
         self.judge();
         let last = self.holders.len() - 1;
         for row in 0..ROWS {
-            for kind in [Kind::Read, Kind::Write, Kind::Read] {
+            let whole = if row >= FIELDS {
+                Kind::Whole
+            } else {
+                Kind::Read
+            };
+            for kind in [whole, Kind::Read, Kind::Write, whole, Kind::Read] {
                 let at = self.rng.random_range(1..=5);
                 let ticket = self.request(at, last, row, kind);
                 let outcome = self.net.answer(ticket);
@@ -393,7 +430,7 @@ impl Run {
                 .iter()
                 .max_by_key(|done| done.0)
                 .expect("some");
-            assert_eq!(found(&reply), newest.1, "anybody's read of row {row}");
+            assert_eq!(found(&reply, row), newest.1, "anybody's read of row {row}");
         }
     }
 }
