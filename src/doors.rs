@@ -19,8 +19,8 @@ mod status;
 pub(crate) mod waits;
 
 pub use admin::{
-    Admin, KeyspaceChange, KeyspacePlan, KeyspaceSpec, Lost, Member, NodePlan, Plan, RoleIn,
-    TokenInfo, UserChange,
+    Admin, KeyspaceChange, KeyspacePlan, KeyspaceSpec, Lost, Member, NodePlan, PlannedMoves,
+    RoleIn, TokenInfo, UserChange,
 };
 pub use consensus::{
     FollowerView, GroupDoor, GroupView, LogEntryView, LogView, QuorumView, StateView, VoterView,

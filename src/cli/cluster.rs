@@ -13,7 +13,7 @@ use super::fail::Failure;
 use super::globals::Globals;
 use super::http;
 use super::output::{self, Output};
-use crate::doors::{Plan, bytes};
+use crate::doors::{PlannedMoves, bytes};
 use crate::table::Table;
 
 #[derive(Debug, Subcommand)]
@@ -208,7 +208,7 @@ impl Alter {
     }
 }
 
-fn print_plan(globals: &Globals, plan: Plan) -> Result<(), Failure> {
+fn print_plan(globals: &Globals, plan: PlannedMoves) -> Result<(), Failure> {
     if globals.output == Output::Json {
         return Ok(print_json(&plan)?);
     }

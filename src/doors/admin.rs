@@ -34,7 +34,7 @@ pub trait Admin: Send + Sync + 'static {
 
     /// What would move if a keyspace were made or changed like this. Changes nothing, and needs no
     /// quorum: the control group may decide something else meanwhile.
-    fn plan_keyspace(&self, plan: KeyspacePlan) -> Pending<Result<Plan, AdminError>>;
+    fn plan_keyspace(&self, plan: KeyspacePlan) -> Pending<Result<PlannedMoves, AdminError>>;
 
     /// Removes a keyspace and all that is in it.
     fn drop_keyspace(&self, name: &str) -> Pending<Result<(), AdminError>>;
@@ -179,7 +179,7 @@ pub enum KeyspacePlan {
 
 /// What would become of the partitions of a keyspace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Plan {
+pub struct PlannedMoves {
     /// How many it has.
     pub partitions: u32,
     /// How many of those that exist would change their nodes.

@@ -24,7 +24,8 @@ use super::shared::Shared;
 use super::users;
 use crate::doors::{
     Admin, AdminError, Coordinator, Data, Explanation, GroupDoor, KeyspaceChange, KeyspacePlan,
-    KeyspaceSpec, Lost, Member, Pending, Plan, Room, Shortfall, Status, TokenInfo, UserChange,
+    KeyspaceSpec, Lost, Member, Pending, PlannedMoves, Room, Shortfall, Status, TokenInfo,
+    UserChange,
 };
 
 /// The shortest lifetime of a join token.
@@ -328,7 +329,7 @@ impl Admin for Doors {
         self.propose(command, move |response| done(response, &name, &topology))
     }
 
-    fn plan_keyspace(&self, plan: KeyspacePlan) -> Pending<Result<Plan, AdminError>> {
+    fn plan_keyspace(&self, plan: KeyspacePlan) -> Pending<Result<PlannedMoves, AdminError>> {
         let (topology, withdrawn) = (self.topology(), self.withdrawn());
         let (name, command) = match plan {
             KeyspacePlan::Create(spec) => {

@@ -12,7 +12,7 @@ use quorate_dynamo::Consistency;
 
 use super::figures::Answers;
 use super::shared::Shared;
-use crate::doors::{AdminError, KeyspaceChange, KeyspaceSpec, NodePlan, Plan};
+use crate::doors::{AdminError, KeyspaceChange, KeyspaceSpec, NodePlan, PlannedMoves};
 
 /// The command that makes the keyspace.
 pub(super) fn creation(
@@ -89,7 +89,12 @@ pub(super) fn alteration(
 impl Shared {
     /// What is to be moved between two topologies for the keyspace of this name. The sizes are what
     /// the nodes say now.
-    pub(super) async fn plan(&self, before: &Topology, after: &Topology, name: &str) -> Plan {
+    pub(super) async fn plan(
+        &self,
+        before: &Topology,
+        after: &Topology,
+        name: &str,
+    ) -> PlannedMoves {
         let answers = self.ask_all(before).await;
         plan(before, after, name, &answers)
     }
@@ -101,8 +106,8 @@ fn goal(placement: &Placement) -> &[NodeId] {
     transition.map_or(&placement.replicas, |transition| &transition.to)
 }
 
-fn plan(before: &Topology, after: &Topology, name: &str, answers: &Answers) -> Plan {
-    let mut plan = Plan::default();
+fn plan(before: &Topology, after: &Topology, name: &str, answers: &Answers) -> PlannedMoves {
+    let mut plan = PlannedMoves::default();
     let mut nodes: BTreeMap<NodeId, NodePlan> = BTreeMap::new();
     let Some((id, keyspace)) = after.keyspace_named(name) else {
         return plan;

@@ -31,6 +31,8 @@ struct World {
     dice: StdRng,
     loss: f64,
     events: u64,
+    /// How many packets were sent.
+    packets: u64,
     /// What was reported: when, by whom, of whom, up or down.
     log: Vec<(Duration, NodeId, NodeId, bool)>,
 }
@@ -47,6 +49,7 @@ impl World {
             dice: StdRng::seed_from_u64(seed),
             loss: 0.0,
             events: 0,
+            packets: 0,
             log: Vec::new(),
         };
         for node in (1..=count).map(NodeId) {
@@ -88,6 +91,7 @@ impl World {
         for effect in effects {
             match effect {
                 Effect::Datagram { to, payload } => {
+                    self.packets += 1;
                     let delay = Duration::from_micros(self.dice.random_range(100..2000));
                     if !self.dice.random_bool(self.loss) {
                         self.push(
@@ -190,6 +194,17 @@ fn a_killed_node_is_down_everywhere_within_three_seconds_and_nobody_else_is() {
             world.log
         );
     }
+}
+
+#[test]
+fn without_news_nothing_is_sent_but_probes_and_their_answers() {
+    let mut world = World::settled(3, 1);
+    world.run(Duration::from_secs(10));
+    let before = world.packets;
+    world.run(Duration::from_secs(10));
+    let sent = world.packets - before;
+    // Each of three probes another one five times a second.
+    assert!((280..=320).contains(&sent), "{sent} packets");
 }
 
 #[test]

@@ -136,7 +136,7 @@ pub(super) async fn create_keyspace(
     request: HttpRequest<Body>,
 ) -> Result<Response, Problem> {
     let [plan] = uri::parameters(&uri, ["plan"])?;
-    let only_plan = flag("plan", plan)?;
+    let only_plan = flag("plan", plan.as_deref())?;
     let body: KeyspaceBody = read_document(&face, request).await?;
     let spec = KeyspaceSpec {
         name: body.name.as_str().into(),
@@ -163,7 +163,7 @@ pub(super) async fn alter_keyspace(
     request: HttpRequest<Body>,
 ) -> Result<Response, Problem> {
     let [plan] = uri::parameters(&uri, ["plan"])?;
-    let only_plan = flag("plan", plan)?;
+    let only_plan = flag("plan", plan.as_deref())?;
     let body: ChangeBody = read_document(&face, request).await?;
     let change = KeyspaceChange {
         replication: body.replication.map(Replication::from),
@@ -185,8 +185,8 @@ async fn planned(face: &Face, plan: KeyspacePlan) -> Result<Response, Problem> {
 }
 
 /// A parameter that is true or false; absent, it is false.
-fn flag(name: &'static str, value: Option<String>) -> Result<bool, Problem> {
-    match value.as_deref() {
+fn flag(name: &'static str, value: Option<&str>) -> Result<bool, Problem> {
+    match value {
         None | Some("false") => Ok(false),
         Some("true") => Ok(true),
         Some(_) => Err(Problem::new(
@@ -266,7 +266,7 @@ pub(super) async fn remove_node(
     uri: Uri,
 ) -> Result<Response, Problem> {
     let [lost] = uri::parameters(&uri, ["lost"])?;
-    let lost = if flag("lost", lost)? {
+    let lost = if flag("lost", lost.as_deref())? {
         Lost::Yes
     } else {
         Lost::No

@@ -26,8 +26,8 @@ use super::*;
 use crate::config::Secret;
 use crate::doors::{
     AdminError, Coordinator, Explanation, GroupDoor, KeyspaceChange, KeyspacePlan, KeyspaceSpec,
-    LoneCoordinator, Lost, Member, NodePlan, NodeState, Pending, Plan, Printable, Room, Shortfall,
-    Status, TokenInfo, UserChange,
+    LoneCoordinator, Lost, Member, NodePlan, NodeState, Pending, PlannedMoves, Printable, Room,
+    Shortfall, Status, TokenInfo, UserChange,
 };
 use crate::faces::gate::Gate;
 use crate::limits::Guests;
@@ -243,11 +243,11 @@ impl Admin for Fake {
         now(Err(AdminError::UnknownKeyspace(name.into())))
     }
 
-    fn plan_keyspace(&self, plan: KeyspacePlan) -> Pending<Result<Plan, AdminError>> {
+    fn plan_keyspace(&self, plan: KeyspacePlan) -> Pending<Result<PlannedMoves, AdminError>> {
         let KeyspacePlan::Alter(name, _) = plan else {
             return now(Err(AdminError::Exists));
         };
-        now(Ok(Plan {
+        now(Ok(PlannedMoves {
             partitions: 64,
             moving: 43,
             bytes: 5 << 20,
@@ -497,7 +497,7 @@ async fn a_plan_changes_nothing() {
         .call("PATCH", "/v1/keyspaces/carts?plan=true", "", body)
         .await;
     assert_eq!(planned.status, 200);
-    let plan: Plan = serde_json::from_slice(&planned.body).unwrap();
+    let plan: PlannedMoves = serde_json::from_slice(&planned.body).unwrap();
     assert_eq!((plan.partitions, plan.moving), (64, 43));
     assert_eq!(plan.nodes[0].node, "of carts");
     assert!(

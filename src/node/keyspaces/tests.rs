@@ -53,7 +53,7 @@ fn to(nodes: &[u64], goal: &[u64]) -> Placement {
 }
 
 /// What a node says whose replicas of these partitions have these sizes.
-fn says(sizes: &[(u16, u64)]) -> Option<NodeFigures> {
+fn says(sizes: &[(u16, u64)]) -> NodeFigures {
     let replica = |&(partition, bytes): &(u16, u64)| ReplicaSummary {
         keyspace: KeyspaceId(4),
         partition: Partition(partition),
@@ -66,13 +66,12 @@ fn says(sizes: &[(u16, u64)]) -> Option<NodeFigures> {
         filling: false,
         quarantined: false,
     };
-    let figures = NodeFigures {
+    NodeFigures {
         version: String::new(),
         following: Following::default(),
         load: Load::default(),
         replicas: Some(sizes.iter().map(replica).collect()),
-    };
-    Some(figures)
+    }
 }
 
 #[test]
@@ -85,8 +84,8 @@ fn a_plan_says_what_moves_where_and_how_much_it_is() {
     ]);
     // Node 2 lags behind, and node 3 does not answer.
     let answers = [
-        (NodeId(1), says(&[(0, 100), (1, 20), (2, 5)])),
-        (NodeId(2), says(&[(0, 100), (1, 10), (2, 5)])),
+        (NodeId(1), Some(says(&[(0, 100), (1, 20), (2, 5)]))),
+        (NodeId(2), Some(says(&[(0, 100), (1, 10), (2, 5)]))),
         (NodeId(3), None),
     ];
     let plan = plan(&before, &after, "carts", &answers.into());
