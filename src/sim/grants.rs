@@ -59,8 +59,8 @@ impl Grants {
             .expect("invariant: no code panics while it writes down a grant")
     }
 
-    /// A client makes a bid. It names a token, or the value that it expects. Each hold is a process of
-    /// its own, that of the bid which took it: a client may share a lock with itself.
+    /// A client makes a bid. It names a token, or the value that it expects. Each hold is a process
+    /// of its own, that of the bid which took it: a client may share a lock with itself.
     pub(super) fn begins(&self, bid: &Bid, process: u32, named: Option<u64>, at: Duration) {
         let (f, value) = match bid.wish {
             Wish::Take(Stake {

@@ -40,7 +40,6 @@ fn not_ordered(judged: &Judged<'_>, model: Model, check: &'static str) -> Option
         linearizable: true,
         skew: ROUNDING_NS,
         least: Least::NOTHING,
-        ..Options::default()
     };
     let what = match check::check(judged.of_holds, model, &options) {
         Ok(report) => report.counterexample.as_ref().map(story)?,
