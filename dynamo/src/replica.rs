@@ -30,6 +30,7 @@ mod residuals;
 mod row;
 mod rows;
 mod shown;
+mod shut;
 mod sync;
 mod trust;
 mod write;

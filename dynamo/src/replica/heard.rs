@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use quorate_control::topology::Epoch;
 use quorate_crdt::{CausalContext, NodeId, ReplicaId};
 
-use super::closed::{Shut, ended};
+use super::shut::{Shut, ended};
 use crate::planted;
 
 /// The last report of another holder.
