@@ -20,8 +20,6 @@ quorate_crdt::bugs! {
     PLACE_BY_OWN_NUMBER = "place-by-own-number": "a newcomer that takes a dead node's place is placed like any other";
     /// A node that was drained and stopped keeps partitions moving for ever.
     DRAINED_IS_AWAITED = "drained-is-awaited": "moves wait for a node that is being drained";
-    /// A node that is cut off while it is removed goes on serving clients, and what it acknowledges is lost.
-    LEAVER_UNHEARD = "leaver-unheard": "a node that is removed with its disk intact is gone before it has heard of it";
     /// Stopping a node that was drained takes a vote away.
     DRAINED_VOTES = "drained-votes": "a node that is drained keeps its vote";
     /// What the lost voters decided meanwhile is mistaken for newer than the recovery.

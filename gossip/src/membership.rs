@@ -399,7 +399,7 @@ impl Membership {
         match timer.0 {
             Kind::Seek => self.seek(now, effects),
             Kind::Foca(timer) => {
-                // Probes find out who answers; a round of gossip without news tells nobody anything.
+                // Probes find out who answers; gossip without news tells nobody anything.
                 let idle = matches!(timer, foca::Timer::PeriodicGossip(_))
                     && self.foca.updates_backlog() == 0;
                 let kept = effects.len();

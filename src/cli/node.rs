@@ -296,7 +296,7 @@ fn left(member: &Member) -> String {
     };
     match member.state {
         NodeState::Down if member.leaving => format!(
-            "{held} and is down: the removal waits for it; if its disk is gone, give it up with `quorate node remove {} --lost`",
+            "{held} and is down: if its disk is gone, give it up with `quorate node remove {} --lost`",
             member.name
         ),
         NodeState::Down => format!("{held} and is down"),

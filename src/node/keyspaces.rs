@@ -1,4 +1,5 @@
-//! Making and changing keyspaces: which commands do it, which are refused here, and what would move.
+//! Making and changing keyspaces: which commands do it, which are refused here, and what would
+//! move.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

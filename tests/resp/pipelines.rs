@@ -27,8 +27,8 @@ async fn replies_come_in_order_however_the_answers_do() {
     raw.expect("$1/1/*2/$1/2/$1/3/$1/3/+PONG/$1/1/").await;
 }
 
-/// The node keeps the order of commands for one key, so removals of many keys need not wait for each
-/// other.
+/// The node keeps the order of commands for one key, so removals of many keys need not wait for
+/// each other.
 #[tokio::test]
 async fn commands_of_two_rounds_are_under_way_together() {
     let face = Face::start().await;

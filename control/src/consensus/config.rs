@@ -74,12 +74,12 @@ impl ConsensusConfig {
         }
     }
 
-    /// The settings for openraft. It gives no sign of life by itself: all groups of a node do so at
-    /// the same moment. What it calls the interval of heartbeats is how long it waits for an answer,
-    /// and a fifth of it is how often it looks whether to stand for election, so the longest that
-    /// it accepts costs the least. Pre-vote keeps the term of an isolated node from rising, a
-    /// restarted leader must be elected again, and a follower whose log has gone back (because it
-    /// lost its disk) is never silently filled again.
+    /// The settings for openraft. It gives no sign of life by itself: all groups of a node do so
+    /// at the same moment. What it calls the interval of heartbeats is how long it waits for an
+    /// answer, and a fifth of it is how often it looks whether to stand for election, so the
+    /// longest that it accepts costs the least. Pre-vote keeps the term of an isolated node from
+    /// rising, a restarted leader must be elected again, and a follower whose log has gone back
+    /// (because it lost its disk) is never silently filled again.
     pub(super) fn engine(&self, timing: Timing) -> openraft::Config {
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         openraft::Config {

@@ -9,7 +9,6 @@ use std::time::Duration;
 use openraft::RaftMetrics;
 use openraft::async_runtime::watch::WatchReceiver;
 use quorate_crdt::NodeId;
-use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, timeout};
 
@@ -21,7 +20,7 @@ use super::hosted::Host;
 use super::lives::Lives;
 use super::log::{Disk, Log};
 use super::machine::GroupId;
-use super::peer::{Beat, Peer, Peers};
+use super::peer::{Peer, Peers};
 use super::types::{Runtime, Types};
 use crate::planted::WITNESS_STANDS;
 use crate::state::LogIndex;
@@ -34,9 +33,8 @@ pub(super) struct Engine {
     pub(super) lives: Arc<Lives>,
     /// What the topology group has decided.
     pub(super) topology: watch::Receiver<Arc<Topology>>,
-    peer: Peer,
-    /// Where its signs of life go.
-    beats: UnboundedSender<Beat>,
+    /// The ways to the other nodes of the group.
+    peers: Peers,
     running: watch::Sender<Option<Raft>>,
     /// Whoever leads, as far as this node knows without a part in the group.
     pub(super) hint: watch::Sender<Option<NodeId>>,
@@ -56,19 +54,18 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    /// An engine that does not run yet. `peer` is the way to the other nodes of the group.
+    /// An engine that does not run yet.
     pub(super) fn new(
         config: ConsensusConfig,
         disk: Disk,
         host: Arc<dyn Host>,
         lives: Arc<Lives>,
         topology: watch::Receiver<Arc<Topology>>,
-        peer: Peer,
-        beats: UnboundedSender<Beat>,
+        peers: Peers,
     ) -> Self {
         let log = Log {
             disk,
-            group: peer.group,
+            group: peers.peer.group,
         };
         Self {
             timing: watch::Sender::new(config.first_timing()),
@@ -82,8 +79,7 @@ impl Engine {
             config,
             lives,
             topology,
-            peer,
-            beats,
+            peers,
             running: watch::Sender::new(None),
             hint: watch::Sender::new(None),
             fresh: Freshness::default(),
@@ -96,7 +92,7 @@ impl Engine {
     }
 
     pub(super) fn group(&self) -> GroupId {
-        self.peer.group
+        self.peers.peer.group
     }
 
     pub(super) fn me(&self) -> NodeId {
@@ -107,7 +103,7 @@ impl Engine {
         Peer {
             target,
             retry: self.timing().heartbeat(),
-            ..self.peer.clone()
+            ..self.peers.peer.clone()
         }
     }
 
@@ -210,7 +206,7 @@ impl Engine {
         let machine = StateMachine::new(self.parts.clone(), turn);
         let peers = Peers {
             peer: self.peer(self.me()),
-            beats: self.beats.clone(),
+            beats: self.peers.beats.clone(),
         };
         let starting = Raft::new(
             self.me(),

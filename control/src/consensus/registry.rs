@@ -25,7 +25,7 @@ use super::machine::{GroupId, Machine};
 use super::members::{Attendance, reconcile};
 use super::messages::{Ask, Reply, Request, ServeError};
 use super::pace;
-use super::peer::Peer;
+use super::peer::{Peer, Peers};
 use super::propose::{CommitTimes, Proposer};
 use super::pulse::Pulse;
 use super::serve::Part;
@@ -135,8 +135,10 @@ fn prepare<M: Machine>(
         host,
         Arc::clone(lives),
         topology.clone(),
-        peer,
-        pulse.beats(),
+        Peers {
+            peer,
+            beats: pulse.beats(),
+        },
     );
     let engine = Arc::new(engine);
     let (proposer, proposing) = Proposer::new(Arc::clone(&engine), topology.clone());

@@ -14,10 +14,8 @@
 //!    when all of T have reported, so any reader of T finds the write.
 //! 2. *Writes during the move* are acknowledged in both R and T, so a reader may ask either.
 //! 3. *Writes after the move* are acknowledged in T alone. That is safe only once nobody can read
-//!    R: every member of R that is not being drained, and at least a majority of R in every
-//!    datacenter, has reported that it fences the epochs at which R was read. A drained node may be
-//!    stopped at any moment. One that is removed may not: until it has heard of it, it would serve
-//!    its clients at the levels that it can meet alone, and what it acknowledges would be lost.
+//!    R: every member of R that is neither being removed nor drained, and at least a majority of R
+//!    in every datacenter, has reported that it fences the epochs at which R was read.
 //!
 //! *Overlapping changes.* While `Copying`, T has never been read and R has every write, so T may be
 //! dropped or replaced by another set (under a new epoch, with nobody `done`). While `Switching`, T
@@ -45,7 +43,7 @@ pub(super) fn mark(placement: &mut Placement, node: NodeId, of: Epoch) -> bool {
 }
 
 /// The nodes whose reports the current phase still waits for; empty when the partition is stable.
-/// A `withdrawn` node need not say that it has stopped.
+/// `withdrawn` nodes hold nothing in the end.
 pub(super) fn awaited(
     placement: &Placement,
     topology: &Topology,
@@ -74,7 +72,7 @@ pub(super) fn awaited(
 }
 
 /// The datacenters where no majority of the old set has reported yet. There the move waits even for
-/// a node that is being drained.
+/// a node that is being removed or drained.
 fn unfenced<'a>(
     placement: &Placement,
     transition: &Transition,

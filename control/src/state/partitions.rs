@@ -6,7 +6,7 @@ use quorate_crdt::NodeId;
 use super::command::{CommandRefusal, Response};
 use super::decided::ControlState;
 use super::moves;
-use crate::planted::{DRAINED_IS_AWAITED, LEAVER_UNHEARD};
+use crate::planted::DRAINED_IS_AWAITED;
 use crate::topology::{Epoch, KeyspaceId, Partition, Placement};
 
 impl ControlState {
@@ -21,9 +21,7 @@ impl ControlState {
         placement.map_or_else(Vec::new, |placement| {
             moves::awaited(placement, &self.topology, |node| {
                 let drained = self.drained.contains(&node) && !DRAINED_IS_AWAITED.is_planted();
-                // One that is lost holds nothing any more; any other has to hear of it.
-                let leaves = self.leaving.contains(&node) && LEAVER_UNHEARD.is_planted();
-                drained || leaves
+                drained || self.leaving.contains(&node)
             })
         })
     }

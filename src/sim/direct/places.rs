@@ -16,7 +16,6 @@ pub(super) const DRILLS: Drills = &[
     ("place-by-own-number", "others-move", others),
     ("living-taken-for-lost", "living-replaced", living),
     ("drained-is-awaited", "move-does-not-end", drained),
-    ("leaver-unheard", "removed-and-serving", unheard),
     ("drained-votes", "drained-node-votes", voteless),
     ("witness-holds", "data-on-a-witness", witness),
 ];
@@ -149,22 +148,6 @@ fn drained() -> Verdict {
     holds(
         left == 0,
         format!("a drained node still holds {left} partitions"),
-    )
-}
-
-/// A node that is removed with its disk intact, and is cut off, stays until it has heard of it.
-fn unheard() -> Verdict {
-    let mut decided = Decided::four();
-    let node = NodeId(3);
-    let answer = decided.apply(Command::RemoveNode { node, lost: false });
-    holds(answer == Response::Done, format!("{answer:?}"))?;
-    decided.settle(Some(node));
-    let stays = |decided: &Decided| decided.state.topology().nodes.contains_key(&node);
-    holds(stays(&decided), "a node is out and has not heard of it")?;
-    decided.settle(None);
-    holds(
-        !stays(&decided),
-        "a node that has moved everything away stays",
     )
 }
 
