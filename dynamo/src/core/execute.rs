@@ -78,10 +78,6 @@ impl Dynamo {
         seen: &[Range],
         effects: &mut Vec<Effect>,
     ) -> Next {
-        let known = |range: &Range| {
-            seen.contains(range)
-                || matches!(range, Range::Row(row) if seen.iter().any(|wide| wide.contains(row)))
-        };
         let expired = match (&flight.request.op, self.replica(flight.place)) {
             (Op::Mutate(key, _), Some(replica)) => value::is_stale(replica, key, now.unix_millis),
             _ => false,
@@ -89,7 +85,7 @@ impl Dynamo {
         let enough = !expired
             && self
                 .must_see(now, flight)
-                .is_none_or(|ranges| ranges.iter().all(known));
+                .is_none_or(|ranges| has_seen(seen, &ranges));
         if enough && !seen.is_empty() {
             // Whether other replicas lack some of it was not recorded, so all of it is sent along.
             self.execute_observed(now, flight, seen, effects)
@@ -107,6 +103,16 @@ impl Dynamo {
         behind: &[Range],
         effects: &mut Vec<Effect>,
     ) -> Next {
+        // Where it has looked at a whole key, it may need less of it now: of a key that has become
+        // large only the rows that it names.
+        let needed = match behind {
+            [Range::Key(_)] => self.must_see(now, flight),
+            _ => None,
+        };
+        let behind = needed
+            .as_deref()
+            .filter(|needed| has_seen(behind, needed))
+            .unwrap_or(behind);
         self.ledger(flight, flight.level, Access::Write)
             .and_then(|ledger| self.execute(now, flight, ledger, behind, effects))
             .into()
@@ -247,6 +253,14 @@ impl Dynamo {
             })?;
         Ok((reply, Some((delta, dot))))
     }
+}
+
+/// Whether the ranges that were seen contain all of those that are needed.
+fn has_seen(seen: &[Range], needed: &[Range]) -> bool {
+    needed.iter().all(|range| {
+        seen.contains(range)
+            || matches!(range, Range::Row(row) if seen.iter().any(|wide| wide.contains(row)))
+    })
 }
 
 /// The mark under which a named request is remembered.
