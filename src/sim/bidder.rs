@@ -9,9 +9,9 @@ use bytes::Bytes;
 use quorate_control::consensus::ReadLevel;
 use quorate_control::coordinate::{
     Acquired, By, CoordinationAnswer, CoordinationDeed, CoordinationOutcome, CoordinationQuery,
-    ElectionCommand, ElectionOutcome, HoldRef, Holder, LockCommand, LockMode, LockOutcome, Name,
-    Patience, Resource, ResourceKind, SemaphoreCommand, SemaphoreOutcome, SessionId, SessionSpec,
-    Ttl, WordError,
+    ElectionCommand, ElectionOutcome, HoldRef, Holder, LockCommand, LockMode, LockOutcome,
+    MetadataCommand, MetadataOutcome, Name, Patience, Resource, ResourceKind, Revision,
+    SemaphoreCommand, SemaphoreOutcome, SessionId, SessionSpec, Ttl, WordError,
 };
 use quorate_control::topology::FencingToken;
 use tokio::sync::mpsc;
@@ -39,7 +39,17 @@ pub(super) struct Approach {
 pub(super) struct Bidder {
     shared: Shared,
     /// What it was granted, newest first.
-    grants: BTreeMap<Thing, VecDeque<(FencingToken, SessionId)>>,
+    grants: BTreeMap<Thing, VecDeque<Grant>>,
+    /// The values that it has seen last, each with its revision.
+    seen: BTreeMap<Thing, (Option<u64>, Revision)>,
+}
+
+/// What a client was granted, and by which bid.
+#[derive(Clone, Copy)]
+struct Grant {
+    token: FencingToken,
+    session: SessionId,
+    bid: u32,
 }
 
 /// What the node is asked for.
@@ -53,6 +63,7 @@ impl Bidder {
         Self {
             shared,
             grants: BTreeMap::new(),
+            seen: BTreeMap::new(),
         }
     }
 
@@ -78,23 +89,29 @@ impl Bidder {
                     None => return,
                 }
             }
-            Wish::Take(_) | Wish::Look { .. } => None,
+            Wish::Take(_) | Wish::Look { .. } | Wish::Write { .. } => None,
         };
         let from = self.shared.start.elapsed();
-        let token = named.map(|(token, _)| token.0);
-        self.shared.grants.begins(&bid, token, from);
-        let fortune = match (door.get(), asked(&bid, named)) {
+        let token = named.map(|grant| grant.token.0);
+        let process = named.map_or(bid.id, |grant| grant.bid);
+        let seen = self.seen.get(&bid.thing).copied();
+        let (value, revision) = seen.unwrap_or((None, Revision::NONE));
+        self.shared
+            .grants
+            .begins(&bid, process, token.or(value), from);
+        let fortune = match (door.get(), asked(&bid, named, revision)) {
             (Some(data), Ok(asked)) => self.ask(&bid, &*data.coordinator(), asked).await,
             // Nobody is listening, so nothing was sent.
             _ => Fortune::Refused,
         };
         let to = self.shared.start.elapsed();
-        self.shared.grants.ends(Heard {
+        let heard = Heard {
             bid,
             from,
             to,
             fortune,
-        });
+        };
+        self.shared.grants.ends(heard, process);
     }
 
     async fn ask(&mut self, bid: &Bid, door: &dyn Coordinator, asked: Asked) -> Fortune {
@@ -102,7 +119,7 @@ impl Bidder {
             Asked::Deed(deed, wait) => {
                 let answer = timeout(wait + PATIENCE, door.decide(deed, wait)).await;
                 match answer {
-                    Ok(Ok(Ok(outcome))) => self.told(bid.thing, &outcome),
+                    Ok(Ok(Ok(outcome))) => self.told(bid, &outcome),
                     Ok(Ok(Err(CoordinationError::NoQuorum | CoordinationError::Malformed))) => {
                         Fortune::Refused
                     }
@@ -110,21 +127,38 @@ impl Bidder {
                 }
             }
             Asked::Query(query, level) => match timeout(PATIENCE, door.ask(query, level)).await {
-                Ok(Ok(Ok(answer))) => Fortune::Shown(shown(bid.thing, &answer)),
+                Ok(Ok(Ok(answer))) => {
+                    let shown = shown(bid.thing, &answer);
+                    if let CoordinationAnswer::Metadata(entry) = answer {
+                        let revision = entry.map_or(Revision::NONE, |entry| entry.revision);
+                        self.seen.insert(bid.thing, (shown, revision));
+                    }
+                    Fortune::Shown(shown)
+                }
                 _ => Fortune::Refused,
             },
         }
     }
 
-    fn told(&mut self, thing: Thing, outcome: &CoordinationOutcome) -> Fortune {
+    fn told(&mut self, bid: &Bid, outcome: &CoordinationOutcome) -> Fortune {
+        let thing = bid.thing;
         match outcome {
+            CoordinationOutcome::Metadata(MetadataOutcome::Put(revision)) => {
+                self.seen
+                    .insert(thing, (Some(u64::from(bid.id)), *revision));
+                Fortune::Written
+            }
             CoordinationOutcome::Lock(LockOutcome::Acquired(acquired))
             | CoordinationOutcome::Semaphore(SemaphoreOutcome::Acquired(acquired))
             | CoordinationOutcome::Election(ElectionOutcome::Acquired(acquired)) => {
                 match acquired {
                     Acquired::Granted { token, session, .. } => {
                         let grants = self.grants.entry(thing).or_default();
-                        grants.push_front((*token, *session));
+                        grants.push_front(Grant {
+                            token: *token,
+                            session: *session,
+                            bid: bid.id,
+                        });
                         grants.truncate(GRANTS);
                         Fortune::Granted(token.0)
                     }
@@ -145,14 +179,15 @@ fn kind(thing: Thing) -> ResourceKind {
     match thing {
         Thing::Lock(_) => ResourceKind::Lock,
         Thing::Semaphore(_) => ResourceKind::Semaphore,
-        Thing::Election(_) => ResourceKind::Election,
+        // A value is not held.
+        Thing::Election(_) | Thing::Metadata(_) => ResourceKind::Election,
     }
 }
 
 /// The request as the node takes it.
-fn asked(bid: &Bid, named: Option<(FencingToken, SessionId)>) -> Result<Asked, WordError> {
+fn asked(bid: &Bid, named: Option<Grant>, seen: Revision) -> Result<Asked, WordError> {
     let name = Name::try_from(bid.thing.name())?;
-    let hold = named.map(|(token, session)| HoldRef {
+    let hold = named.map(|Grant { token, session, .. }| HoldRef {
         resource: Resource {
             kind: kind(bid.thing),
             name: name.clone(),
@@ -165,19 +200,25 @@ fn asked(bid: &Bid, named: Option<(FencingToken, SessionId)>) -> Result<Asked, W
         (Wish::Renew(_), Some(hold)) => at_once(match bid.thing {
             Thing::Lock(_) => CoordinationDeed::Lock(LockCommand::Renew(hold)),
             Thing::Semaphore(_) => CoordinationDeed::Semaphore(SemaphoreCommand::Renew(hold)),
-            Thing::Election(_) => CoordinationDeed::Election(ElectionCommand::Renew(hold)),
+            _ => CoordinationDeed::Election(ElectionCommand::Renew(hold)),
         }),
         (Wish::GiveBack(_), Some(hold)) => at_once(match bid.thing {
             Thing::Lock(_) => CoordinationDeed::Lock(LockCommand::Release(hold)),
             Thing::Semaphore(_) => CoordinationDeed::Semaphore(SemaphoreCommand::Release(hold)),
-            Thing::Election(_) => CoordinationDeed::Election(ElectionCommand::Resign(hold)),
+            _ => CoordinationDeed::Election(ElectionCommand::Resign(hold)),
         }),
         (Wish::Take(stake), _) => {
             Asked::Deed(take(bid, stake, name)?, Duration::from_millis(stake.wait))
         }
+        (Wish::Write { if_seen }, _) => at_once(CoordinationDeed::Metadata(MetadataCommand::Put {
+            name,
+            value: Bytes::from(bid.id.to_string()),
+            expected: if_seen.then_some(seen),
+        })),
         (wish, _) => {
             let query = match bid.thing {
                 Thing::Election(_) => CoordinationQuery::Leader(name),
+                Thing::Metadata(_) => CoordinationQuery::Metadata(name),
                 _ => CoordinationQuery::Locks { held_by: None },
             };
             let level = match wish {
@@ -217,7 +258,7 @@ fn take(bid: &Bid, stake: Stake, name: Name) -> Result<CoordinationDeed, WordErr
             take: permits,
             patience,
         }),
-        Thing::Election(_) => CoordinationDeed::Election(ElectionCommand::Campaign {
+        _ => CoordinationDeed::Election(ElectionCommand::Campaign {
             by,
             name,
             value: Bytes::from(bid.id.to_string()),
@@ -226,7 +267,7 @@ fn take(bid: &Bid, stake: Stake, name: Name) -> Result<CoordinationDeed, WordErr
     })
 }
 
-/// The token under which the thing is held.
+/// The token under which the thing is held, or the value.
 fn shown(thing: Thing, answer: &CoordinationAnswer) -> Option<u64> {
     match answer {
         CoordinationAnswer::Leader(leader) => leader.as_ref().map(|leader| leader.token.0),
@@ -236,6 +277,10 @@ fn shown(thing: Thing, answer: &CoordinationAnswer) -> Option<u64> {
                 .find(|lock| *lock.name.bytes() == thing.name())?;
             Some(lock.token.0)
         }
+        CoordinationAnswer::Metadata(entry) => std::str::from_utf8(&entry.as_ref()?.value)
+            .ok()?
+            .parse()
+            .ok(),
         _ => None,
     }
 }

@@ -17,8 +17,10 @@ pub enum Fortune {
     Granted(u64),
     /// Whether what was renewed or given back was held.
     Kept(bool),
-    /// Who looked was shown this token, or that nobody holds it.
+    /// Who looked was shown this token or value, or that nobody holds it or none is there.
     Shown(Option<u64>),
+    /// The value is there.
+    Written,
     /// Nothing has changed.
     Refused,
     /// Nobody knows whether it was done.
@@ -57,8 +59,9 @@ impl Grants {
             .expect("invariant: no code panics while it writes down a grant")
     }
 
-    /// A client makes a bid, under the token that it names.
-    pub(super) fn begins(&self, bid: &Bid, named: Option<u64>, at: Duration) {
+    /// A client makes a bid. It names a token, or the value that it expects. Each hold is a process
+    /// of its own, that of the bid which took it: a client may share a lock with itself.
+    pub(super) fn begins(&self, bid: &Bid, process: u32, named: Option<u64>, at: Duration) {
         let (f, value) = match bid.wish {
             Wish::Take(Stake {
                 ttl,
@@ -75,26 +78,29 @@ impl Grants {
             Wish::Renew(_) => (Action::Renew, named.into()),
             Wish::GiveBack(_) => (Action::Release, named.into()),
             Wish::Look { .. } => (Action::Read, Value::Null),
+            Wish::Write { if_seen: false } => (Action::Write, bid.id.into()),
+            Wish::Write { if_seen: true } => (Action::Cas, json!([named, bid.id])),
         };
         let call = Call {
             node: Some(bid.node.to_string().into()),
-            ..Call::new(u64::from(bid.client), f, bid.thing.to_string(), value)
+            ..Call::new(u64::from(process), f, bid.thing.to_string(), value)
         };
         self.lock().history.invoke(call, nanos(at));
     }
 
     /// A client is told what became of its bid.
-    pub(super) fn ends(&self, heard: Heard) {
+    pub(super) fn ends(&self, heard: Heard, process: u32) {
         let Known {
             history,
             heard: all,
             tokens,
         } = &mut *self.lock();
-        let (process, at) = (u64::from(heard.bid.client), nanos(heard.to));
+        let (process, at) = (u64::from(process), nanos(heard.to));
         match heard.fortune {
             Fortune::Granted(token) => history.ok(process, token.into(), at),
             Fortune::Kept(kept) => history.ok(process, kept.into(), at),
             Fortune::Shown(token) => history.ok(process, token.into(), at),
+            Fortune::Written => history.ok(process, Value::Null, at),
             Fortune::Refused => history.fail(process, "refused", at),
             Fortune::Open => history.info(process, "unknown", at),
         }

@@ -14,11 +14,12 @@ use crate::sim::plan::shape::Shape;
 /// The locks of guarded keys. Nobody shares them: who shares a lock has the token of the others.
 const GUARDS: [Thing; 2] = [Thing::Lock(0), Thing::Lock(1)];
 /// Everything else that clients want.
-const OTHERS: [Thing; 4] = [
+const OTHERS: [Thing; 5] = [
     Thing::Lock(2),
     Thing::Lock(3),
     Thing::Semaphore(0),
     Thing::Election(0),
+    Thing::Metadata(0),
 ];
 
 /// Adds bids to the steps of a plan that ends at `until`, in half of all seeds. Whoever writes
@@ -72,6 +73,17 @@ fn guarded(steps: &mut [Step]) -> impl Iterator<Item = &mut Ask> {
 }
 
 fn wish(rng: &mut StdRng, thing: Thing, ttls: [u64; 2]) -> Wish {
+    if matches!(thing, Thing::Metadata(_)) {
+        let by_lease = rng.random();
+        return pick(
+            rng,
+            [
+                Wish::Write { if_seen: false },
+                Wish::Write { if_seen: true },
+                Wish::Look { by_lease },
+            ],
+        );
+    }
     let before = pick(rng, [0, 0, 0, 0, 1, 2]);
     match rng.random_range(0..100) {
         0..45 => Wish::Take(Stake {

@@ -35,6 +35,8 @@ pub enum Thing {
     Semaphore(u8),
     /// The leadership of an election.
     Election(u8),
+    /// A value of metadata, which is not held but written.
+    Metadata(u8),
 }
 
 /// What is done. Renewals and returns name the newest grant that the client was told of, or one so
@@ -52,6 +54,12 @@ pub enum Wish {
     Look {
         /// By the lease.
         by_lease: bool,
+    },
+    /// To write the number of the bid: in any case, or only if the value is the one that the client
+    /// has seen last.
+    Write {
+        /// Only then.
+        if_seen: bool,
     },
 }
 
@@ -73,7 +81,9 @@ impl Thing {
     pub(in crate::sim) fn name(self) -> Bytes {
         match self {
             Self::Lock(number) => Key(Kind::Guarded, number).name(),
-            Self::Semaphore(number) | Self::Election(number) => format!("{number}").into(),
+            Self::Semaphore(number) | Self::Election(number) | Self::Metadata(number) => {
+                format!("{number}").into()
+            }
         }
     }
 }
@@ -84,6 +94,7 @@ impl fmt::Display for Thing {
             Self::Lock(number) => write!(f, "lock{number}"),
             Self::Semaphore(number) => write!(f, "semaphore{number}"),
             Self::Election(number) => write!(f, "election{number}"),
+            Self::Metadata(number) => write!(f, "metadata{number}"),
         }
     }
 }

@@ -114,7 +114,8 @@ impl Stage<'_> {
                 Action::Bid(bid) => Some(bid.thing),
                 _ => None,
             });
-        let things: BTreeSet<Thing> = wanted.collect();
+        let held = wanted.filter(|thing| !matches!(thing, Thing::Metadata(_)));
+        let things: BTreeSet<Thing> = held.collect();
         let nodes: Vec<(NodeId, Door)> = self.serving();
         let shared = Shared {
             dismissed: Arc::default(),

@@ -1,5 +1,5 @@
 //! What is held: locks, semaphores and elections are linearizable, tokens rise, and nothing is lost
-//! before its time.
+//! before its time. Metadata are linearizable, too.
 
 use super::key::Judged;
 use crate::check::{self, Counterexample, Event, Least, Model, Options, Unusable};
@@ -12,8 +12,13 @@ use crate::sim::plan::request::LAST;
 const ROUNDING_NS: u64 = 1_000_000;
 
 pub(super) fn judge(judged: &Judged<'_>) -> Vec<Violation> {
-    let ordered = not_ordered(judged);
-    ordered.into_iter().chain(never_free(judged)).collect()
+    let holds = not_ordered(judged, Model::Lock, "holds-not-linearizable");
+    let values = not_ordered(judged, Model::Register, "metadata-not-linearizable");
+    holds
+        .into_iter()
+        .chain(values)
+        .chain(never_free(judged))
+        .collect()
 }
 
 /// At rest, everything must be free in time.
@@ -30,20 +35,20 @@ fn never_free(judged: &Judged<'_>) -> Option<Violation> {
     })
 }
 
-fn not_ordered(judged: &Judged<'_>) -> Option<Violation> {
+fn not_ordered(judged: &Judged<'_>, model: Model, check: &'static str) -> Option<Violation> {
     let options = Options {
+        linearizable: true,
         skew: ROUNDING_NS,
         least: Least::NOTHING,
-        ..Options::default()
     };
-    let what = match check::check(judged.of_holds, Model::Lock, &options) {
+    let what = match check::check(judged.of_holds, model, &options) {
         Ok(report) => report.counterexample.as_ref().map(story)?,
         // Nothing is shown of a thing that too many clients wanted at once.
         Err(Unusable::TooHard { .. }) => return None,
         Err(unusable) => unusable.to_string(),
     };
     Some(Violation {
-        check: "holds-not-linearizable",
+        check,
         at: judged
             .of_holds
             .last()

@@ -1,5 +1,5 @@
-//! The rows in which a removal under a lock has left something, so that they are found when it is no
-//! longer needed.
+//! The rows in which a removal under a lock has left something, so that they are found when it is
+//! no longer needed.
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
