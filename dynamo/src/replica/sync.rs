@@ -10,10 +10,10 @@ use quorate_control::topology::Epoch;
 use quorate_crdt::{CausalContext, Dot, NodeId, ReplicaId};
 
 use super::Replica;
-use super::shut::Shut;
 use super::delta::{Chunk, Delta, Missing, Part};
 use super::heard::Heard;
 use super::range::{Cut, Range};
+use super::shut::Shut;
 use crate::planted;
 use crate::seen::Seen;
 
