@@ -187,10 +187,15 @@ impl Leases {
         };
         let known = state.holders.iter().any(|it| it.token == Some(token));
         if !known {
-            // A grant that its holder has not heard of.
-            let unheard = state.holders.iter_mut().find(|it| it.token.is_none())?;
+            // A grant that its holder has not heard of. It has the newest token if it shared that
+            // with holders who have left since.
+            let newest = state.highest == Some(token);
+            let fits = |it: &&mut Holder| it.token.is_none() && (it.shared || !newest);
+            let unheard = state.holders.iter_mut().find(fits)?;
             unheard.token = Some(token);
-            state.raise(token)?;
+            if !newest {
+                state.raise(token)?;
+            }
         }
         self.lose(&mut state, operation, |holder| {
             holder.token.is_some_and(|other| other != token)
