@@ -166,12 +166,14 @@ fn cut_off_for_long() -> Verdict {
     })
 }
 
-/// A follower knows what was acknowledged before it was asked.
+/// A follower knows what was acknowledged before it was asked, even if it was cut off meanwhile.
 fn just_written() -> Verdict {
     group::with(3, async |group| {
         let (leader, follower) = leader_and_follower(&group)?;
         for sum in 1..=20 {
+            group.cut_off(follower);
             add(&group, leader, 1).await?;
+            group.heal();
             let read = self::sum(&group, follower).await?;
             holds(
                 read == sum,
