@@ -22,8 +22,8 @@ use super::types::{LogId, Membership, Snapshot, SnapshotMeta, Types};
 use crate::state::LogIndex;
 use crate::store::StoreError;
 
-/// The longest state that a snapshot is made of: with what goes around it, it fits into a record and
-/// a message.
+/// The longest state that a snapshot is made of: with what goes around it, it fits into a record
+/// and a message.
 const SNAPSHOT_BYTES_MAX: usize = BYTES_MAX - 1024 * 1024;
 
 pub(super) type Raft = openraft::Raft<Types, StateMachine>;
