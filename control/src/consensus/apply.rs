@@ -14,12 +14,17 @@ use openraft::{EntryPayload, OptionalSend};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 
+use super::codec::BYTES_MAX;
 use super::hosted::{Frozen, Host};
 use super::log::{Log, SNAPSHOT};
 use super::mark::{MARKS_MAX, Mark, is_marked};
 use super::types::{LogId, Membership, Snapshot, SnapshotMeta, Types};
 use crate::state::LogIndex;
 use crate::store::StoreError;
+
+/// The longest state that a snapshot is made of: with what goes around it, it fits into a record
+/// and a message.
+const SNAPSHOT_BYTES_MAX: usize = BYTES_MAX - 1024 * 1024;
 
 pub(super) type Raft = openraft::Raft<Types, StateMachine>;
 
@@ -118,6 +123,26 @@ impl RaftStateMachine<Types> for StateMachine {
         Ok(())
     }
 
+    /// The engine stops for good over a snapshot that cannot be made. Of a state that is too long
+    /// there is none until it is shorter: then the log is kept from the last one on.
+    async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<Builder> {
+        let builder = self.get_snapshot_builder().await;
+        let state = (builder.state)().ok();
+        let fitting = state.filter(|state| state.len() <= SNAPSHOT_BYTES_MAX);
+        match fitting {
+            Some(state) => Some(Builder {
+                state: Box::new(move || Ok(state.clone())),
+                ..builder
+            }),
+            None if force => Some(builder),
+            None => {
+                let group = self.parts.log.group;
+                tracing::warn!(%group, limit = SNAPSHOT_BYTES_MAX, "the state of a group is too long for a snapshot, so its log grows; release or delete some of what it holds");
+                None
+            }
+        }
+    }
+
     async fn get_snapshot_builder(&mut self) -> Builder {
         let Applied { last, membership } = self.parts.applied.borrow().clone();
         Builder {
@@ -204,5 +229,87 @@ impl RaftSnapshotBuilder<Types> for Builder {
             meta,
             snapshot: state,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::codec::encode;
+    use super::super::hosted::Hosted;
+    use super::super::log::Disk;
+    use super::super::machine::GroupId;
+    use super::super::types::Proposal;
+    use super::*;
+    use crate::coordinate::{
+        ClientId, Coordination, CoordinationCommand, CoordinationDeed, METADATA_VALUE_BYTES_MAX,
+        MetadataCommand, Name, ProposalId, RESTORE_PART_BYTES_MAX, RestoreCommand,
+    };
+    use crate::store::{Commit, Done, MemoryStore};
+
+    struct AtOnce;
+
+    impl Commit for AtOnce {
+        fn commit(&self, done: Done) {
+            done(Ok(()));
+        }
+
+        fn commit_durably(&self, done: Done) {
+            done(Ok(()));
+        }
+    }
+
+    /// As much as the group takes: the parts of a restoration that was broken off, and metadata.
+    fn deeds() -> impl Iterator<Item = CoordinationDeed> {
+        let part = |number: usize| {
+            CoordinationDeed::Restore(RestoreCommand::Part {
+                at: (number * RESTORE_PART_BYTES_MAX) as u64,
+                bytes: vec![1; RESTORE_PART_BYTES_MAX].into(),
+            })
+        };
+        let put = |number: usize| {
+            CoordinationDeed::Metadata(MetadataCommand::Put {
+                name: Name::try_from(Bytes::from(number.to_string())).unwrap(),
+                value: vec![1; METADATA_VALUE_BYTES_MAX].into(),
+                expected: None,
+            })
+        };
+        (0..192).map(part).chain((0..254).map(put))
+    }
+
+    #[tokio::test]
+    async fn a_state_that_is_too_long_has_no_snapshot_and_stops_no_engine() {
+        let host = Arc::new(Hosted::<Coordination>::new());
+        let disk = Disk {
+            store: Arc::new(MemoryStore::new()),
+            commit: Arc::new(AtOnce),
+        };
+        let parts = Parts {
+            log: Log {
+                disk,
+                group: GroupId::COORDINATION,
+            },
+            host: Arc::clone(&host) as _,
+            applied: Arc::default(),
+            marks: Arc::default(),
+            writing: Arc::default(),
+        };
+        let turn = Arc::<Mutex<()>>::default().lock_owned().await;
+        let mut machine = StateMachine::new(parts, turn);
+        let short = machine.try_create_snapshot_builder(false).await;
+        assert!(short.unwrap().build_snapshot().await.is_ok());
+        for (number, deed) in (1..).zip(deeds()) {
+            let id = ProposalId {
+                client: ClientId(1),
+                number,
+                awaited: number,
+            };
+            let command = encode(&CoordinationCommand { id, deed }).unwrap();
+            let proposal = Proposal {
+                elapsed_ms: 0,
+                command: Some(command),
+            };
+            host.apply(LogIndex(number), 1, proposal);
+        }
+        assert!(machine.try_create_snapshot_builder(false).await.is_none());
     }
 }

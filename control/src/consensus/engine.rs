@@ -114,9 +114,10 @@ impl Engine {
 
     /// How long after a majority has answered a leader may serve reads without asking again: a
     /// tenth less than the time for which those that have answered elect nobody else. So clocks may
-    /// differ in rate by a tenth.
+    /// differ in rate by a tenth. It does not grow with the pace: while that changes, and where a
+    /// node is farther from others than the rest, some run at a faster one than the leader.
     pub(super) fn lease(&self) -> Duration {
-        self.timing().election_max() / 10 * 9
+        self.config.first_timing().election_max() / 10 * 9
     }
 
     /// Goes on at another pace. A leader first hands the leadership to a voter that has all

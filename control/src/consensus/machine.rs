@@ -39,8 +39,8 @@ pub enum ReadLevel {
     /// §6.4). Queries at the same time share the questions.
     Strong,
     /// As strong, without a round trip to others than the leader, while a majority has answered the
-    /// leader within nine tenths of the longest election timeout. It relies on clocks whose rates
-    /// differ by less than a tenth.
+    /// leader within nine tenths of the longest election timeout on a local network; otherwise as
+    /// strong. It relies on clocks whose rates differ by less than a tenth.
     Lease,
     /// What the member that answers has applied.
     Stale {

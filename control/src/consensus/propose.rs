@@ -1,11 +1,13 @@
 //! Proposing commands: what waits is written to the log at once, here or at the leader.
 
 use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_core::Stream;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::ClientWriteError;
 use quorate_crdt::NodeId;
@@ -338,11 +340,11 @@ impl Work {
         });
         let counted = Arc::clone(&self.counted);
         match raft.client_write_many(proposals).await {
-            Ok(mut results) => drop(self.flights.spawn(async move {
+            Ok(results) => drop(self.flights.spawn(async move {
                 let begun = Instant::now();
+                let mut results = Some(results);
                 for waiting in waiting {
-                    let next = poll_fn(|context| results.as_mut().poll_next(context)).await;
-                    let attempt = match next {
+                    let attempt = match next(&mut results).await {
                         Some(Ok(Ok(written))) => Attempt::Done(Ok(written.response)),
                         Some(Ok(Err(ClientWriteError::LogEntryDiscarded(_)))) => {
                             Attempt::Done(Err(ProposeError::LeaderChanged))
@@ -361,6 +363,17 @@ impl Work {
             Err(_fatal) => answer(waiting, &Attempt::NotApplied { learnt: false }),
         }
     }
+}
+
+/// The next result, if there is one. An engine that stops ends its results early, and must not be
+/// asked for more.
+async fn next<S: Stream + Unpin>(results: &mut Option<S>) -> Option<S::Item> {
+    let under_way = results.as_mut()?;
+    let next = poll_fn(|context| Pin::new(&mut *under_way).poll_next(context)).await;
+    if next.is_none() {
+        *results = None;
+    }
+    next
 }
 
 /// What waits besides `first`, as much as goes into one batch.
@@ -421,5 +434,38 @@ async fn hand_on(engine: Arc<Engine>, leader: NodeId, waiting: Vec<Waiting>) {
 fn answer(waiting: Vec<Waiting>, attempt: &Attempt) {
     for Waiting { answer, .. } in waiting {
         drop(answer.send(attempt.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Poll};
+
+    use super::*;
+
+    /// One result, and the end. As the engine's stream, it panics if it is asked for more.
+    struct Results(u8);
+
+    impl Stream for Results {
+        type Item = u8;
+
+        fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<u8>> {
+            self.0 += 1;
+            match self.0 {
+                1 => Poll::Ready(Some(7)),
+                2 => Poll::Ready(None),
+                _ => panic!("asked for more after the end"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn results_that_have_ended_are_not_asked_for_more() {
+        let mut results = Some(Results(0));
+        let mut seen = Vec::new();
+        for _proposal in 0..4 {
+            seen.push(next(&mut results).await);
+        }
+        assert_eq!(seen, [Some(7), None, None, None]);
     }
 }

@@ -102,7 +102,11 @@ impl Engine {
         let now = Instant::now();
         let shown = match level {
             ReadLevel::Strong => self.is_complete(&raft, now).await,
-            ReadLevel::Lease => self.has_lease(&raft).await,
+            ReadLevel::Lease => match self.has_lease(&raft).await {
+                // It leads, and its lease is over: at a slow pace before the next sign of life.
+                Err(None) => self.is_complete(&raft, now).await,
+                shown => shown,
+            },
             ReadLevel::Stale {
                 within: Some(within),
             } if !STALE_WITHOUT_BOUND.is_planted() => {

@@ -90,7 +90,9 @@ pub fn unarchived(bytes: &Bytes, own: ClusterId, foreign: bool) -> Result<Bytes,
         return Err(ArchiveError::Foreign { cluster });
     }
     let state = bytes.slice(HEAD..body.len());
-    Coordination::decode(&state)?;
+    if !Coordination::decode(&state)?.may_be_restored() {
+        return Err(ImageError::Damaged.into());
+    }
     Ok(state)
 }
 
@@ -115,7 +117,8 @@ impl Coordination {
             RestoreCommand::Finish(sum) => {
                 let bytes = std::mem::take(&mut self.restoring);
                 let saved = (xxh3_128(&bytes) == sum).then(|| Self::decode(&bytes));
-                let Some(Ok(saved)) = saved else {
+                let saved = saved.and_then(Result::ok);
+                let Some(saved) = saved.filter(Self::may_be_restored) else {
                     return RestoreOutcome::Refused;
                 };
                 let above = self.replace_with(saved);

@@ -27,6 +27,9 @@ pub const ARCHIVE_BYTES_MAX: usize = 48 * 1024 * 1024;
 /// The highest number that there can be: no sum of it and a log index overflows.
 const NUMBER_MAX: u64 = 1 << 62;
 
+/// The highest number in a state that may be restored: from there numbers leap, and go on for ever.
+const RESTORED_NUMBER_MAX: u64 = 1 << 61;
+
 /// What a request that waits wants to do with the things when it has them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Wanted {
@@ -77,17 +80,22 @@ impl Coordination {
     /// The lowest token that is held, or that will be granted if none is. Whatever carries a lower
     /// one belongs to a holder that has lost its lock, so nobody need remember a fence below.
     pub fn floor(&self) -> FencingToken {
-        let locks = self.locks.iter().map(|(_, hold)| hold.token);
-        let permits = self.semaphores.iter();
-        let permits = permits.filter_map(|(_, there)| there.held.keys().next().copied());
-        let leaders = self.elections.iter().map(|(_, led)| led.token);
-        let held = locks.chain(permits).chain(leaders);
+        let held = self.held();
         let lowest = if FLOOR_TOO_HIGH.is_planted() {
             held.max()
         } else {
             held.min()
         };
         lowest.unwrap_or(FencingToken(self.highest.0 + 1))
+    }
+
+    /// The tokens under which anything is held.
+    fn held(&self) -> impl Iterator<Item = FencingToken> + '_ {
+        let locks = self.locks.iter().map(|(_, hold)| hold.token);
+        let permits = self.semaphores.iter();
+        let permits = permits.flat_map(|(_, there)| there.held.keys().copied());
+        let leaders = self.elections.iter().map(|(_, led)| led.token);
+        locks.chain(permits).chain(leaders)
     }
 
     /// The state for another group, or for the same one from an older copy: everything is as it
@@ -99,6 +107,12 @@ impl Coordination {
         self.go_on_above(numbered);
         self.last = LogIndex(0);
         self
+    }
+
+    /// Whether the state may take the place of another. One that was made to do harm may be so near
+    /// the highest number that nothing could be numbered any more.
+    pub(super) fn may_be_restored(&self) -> bool {
+        self.numbered() <= RESTORED_NUMBER_MAX
     }
 
     /// Puts a saved state in place of this one, in the same log. What has been answered stays so.
@@ -160,13 +174,15 @@ impl Coordination {
 
     /// Makes everything anew that follows from the rest, and checks the whole.
     fn rebuild(&mut self) -> bool {
+        let are_numbered = self.numbered() <= NUMBER_MAX;
+        let are_granted = self.held().all(|token| token <= self.highest);
         let (sessions, queue) = (&mut self.sessions, &mut self.queue);
         let are_right = sessions.rebuild();
         let sessions = &*sessions;
         let is_open = |session: SessionId| sessions.get(session).is_some();
-        let highest = self.base.max(self.number).max(self.highest.0);
         are_right
-            && highest <= NUMBER_MAX
+            && are_numbered
+            && are_granted
             && self.locks.rebuild(is_open)
             && self.semaphores.rebuild(is_open)
             && self.elections.rebuild(is_open)

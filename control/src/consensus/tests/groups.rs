@@ -205,6 +205,33 @@ fn a_strong_read_on_a_side_without_a_majority_is_not_answered() {
     });
 }
 
+/// While the pace gets faster, followers change at once and the leader later.
+#[test]
+fn a_leader_at_a_slower_pace_than_its_followers_answers_no_old_read_by_its_lease() {
+    run(37, async |mut world: World| {
+        grown(&mut world, 3).await;
+        let leader = world.counter(1).leader().unwrap();
+        let other = if leader == NodeId(1) { 2 } else { 1 };
+        let (slow, counter) = (world.counter(leader.0), world.counter(other));
+        slow.part.engine.change_pace(Timing::of(SECOND)).await;
+        assert_eq!(slow.hand_over(Some(leader), WAIT).await, Ok(leader));
+        assert_eq!(slow.propose(&Count::Add(1, 1), WAIT).await, Ok(1));
+        let read = slow.query(&1, ReadLevel::Lease, WAIT).await;
+        assert_eq!(
+            read,
+            Ok(1),
+            "also when the next sign of life is long in coming"
+        );
+        world.isolate(leader.0);
+        assert_eq!(counter.propose(&Count::Add(1, 1), WAIT).await, Ok(2));
+        let read = slow.query(&1, ReadLevel::Lease, SECOND).await;
+        assert!(
+            matches!(read, Err(QueryError::NoLeader | QueryError::TimedOut)),
+            "{read:?}"
+        );
+    });
+}
+
 #[test]
 fn a_lease_runs_out_by_the_time_of_the_group_and_lasts_its_whole_time() {
     run(26, async |mut world: World| {
