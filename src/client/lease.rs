@@ -213,12 +213,15 @@ impl Way {
         }
     }
 
-    /// Asks one node after the other until `until`. A command may be carried out twice: a lock that
+    /// Asks one node after the other until `until`; one that says nothing is waited for no longer
+    /// than the options' timeout. A command may be carried out twice: a lock that
     /// was granted to a try that was not heard of is lost after its time to live.
     async fn ask(&mut self, words: &[&[u8]], until: Instant) -> Result<Value, LeaseError> {
         let mut failed = None;
         loop {
-            match timeout_at(until, self.try_once(words)).await {
+            let waited = self.options.timeout;
+            let turn = until.min(Instant::now() + waited);
+            match timeout_at(turn, self.try_once(words)).await {
                 Ok(Ok(value)) => return Ok(value),
                 // This node cannot have it decided now; another one may.
                 Ok(Err(ClientError::Refused(refusal)))
@@ -227,9 +230,9 @@ impl Way {
                     return Err(LeaseError::Refused(refusal));
                 }
                 Ok(Err(error)) => failed = Some(error),
+                Err(_elapsed) if turn < until => failed = Some(ClientError::TimedOut { waited }),
                 Err(_elapsed) => {
                     self.client = None;
-                    let waited = self.options.timeout;
                     let error = failed.unwrap_or(ClientError::TimedOut { waited });
                     return Err(LeaseError::NoAnswer(error));
                 }
@@ -288,7 +291,8 @@ impl Keeper {
         let begun = Instant::now();
         let until = begun + self.way.options.timeout;
         let answer = self.way.ask(&words, until).await?;
-        self.way.options.timeout = patience;
+        // A node that was stopped must not cost the lease while others would renew it.
+        self.way.options.timeout = patience.min(self.terms.ttl / RENEWALS);
         let Value::Array(granted) = answer else {
             return Err(LeaseError::NotGranted);
         };

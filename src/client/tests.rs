@@ -178,3 +178,16 @@ async fn nobody_to_ask_is_an_error() {
     let refused = none.lock("k", Patience::new(TTL)).await;
     assert!(matches!(refused, Err(LeaseError::NoNode)), "{refused:?}");
 }
+
+#[tokio::test]
+async fn a_lease_outlives_the_silence_of_one_node() {
+    let ((first, one), (second, two)) = (Fake::start().await, Fake::start().await);
+    let nodes: Vec<String> = one.nodes.iter().chain(&*two.nodes).cloned().collect();
+    let cluster = Coordinated::at(nodes);
+    let ttl = Duration::from_secs(3);
+    let guard = cluster.lock("k", Patience::new(ttl)).await.unwrap();
+    first.change(|said| said.silent = true);
+    second.until_asked("LOCK.RENEW k 7 SESSION 5", 2).await;
+    assert!(guard.remaining().is_some());
+    assert_eq!(guard.release().await, Ok(()));
+}

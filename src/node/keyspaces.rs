@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use quorate_control::state::{Alteration, Command, NewKeyspace};
 use quorate_control::topology::{
-    DEFAULT_PARTITIONS, Datacenter, KeyspaceId, Placement, Replication, Topology, is_keyspace_name,
+    DEFAULT_PARTITIONS, Datacenter, KeyspaceId, NodeInfo, Placement, Replication, Topology,
+    is_keyspace_name,
 };
 use quorate_crdt::NodeId;
 use quorate_dynamo::Consistency;
@@ -158,6 +159,11 @@ fn sizes(keyspace: KeyspaceId, answers: &Answers) -> BTreeMap<u16, u64> {
     sizes
 }
 
+/// Whether anything is placed on the node.
+fn holds(withdrawn: &BTreeSet<NodeId>, node: &NodeId, info: &NodeInfo) -> bool {
+    !info.witness && !withdrawn.contains(node)
+}
+
 /// The first datacenter that cannot hold what it should.
 fn impossible(
     topology: &Topology,
@@ -171,14 +177,13 @@ fn impossible(
         let nodes = topology
             .nodes
             .iter()
-            .filter(|(node, info)| info.datacenter == *datacenter && !withdrawn.contains(node))
+            .filter(|(node, info)| info.datacenter == *datacenter && holds(withdrawn, node, info))
             .count() as u32;
         if nodes == 0 {
-            let known: Vec<&str> = topology
-                .datacenters()
-                .into_iter()
-                .map(|name| &**name)
-                .collect();
+            let housing = topology.nodes.iter();
+            let housing = housing.filter(|(node, info)| holds(withdrawn, node, info));
+            let known: BTreeSet<&str> = housing.map(|(_, info)| &*info.datacenter).collect();
+            let known: Vec<&str> = known.into_iter().collect();
             return Some(AdminError::UnknownDatacenter {
                 datacenter: (&**datacenter).into(),
                 known: known.join(", ").into(),
@@ -204,7 +209,7 @@ fn unsatisfiable(
         let nodes = topology
             .nodes
             .iter()
-            .filter(|(node, info)| info.datacenter == *datacenter && !withdrawn.contains(node));
+            .filter(|(node, info)| info.datacenter == *datacenter && holds(withdrawn, node, info));
         replication.replicas_in(datacenter, nodes.count()) as u32
     };
     let replicas = topology.datacenters().into_iter().map(replicas_in).sum();

@@ -115,3 +115,37 @@ fn what_moves_already_is_not_counted_again_and_a_new_keyspace_moves_nothing() {
     assert_eq!((made.partitions, made.moving), (1, 0));
     assert_eq!(made.nodes[0].partitions_then, 1);
 }
+
+/// A datacenter with nothing but a witness holds no replica, so none may be asked of it.
+#[test]
+fn no_replica_is_asked_of_a_witness() {
+    let mut topology = topology(vec![on(&[1, 2])]);
+    let witness = topology.nodes.get_mut(&NodeId(3)).unwrap();
+    (witness.witness, witness.datacenter) = (true, "w".into());
+    let replication = |places: &[(&str, u8)]| {
+        let places = places.iter().map(|&(name, count)| (name.into(), count));
+        Replication::Fixed(places.collect())
+    };
+    let create = |replication, write| {
+        let spec = KeyspaceSpec {
+            name: "k".into(),
+            partitions: None,
+            replication,
+            read: None,
+            write,
+            split: None,
+        };
+        creation(&topology, &BTreeSet::new(), spec)
+    };
+    let refused = create(replication(&[("dc", 1), ("w", 1)]), None);
+    let Err(AdminError::UnknownDatacenter { datacenter, known }) = refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!((&*datacenter, &*known), ("w", "dc"));
+    assert!(create(replication(&[("dc", 2)]), None).is_ok());
+    let never = create(Replication::Auto, Some(Consistency::Three));
+    assert!(
+        matches!(never, Err(AdminError::Unsatisfiable { replicas: 2, .. })),
+        "{never:?}"
+    );
+}

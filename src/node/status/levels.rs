@@ -40,7 +40,8 @@ pub(super) fn defaults(topology: &Topology, keyspace: &Keyspace) -> Defaults {
     }
 }
 
-/// Which levels can be met from each datacenter that answers.
+/// Which levels can be met from each datacenter that answers. One with nothing but witnesses has no
+/// replicas of any keyspace, and its clients name a level.
 pub(super) fn levels(
     topology: &Topology,
     id: KeyspaceId,
@@ -60,7 +61,7 @@ pub(super) fn levels(
     let answering: BTreeSet<&str> = topology
         .nodes
         .iter()
-        .filter(|(node, _)| replicas.answers(**node))
+        .filter(|(node, info)| replicas.answers(**node) && !info.witness)
         .map(|(_, info)| &*info.datacenter)
         .collect();
     let from = |home: &str| {

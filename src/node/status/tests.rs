@@ -145,6 +145,24 @@ fn a_level_is_met_where_enough_replicas_answer() {
     );
 }
 
+/// Its clients name a level, so a cluster with one is ready all the same.
+#[test]
+fn nothing_is_missing_where_there_is_only_a_witness() {
+    let mut topology = topology();
+    topology.nodes.get_mut(&NodeId(3)).unwrap().witness = true;
+    let keyspace = topology.keyspaces.get_mut(&KeyspaceId(0)).unwrap();
+    let level: Arc<str> = "LOCAL_QUORUM".into();
+    (keyspace.read, keyspace.write) = (level.clone(), level);
+    keyspace.placement = vec![Placement::stable(Epoch(1), vec![NodeId(1), NodeId(2)])];
+    let mut told = well();
+    told[2].as_mut().unwrap().replicas = Some(Vec::new());
+    let status = drawn_of(&topology, told).status;
+    assert!(status.ready, "{status}");
+    let from = status.keyspaces[0].levels.iter();
+    let from: Vec<_> = from.map(|levels| &*levels.datacenter).collect();
+    assert_eq!(from, ["dc-a", "dc-b"]);
+}
+
 #[test]
 fn a_replica_that_is_being_filled_takes_writes_and_answers_no_reads() {
     let mut told = well();
