@@ -160,8 +160,8 @@ fn sizes(keyspace: KeyspaceId, answers: &Answers) -> BTreeMap<u16, u64> {
 }
 
 /// Whether anything is placed on the node.
-fn holds(withdrawn: &BTreeSet<NodeId>, node: &NodeId, info: &NodeInfo) -> bool {
-    !info.witness && !withdrawn.contains(node)
+fn holds(withdrawn: &BTreeSet<NodeId>, node: NodeId, info: &NodeInfo) -> bool {
+    !info.witness && !withdrawn.contains(&node)
 }
 
 /// The first datacenter that cannot hold what it should.
@@ -177,11 +177,11 @@ fn impossible(
         let nodes = topology
             .nodes
             .iter()
-            .filter(|(node, info)| info.datacenter == *datacenter && holds(withdrawn, node, info))
+            .filter(|(node, info)| info.datacenter == *datacenter && holds(withdrawn, **node, info))
             .count() as u32;
         if nodes == 0 {
             let housing = topology.nodes.iter();
-            let housing = housing.filter(|(node, info)| holds(withdrawn, node, info));
+            let housing = housing.filter(|(node, info)| holds(withdrawn, **node, info));
             let known: BTreeSet<&str> = housing.map(|(_, info)| &*info.datacenter).collect();
             let known: Vec<&str> = known.into_iter().collect();
             return Some(AdminError::UnknownDatacenter {
@@ -206,10 +206,9 @@ fn unsatisfiable(
     [read, write]: [Option<Consistency>; 2],
 ) -> Option<AdminError> {
     let replicas_in = |datacenter: &Datacenter| {
-        let nodes = topology
-            .nodes
-            .iter()
-            .filter(|(node, info)| info.datacenter == *datacenter && holds(withdrawn, node, info));
+        let nodes = topology.nodes.iter().filter(|(node, info)| {
+            info.datacenter == *datacenter && holds(withdrawn, **node, info)
+        });
         replication.replicas_in(datacenter, nodes.count()) as u32
     };
     let replicas = topology.datacenters().into_iter().map(replicas_in).sum();
