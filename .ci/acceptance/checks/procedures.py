@@ -497,8 +497,11 @@ def check_a_keyspace_changes(section, site):
     site.found()
     site.a.run("quorate keyspace create carts --replication dc1=1")
     site.a.run("redis-cli -p 7379 -n 0 SET k v")
-    describes, alters, drops = section.block(0).commands
-    site.follow(describes)
+    describes, plans, alters, drops = section.block(0).commands
+    before = site.follow(describes)
+    planned = site.follow(plans)
+    assert {"a", "b", "c"} <= {word for line in planned.splitlines() for word in line.split()}, planned
+    assert site.follow(describes) == before, "the plan has changed something"
     site.follow(alters)
     said = wait_until("the move is over", lambda: (found := site.follow(describes)).splitlines()[1].endswith(" 0") and found, 30)
     assert "dc1=1,dc2=1,dc3=1" in said and "QUORUM" in said, said
