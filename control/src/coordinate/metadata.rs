@@ -15,7 +15,7 @@ mod tests;
 
 /// The longest value in bytes. Guess: a configuration file. What is longer belongs into a keyspace.
 pub const METADATA_VALUE_BYTES_MAX: usize = 64 * 1024;
-/// How many bytes all values have together, with their names and [`ENTRY_BYTES`] for each. Guess: a
+/// How many bytes all values have together, with their names and 64 bytes for each. Guess: a
 /// snapshot of them fits into one message.
 pub const METADATA_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// What a value takes besides its bytes and its name. Guess.
