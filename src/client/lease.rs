@@ -214,8 +214,8 @@ impl Way {
     }
 
     /// Asks one node after the other until `until`; one that says nothing is waited for no longer
-    /// than the options' timeout. A command may be carried out twice: a lock that
-    /// was granted to a try that was not heard of is lost after its time to live.
+    /// than the options' timeout. A command may be carried out twice: a lock that was granted to a
+    /// try that was not heard of is lost after its time to live.
     async fn ask(&mut self, words: &[&[u8]], until: Instant) -> Result<Value, LeaseError> {
         let mut failed = None;
         loop {

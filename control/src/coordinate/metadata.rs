@@ -13,7 +13,7 @@ use crate::planted::METADATA_SET_BLINDLY;
 #[cfg(test)]
 mod tests;
 
-/// The longest value in bytes. Guess: a configuration file. What is longer belongs into a keyspace.
+/// The longest value in bytes. Guess: a configuration file. What is longer belongs in a keyspace.
 pub const METADATA_VALUE_BYTES_MAX: usize = 64 * 1024;
 /// How many bytes all values have together, with their names and 64 bytes for each. Guess: a
 /// snapshot of them fits into one message.
